@@ -1,0 +1,61 @@
+"""Tensors and their description in one safetensors file, written whole or not at all."""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zsig_hep.errors import ModelFileError, OutputError
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, object]) -> None:
+    """Write tensors with a JSON description in the header.
+
+    The file appears under its name only when it is complete: it is written beside it and renamed.
+
+    Args:
+        path: file to write; its folder is made.
+        tensors: by name.
+        description: anything JSON can hold.
+
+    Raises:
+        OutputError: if the folder or file cannot be written; an older file under this name stays as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(contiguous, temporary, metadata={"description": json.dumps(description)})
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        message = f"Cannot write {path}: {error}. Free space or choose another output folder; nothing was replaced."
+        raise OutputError(message) from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Read what `write_tensors` wrote.
+
+    Returns:
+        The tensors by name, and the description.
+
+    Raises:
+        ModelFileError: if the file is missing, damaged or not written by this package.
+    """
+    try:
+        with safe_open(path, framework="pt") as stored:
+            header = stored.metadata() or {}
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
+        return tensors, json.loads(header["description"])
+    except FileNotFoundError as error:
+        message = f"There is no model file {path}. Train first: `zsig train ANALYSIS`."
+        raise ModelFileError(message) from error
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        message = f"{path} is damaged or was not written by zsig_hep ({error}). Delete it and train again."
+        raise ModelFileError(message) from error

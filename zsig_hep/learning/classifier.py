@@ -1,0 +1,193 @@
+"""A trained ensemble: scores for events, and a folder of data files that holds it."""
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from zsig_hep import __version__
+from zsig_hep.errors import ModelFileError, nearest_name
+from zsig_hep.learning.checkpoints import read_tensors, write_tensors
+from zsig_hep.learning.history import TrainingHistory
+from zsig_hep.learning.network import StackedMLP
+from zsig_hep.learning.preprocessing import Preprocessing, Standardisation
+
+MODEL_FORMAT = 1
+CHUNK = 65_536
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """An ensemble over folds and seeds with its preprocessing and provenance.
+
+    Attributes:
+        network: stacked networks of M members, on the CPU.
+        preprocessing: of all members.
+        history: of the training; it holds each member's fold.
+        configuration: training settings as JSON.
+        input_hash: of the events it was trained on.
+        hidden: widths of the hidden layers.
+        activation: of the hidden layers.
+    """
+
+    network: StackedMLP
+    preprocessing: Preprocessing
+    history: TrainingHistory
+    configuration: Mapping[str, object]
+    input_hash: str
+    hidden: tuple[int, ...]
+    activation: str
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Features in the order of the network's inputs."""
+        return self.preprocessing.feature_names
+
+    def logits(self, features: npt.NDArray[np.float32], device: torch.device | None = None) -> npt.NDArray[np.float32]:
+        """Outputs of every member.
+
+        Args:
+            features: shape (N, F), columns in the order of `feature_names`, NaN where missing.
+            device: where to compute; the CPU by default.
+
+        Returns:
+            Shape (M, N).
+
+        Raises:
+            ModelFileError: if the number of features differs.
+            TrainingError: for infinite values, or missing values without a rule.
+        """
+        if features.ndim != 2 or features.shape[1] != len(self.feature_names):
+            message = f"The model takes {len(self.feature_names)} features per event, found shape {features.shape}."
+            raise ModelFileError(message)
+        self.preprocessing.require_known_missing(features)
+        device = device or torch.device("cpu")
+        network = nn.Sequential(Standardisation(self.preprocessing), copy.deepcopy(self.network)).to(device)
+        members = len(self.history.collapsed)
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, max(len(features), 1), CHUNK):
+                block = torch.from_numpy(np.ascontiguousarray(features[start : start + CHUNK])).to(device)
+                parts.append(network(block.expand(members, -1, -1)))
+        return torch.cat(parts, dim=1).cpu().numpy()
+
+    def out_of_fold_scores(
+        self,
+        features: npt.NDArray[np.float32],
+        fold: npt.NDArray[np.integer],
+        device: torch.device | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Score each event by the members that never saw its fold.
+
+        Args:
+            features: shape (N, F).
+            fold: fold of each event, shape (N,).
+            device: where to compute.
+
+        Returns:
+            1 / (1 + exp(-F)) of the mean output F over the seeds, in [0, 1], shape (N,).
+        """
+        scores = np.empty(len(features))
+        logits = self.logits(features, device)
+        for k in np.unique(self.history.member_fold):
+            mine = fold == k
+            scores[mine] = _score(logits[self.history.member_fold == k][:, mine])
+        return scores
+
+    def scores(self, features: npt.NDArray[np.float32], device: torch.device | None = None) -> npt.NDArray[np.float64]:
+        """Score new events, which no member saw, by the whole ensemble; as `out_of_fold_scores` otherwise."""
+        return _score(self.logits(features, device))
+
+    def columns_of(self, feature_names: Sequence[str]) -> list[int]:
+        """Find the model's features among the columns of a table.
+
+        Raises:
+            ModelFileError: for a feature that is not there.
+        """
+        for name in self.feature_names:
+            if name not in feature_names:
+                message = f"The model needs the feature {name!r}, which is missing.{nearest_name(name, feature_names)}"
+                raise ModelFileError(message)
+        return [list(feature_names).index(name) for name in self.feature_names]
+
+    def save(self, folder: Path) -> None:
+        """Write `model.safetensors`, complete in itself, and `model.json`, its description for readers.
+
+        Raises:
+            OutputError: if they cannot be written.
+        """
+        description = self.description()
+        tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        for part in ("fill", "mean", "scale"):
+            tensors[f"preprocessing.{part}"] = torch.from_numpy(getattr(self.preprocessing, part))
+        write_tensors(folder / "model.safetensors", tensors, description)
+        (folder / "model.json").write_text(json.dumps(description, indent=1))
+
+    def description(self) -> dict[str, object]:
+        """Everything but the tensors, as JSON."""
+        return {
+            "format": MODEL_FORMAT,
+            "zsig_hep_version": __version__,
+            "network": {"hidden": list(self.hidden), "activation": self.activation},
+            "feature_names": list(self.feature_names),
+            "configuration": dict(self.configuration),
+            "input_hash": self.input_hash,
+            "history": self.history.to_json(),
+        }
+
+    @classmethod
+    def load(cls, folder: Path) -> "Classifier":
+        """Read a model folder; no code is executed.
+
+        Raises:
+            ModelFileError: if the folder holds no model of this format.
+        """
+        path = folder / "model.safetensors"
+        tensors, description = read_tensors(path)
+        try:
+            return _from_description(tensors, description)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            message = f"{path} is not a model that this version of zsig_hep can read ({error}). Train again."
+            raise ModelFileError(message) from error
+
+
+def _score(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    mean = logits.astype(np.float64).mean(axis=0)
+    score: npt.NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -mean))
+    return score
+
+
+def _from_description(tensors: dict[str, Tensor], description: dict[str, object]) -> Classifier:
+    if description["format"] != MODEL_FORMAT:
+        message = f"format {description['format']}, expected {MODEL_FORMAT}"
+        raise ValueError(message)
+    network_settings, names, history = description["network"], description["feature_names"], description["history"]
+    configuration = description["configuration"]
+    if not (
+        isinstance(network_settings, dict)
+        and isinstance(names, list)
+        and isinstance(history, dict)
+        and isinstance(configuration, dict)
+    ):
+        message = "its description is incomplete"
+        raise TypeError(message)
+    parsed = TrainingHistory.from_json(history)
+    hidden, activation = tuple(network_settings["hidden"]), network_settings["activation"]
+    network = StackedMLP(len(names), hidden, member_seeds=[0] * len(parsed.collapsed), activation=activation)
+    network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+    parts = [tensors[f"preprocessing.{part}"].numpy() for part in ("fill", "mean", "scale")]
+    return Classifier(
+        network,
+        Preprocessing(tuple(names), parts[0], parts[1], parts[2]),
+        parsed,
+        configuration,
+        str(description["input_hash"]),
+        hidden,
+        activation,
+    )

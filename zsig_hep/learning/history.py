@@ -1,0 +1,79 @@
+"""What happened during a training."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class TrainingHistory:
+    """Losses per epoch and member, in one array over all phases.
+
+    Losses of different phases are different functions; compare within a phase.  `best_epoch` counts in the last phase;
+    -1 stands for its starting point.
+
+    Attributes:
+        loss_name: label of the loss of the last phase.
+        phase: label of each epoch's phase, length E.
+        training_loss: mean over the epoch's batches, shape (E, M).
+        validation_loss: on the validation fold after the epoch, shape (E, M).
+        best_epoch: epoch of the last phase whose parameters were kept, shape (M,).
+        member_fold: test fold per member, shape (M,).
+        member_seed: seed per member, shape (M,).
+        collapsed: whether the member ended with equal scores or at its loss's trivial value, shape (M,).
+    """
+
+    loss_name: str
+    phase: tuple[str, ...]
+    training_loss: npt.NDArray[np.float64]
+    validation_loss: npt.NDArray[np.float64]
+    best_epoch: npt.NDArray[np.int64]
+    member_fold: npt.NDArray[np.int64]
+    member_seed: npt.NDArray[np.int64]
+    collapsed: npt.NDArray[np.bool_]
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Number of each epoch, from 1, over all phases."""
+        return tuple(range(1, len(self.phase) + 1))
+
+    def advice(self) -> str:
+        """Say what to do about collapsed members; empty when there is none."""
+        count = int(self.collapsed.sum())
+        if not count:
+            return ""
+        return (
+            f"{count} of {len(self.collapsed)} networks trained with the {self.loss_name} collapsed: they give every "
+            "event the same score, or are no better than a constant. Raise relative_eps, lengthen the warm start, "
+            "lower the learning rate, or use the sigmoid error."
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Render as plain lists and strings."""
+        return {
+            "loss_name": self.loss_name,
+            "phase": list(self.phase),
+            "training_loss": self.training_loss.tolist(),
+            "validation_loss": self.validation_loss.tolist(),
+            "best_epoch": self.best_epoch.tolist(),
+            "member_fold": self.member_fold.tolist(),
+            "member_seed": self.member_seed.tolist(),
+            "collapsed": self.collapsed.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, object]) -> "TrainingHistory":
+        """Read what `to_json` rendered."""
+        types = {"best_epoch": np.int64, "member_fold": np.int64, "member_seed": np.int64, "collapsed": np.bool_}
+        arrays: dict[str, npt.NDArray[Any]] = {
+            key: np.asarray(content[key], dtype=types.get(key, np.float64))
+            for key in ("training_loss", "validation_loss", *types)
+        }
+        phase = content["phase"]
+        return cls(
+            loss_name=str(content["loss_name"]),
+            phase=tuple(str(label) for label in phase) if isinstance(phase, list) else (),
+            **arrays,
+        )
