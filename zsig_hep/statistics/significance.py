@@ -1,0 +1,304 @@
+"""Discovery significance of a counting experiment: s signal events expected over b background events.
+
+With x = s / b, the two functions that carry all cancellations are
+
+    phi(x) = 2 [(1 + x) ln(1 + x) - x] / x^2     = 1 - x/3 + x^2/6 - ...                       (A)
+    psi(x) = 2 [x - ln(1 + x)] / x^2             = 1 - 2x/3 + x^2/2 - ...                      (B)
+
+smooth and positive for x > -1. Every significance below is s / sqrt(b) or s / sqrt(b + sigma_b^2) times the square
+root of a sum of positive terms in phi and psi, so that nothing cancels for any s / b and sigma_b, in float32 as in float64.
+
+All functions take NumPy arrays, torch tensors (gradients flow and are finite for b > 0, s > -b) or numbers, which broadcast.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+# Below this |x| equations A and B are summed as series, above it their logarithms lose less than one decimal digit.
+_SERIES_LIMIT = 0.3
+# With |x| < 0.3 the first term left out, u^21 / 23 at |u| < 0.18, is below the rounding of float64.
+_SERIES_TERMS = 10
+
+
+class FigureOfMerit(StrEnum):
+    """The significances that a threshold can be chosen by."""
+
+    S_OVER_SQRT_B = "s_over_sqrt_b"
+    ASIMOV = "asimov"
+    ASIMOV_WITH_UNCERTAINTY = "asimov_with_uncertainty"
+
+
+@dataclass(frozen=True, eq=False)
+class Significance:
+    """A significance and its uncertainty from the finite simulation.
+
+    Attributes:
+        value: the figure of merit Z, any shape.
+        uncertainty: its standard deviation, same shape; NaN where Z is infinite or NaN.
+    """
+
+    value: Any
+    uncertainty: Any
+
+
+def s_over_sqrt_b(signal: Any, background: Any) -> Any:
+    """Simple significance, the limit of equation 97 of arXiv:1007.1727 for s << b.
+
+        Z = s / sqrt(b)                                                                        (1)
+
+    Args:
+        signal: expected signal yield s, any shape and sign, in events.
+        background: expected background yield b >= 0, in events.
+
+    Returns:
+        Z, with the sign of s. Where b = 0: 0 if s = 0, otherwise infinite with the sign of s. Where b < 0: NaN.
+
+    Example:
+        >>> float(s_over_sqrt_b(10.0, 25.0))
+        2.0
+    """
+    s, b = _arrays(signal, background)
+    valid = b > 0
+    z = s / _namespace(b).sqrt(_where(valid, b, 1.0))
+    return _where(valid, z, _without_background(s, b))
+
+
+def asimov(signal: Any, background: Any) -> Any:
+    """Median discovery significance of s + b counts over a known background b (Asimov data set).
+
+        Z_A = sqrt(2 [(s + b) ln(1 + s/b) - s])                                                (2)
+            = s / sqrt(b) sqrt(phi(s/b))                                                       (3)
+
+    Equation 2 is Cowan, Cranmer, Gross and Vitells, Eur. Phys. J. C 71 (2011) 1554, arXiv:1007.1727, eq. 97; the
+    code follows equation 3, which is the same without its cancellation at s << b. The paper has s >= 0 only:
+    here a negative s gives the negative root, as equation 3 does, so that Z_A is smooth at s = 0.
+
+    Args:
+        signal: expected signal yield s > -b, any shape, in events.
+        background: expected background yield b >= 0, in events.
+
+    Returns:
+        Z_A, with the sign of s. Where b = 0: 0 if s = 0, infinite if s > 0. Where b < 0 or s <= -b otherwise: NaN.
+
+    Example:
+        >>> round(float(asimov(10.0, 25.0)), 6)
+        1.884955
+        >>> float(asimov(0.0, 25.0))
+        0.0
+    """
+    s, b = _arrays(signal, background)
+    xp = _namespace(b)
+    valid = _in_domain(s, b)
+    s_safe, b_safe = _where(valid, s, 0.0), _where(valid, b, 1.0)
+    z = s_safe / xp.sqrt(b_safe) * xp.sqrt(_phi(s_safe / b_safe))
+    return _where(valid, z, _without_background(s, b))
+
+
+def asimov_with_uncertainty(signal: Any, background: Any, background_uncertainty: Any) -> Any:
+    """Median discovery significance where the background is known to b +- sigma_b.
+
+        Z_A^2 = 2 [ (s + b) ln( (s + b)(b + sigma_b^2) / (b^2 + (s + b) sigma_b^2) )
+                    - b^2/sigma_b^2 ln(1 + sigma_b^2 s / (b (b + sigma_b^2))) ]                (4)
+
+    is the profile likelihood ratio with b constrained by a control count of mean b^2 / sigma_b^2 (G. Cowan,
+    "Discovery sensitivity for a counting experiment with background uncertainty", 2012). The code follows the identity
+
+        Z_A = s / sqrt(b + sigma_b^2) sqrt(d / (1 + c x) phi(e) + c psi(c x)),                 (5)
+        x = s/b,  c = sigma_b^2 / (b + sigma_b^2),  d = b / (b + sigma_b^2),  e = d x / (1 + c x),
+
+    whose two terms are positive and which is equation 3 at sigma_b = 0.
+
+    Args:
+        signal: expected signal yield s > -b, any shape, in events.
+        background: expected background yield b >= 0, in events.
+        background_uncertainty: absolute standard deviation sigma_b >= 0 of b, in events.
+
+    Returns:
+        Z_A, with the sign of s. Where b = 0: as `asimov` if sigma_b = 0; 0 if sigma_b > 0, the limit of equation 4
+        (a background of which nothing is known). Where b < 0, sigma_b < 0 or s <= -b otherwise: NaN.
+
+    Example:
+        >>> round(float(asimov_with_uncertainty(10.0, 25.0, 5.0)), 6)
+        1.294013
+    """
+    s, b, sigma = _arrays(signal, background, background_uncertainty)
+    xp = _namespace(b)
+    valid = _in_domain(s, b) & (sigma >= 0)
+    s_safe, b_safe, v = _where(valid, s, 0.0), _where(valid, b, 1.0), _where(valid, sigma, 0.0) ** 2
+    z = s_safe / xp.sqrt(b_safe + v) * xp.sqrt(_shape_with_uncertainty(s_safe, b_safe, v))
+    unknown = (b == 0) & (s >= 0) & (sigma > 0)
+    known = _where(sigma == 0, _without_background(s, b), np.nan)
+    return _where(valid, z, _where(unknown, 0.0, known))
+
+
+def evaluate(
+    figure: FigureOfMerit,
+    signal: Any,
+    background: Any,
+    signal_variance: Any,
+    background_variance: Any,
+    relative_background_uncertainty: float = 0.0,
+    *,
+    simulation_uncertainty_in_figure: bool = False,
+) -> Significance:
+    """Figure of merit with the uncertainty that the finite simulation leaves on it.
+
+        sigma_Z^2 = (dZ/ds)^2 sum_s w^2 + (dZ/db)^2 sum_b w^2                                  (6)
+
+    with analytic derivatives; s and b are independent. For `asimov_with_uncertainty`
+
+        sigma_b^2 = (k b)^2 [+ sum_b w^2],                                                     (7)
+
+    and dZ/db is taken along this rule: k b follows b, sum_b w^2 is held.
+
+    Args:
+        figure: the figure of merit.
+        signal: expected signal yield s, any shape, in events.
+        background: expected background yield b, in events.
+        signal_variance: sum of squared signal weights.
+        background_variance: sum of squared background weights.
+        relative_background_uncertainty: k >= 0 of equation 7; only `asimov_with_uncertainty` knows it.
+        simulation_uncertainty_in_figure: keep the bracket of equation 7; only `asimov_with_uncertainty` knows it.
+
+    Returns:
+        Z and sigma_Z; sigma_Z is NaN where b <= 0 or s <= -b.
+
+    Example:
+        >>> z = evaluate(FigureOfMerit.S_OVER_SQRT_B, 10.0, 25.0, 1.0, 4.0)
+        >>> float(z.value), round(float(z.uncertainty), 6)
+        (2.0, 0.215407)
+    """
+    s, b, var_s, var_b = _arrays(signal, background, signal_variance, background_variance)
+    xp = _namespace(b)
+    valid = _in_domain(s, b)
+    s_safe, b_safe = _where(valid, s, 0.0), _where(valid, b, 1.0)
+    match FigureOfMerit(figure):
+        case FigureOfMerit.S_OVER_SQRT_B:
+            value = s_over_sqrt_b(s, b)
+            slope_s, slope_b = 1 / xp.sqrt(b_safe), -s_safe / b_safe / (2 * xp.sqrt(b_safe))
+        case FigureOfMerit.ASIMOV:
+            value = asimov(s, b)
+            slope_s, slope_b = _asimov_slopes(s_safe, b_safe)
+        case FigureOfMerit.ASIMOV_WITH_UNCERTAINTY:
+            proportional = (relative_background_uncertainty * b) ** 2
+            sigma2 = proportional + var_b if simulation_uncertainty_in_figure else proportional
+            value = asimov_with_uncertainty(s, b, xp.sqrt(sigma2))
+            slope_s, slope_b = _slopes_with_uncertainty(s_safe, b_safe, sigma2, proportional)
+    uncertainty = xp.sqrt(slope_s**2 * var_s + slope_b**2 * var_b)
+    return Significance(value, _where(valid, uncertainty, np.nan))
+
+
+def _asimov_slopes(s: Any, b: Any) -> tuple[Any, Any]:
+    """Derivatives of equation 3: Z dZ/ds = ln(1 + x), Z dZ/db = ln(1 + x) - x."""
+    xp = _namespace(b)
+    x = s / b
+    root = xp.sqrt(b * _phi(x))
+    return _log1p_ratio(x) / root, -x * _psi(x) / (2 * root)
+
+
+def _shape_with_uncertainty(s: Any, b: Any, v: Any) -> Any:
+    """The sum under the second root of equation 5; v = sigma_b^2."""
+    x, c, d = s / b, v / (b + v), b / (b + v)
+    e = d * x / (1 + c * x)
+    return d / (1 + c * x) * _phi(e) + c * _psi(c * x)
+
+
+def _slopes_with_uncertainty(s: Any, b: Any, v: Any, proportional: Any) -> tuple[Any, Any]:
+    """Derivatives of equation 5 along equation 7; `proportional` is the part (k b)^2 of v.
+
+    Z dZ/ds = ln(1 + e) and, with f = (k b)^2 / v,
+    Z dZ/db = -x^2/2 d/(1 + cx) { d psi(e) / (1 + cx) - 2c [1 - phi(cx)] + 2 c f [2 - phi(cx)] },
+    from p(x) = p(cx) + p(e) + c x e for p(x) = x - ln(1 + x) and (1 + x) psi(x) = 2 - phi(x).
+    """
+    xp = _namespace(b)
+    x, c, d = s / b, v / (b + v), b / (b + v)
+    e = d * x / (1 + c * x)
+    root = (1 + c * x) * xp.sqrt((b + v) * _shape_with_uncertainty(s, b, v))
+    phi = _phi(c * x)
+    braces = d / (1 + c * x) * _psi(e) - 2 * c * (1 - phi) + 2 * proportional / (b + v) * (2 - phi)
+    return _log1p_ratio(e) / root, -x * braces / (2 * root)
+
+
+def _phi(x: Any) -> Any:
+    """Equation A for x > -1: a series in u = x / (2 + x) near 0, (1 - u)[1 + u (1 + u) A(u^2)]."""
+    xp = _namespace(x)
+    near = abs(x) < _SERIES_LIMIT
+    u, rest = _inverse_tanh_series(_where(near, x, 0.0))
+    far = _where(near, 1.0, x)
+    # Divided by x twice: x^2 would overflow in float32.
+    return _where(near, (1 - u) * (1 + u * (1 + u) * rest), 2 * ((1 + far) / far * xp.log1p(far) - 1) / far)
+
+
+def _psi(x: Any) -> Any:
+    """Equation B for x > -1: a series in u = x / (2 + x) near 0, (1 - u)[1 - u (1 - u) A(u^2)]."""
+    xp = _namespace(x)
+    near = abs(x) < _SERIES_LIMIT
+    u, rest = _inverse_tanh_series(_where(near, x, 0.0))
+    far = _where(near, 1.0, x)
+    return _where(near, (1 - u) * (1 - u * (1 - u) * rest), 2 * (1 - xp.log1p(far) / far) / far)
+
+
+def _inverse_tanh_series(x: Any) -> tuple[Any, Any]:
+    """The pair u = x / (2 + x), A(u^2) = 1/3 + u^2/5 + u^4/7 + ..., from ln(1 + x) = 2 artanh(u) = 2u + 2u^3 A(u^2)."""
+    u = x / (2 + x)
+    square = u * u
+    series = 0.0 * square + 1 / (2 * _SERIES_TERMS + 1)
+    for order in range(_SERIES_TERMS - 2, -1, -1):
+        series = series * square + 1 / (2 * order + 3)
+    return u, series
+
+
+def _log1p_ratio(x: Any) -> Any:
+    """ln(1 + x) / x, and 1 at x = 0."""
+    nonzero = x != 0
+    safe = _where(nonzero, x, 1.0)
+    return _where(nonzero, _namespace(x).log1p(safe) / safe, 1.0)
+
+
+def _in_domain(s: Any, b: Any) -> Any:
+    return (b > 0) & (s > -b)
+
+
+def _without_background(s: Any, b: Any) -> Any:
+    """Limits at b = 0: infinite with the sign of s, 0 at s = 0; NaN everywhere else."""
+    limit = _where(s > 0, np.inf, _where(s < 0, -np.inf, _where(s == 0, 0.0 * s, np.nan)))
+    return _where(b == 0, limit, np.nan)
+
+
+def _namespace(array: Any) -> Any:
+    return array_api_compat.array_namespace(array)
+
+
+def _where(condition: Any, chosen: Any, other: Any) -> Any:
+    """`where` that takes numbers for either side and keeps the dtype of the array side."""
+    xp = _namespace(condition)
+    like = next((side for side in (chosen, other) if array_api_compat.is_array_api_obj(side)), None)
+    chosen, other = (
+        xp.asarray(side, dtype=like.dtype, device=array_api_compat.device(like))
+        if like is not None and not array_api_compat.is_array_api_obj(side)
+        else side
+        for side in (chosen, other)
+    )
+    return xp.where(condition, chosen, other)
+
+
+def _arrays(*values: Any) -> tuple[Any, ...]:
+    """Bring numbers and integer arrays to floating point arrays of one namespace, device and floating type."""
+    arrays = [value for value in values if array_api_compat.is_array_api_obj(value)]
+    if not arrays:
+        return tuple(np.asarray(value, dtype=np.float64) for value in values)
+    xp = array_api_compat.array_namespace(*arrays)
+    device = array_api_compat.device(arrays[0])
+    floating = [array for array in arrays if xp.isdtype(array.dtype, "real floating")]
+    dtype = xp.result_type(*floating) if floating else xp.float64
+    # Arrays are cast, not rebuilt: torch's asarray leaves the graph of gradients.
+    return tuple(
+        xp.astype(value, dtype, copy=False)
+        if array_api_compat.is_array_api_obj(value)
+        else xp.asarray(value, dtype=dtype, device=device)
+        for value in values
+    )
