@@ -1,0 +1,121 @@
+"""Events per second of the columns chain over bare uproot reading of the same branches, and memory as files grow.
+
+Run by name: `python tests/benchmarks/benchmark_columns.py`. Writes flat ntuples to a temporary folder.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import uproot
+
+from zsig_hep.ntuples import Dataset, NtupleSettings, Process, run_columns
+
+FEATURES = [f"x{index}" for index in range(12)]
+IDENTITY = ["run", "luminosityBlock", "event"]
+BRANCHES = [*IDENTITY, "genWeight", *FEATURES]
+SELECTIVE_COLUMNS = """
+def columns(events):
+    passed = events.x0 > 2.5
+    return {name: events[name][passed] for name in [f"x{index}" for index in range(12)]}, passed
+"""
+
+
+def write_ntuple(path: Path, events: int, seed: int, compression: uproot.compression.Compression) -> None:
+    rng = np.random.default_rng(seed)
+    types = {"run": "u4", "luminosityBlock": "u4", "event": "u8", "genWeight": "f4"} | dict.fromkeys(FEATURES, "f4")
+    batch = 100_000
+    total = 0.0
+    with uproot.recreate(path, compression=compression) as file:
+        tree = file.mktree("Events", types)
+        for start in range(0, events, batch):
+            size = min(batch, events - start)
+            weight = rng.normal(1.0, 0.3, size).astype("f4")
+            total += float(weight.sum(dtype="f8"))
+            numbers = np.arange(start, start + size, dtype="u8")
+            columns = {"run": np.ones(size, "u4"), "luminosityBlock": (numbers // 1000).astype("u4"), "event": numbers}
+            columns |= {name: rng.normal(size=size).astype("f4") for name in FEATURES}
+            tree.extend(columns | {"genWeight": weight})
+        sums = {"genEventCount": np.array([events]), "genEventSumw": np.array([total])}
+        file.mktree("Runs", {"genEventCount": "i8", "genEventSumw": "f8"}).extend(sums)
+
+
+def processes(events: int) -> dict[str, Process]:
+    def process(role: str, cross_section_pb: float) -> Process:
+        return Process(
+            role=role, datasets={role: Dataset(files=[f"{role}_{events}.root"], cross_section_pb=cross_section_pb)}
+        )
+
+    return {"signal": process("signal", 0.1), "background": process("background", 10.0)}
+
+
+def run_chain(folder: Path, events: int, *, columns: str | list[str]) -> int:
+    settings = NtupleSettings(columns=columns)
+    output = folder / "out"
+    result = run_columns(settings, processes(events), base_folder=folder, luminosity_ifb=140.0, output_folder=output)
+    return len(result.table)
+
+
+def read_bare(folder: Path, events: int) -> int:
+    total = 0
+    for role in ("signal", "background"):
+        with uproot.open(folder / f"{role}_{events}.root") as file:
+            for chunk in file["Events"].iterate(BRANCHES, step_size=100_000, library="np"):
+                total += len(chunk["genWeight"])
+    return total
+
+
+def seconds(function, *args, **kwargs) -> float:
+    start = time.perf_counter()
+    function(*args, **kwargs)
+    return time.perf_counter() - start
+
+
+def peak_megabytes(folder: Path, events: int) -> float:
+    run_chain(folder, events, columns="columns.py:columns")
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+
+def benchmark(folder: Path, events: int, repetitions: int, compression: uproot.compression.Compression) -> None:
+    (folder / "columns.py").write_text(SELECTIVE_COLUMNS)
+    sizes = (events // 8, events // 2)
+    for size in sizes:
+        for seed, role in enumerate(("signal", "background")):
+            write_ntuple(folder / f"{role}_{size}.root", size, seed, compression)
+    run_chain(folder, sizes[0], columns=FEATURES)
+    read_bare(folder, sizes[0])
+    for label, columns in (("all events kept", FEATURES), ("selective cut", "columns.py:columns")):
+        pairs = [
+            (seconds(read_bare, folder, sizes[1]), seconds(run_chain, folder, sizes[1], columns=columns))
+            for _ in range(repetitions)
+        ]
+        bare, chain = (statistics.median(column) for column in zip(*pairs, strict=True))
+        ratio = statistics.median(first / second for first, second in pairs)
+        print(
+            f"{label}: bare {events / bare / 1e6:.2f} M events/s, chain {events / chain / 1e6:.2f} M events/s, ratio {ratio:.2f}"
+        )
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        small, large = (pool.apply(peak_megabytes, (folder, size)) for size in sizes)
+    print(
+        f"peak memory, selective cut: {small:.0f} MB at {2 * sizes[0]} events, {large:.0f} MB at {2 * sizes[1]} events"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=2_000_000)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--compression", choices=["zlib", "lz4", "none"], default="zlib")
+    arguments = parser.parse_args()
+    compression = {"zlib": uproot.ZLIB(1), "lz4": uproot.LZ4(4), "none": None}[arguments.compression]
+    with tempfile.TemporaryDirectory() as name:
+        benchmark(Path(name), arguments.events, arguments.repetitions, compression)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Sums without rounding and the yield of one unit of weight."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from zsig_hep.errors import NormalisationError
+from zsig_hep.ntuples.datasets import ResolvedDataset, SumValue
+from zsig_hep.ntuples.normalisation import GeneratorSums, comparison_note, exact_sum, normalise
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(arrays(np.float64, st.integers(0, 50), elements=FINITE))
+def test_exact_sum_equals_fractions(values):
+    assert exact_sum(values) == sum(map(Fraction, values.tolist()), Fraction(0))
+
+
+@given(arrays(np.float32, st.integers(1, 50), elements=st.floats(-1e4, 1e4, width=32)), st.randoms())
+def test_exact_sum_ignores_order_and_chunks(values, random):
+    cut = random.randrange(len(values))
+    shuffled = list(values)
+    random.shuffle(shuffled)
+    assert exact_sum(values) == exact_sum(values[:cut]) + exact_sum(values[cut:]) == exact_sum(np.array(shuffled))
+    assert float(exact_sum(values)) == math.fsum(values.astype("f8"))
+
+
+def test_exact_sum_refuses_nan():
+    with pytest.raises(NormalisationError, match="not finite"):
+        exact_sum(np.array([1.0, np.nan]))
+
+
+def dataset(source, weight="genWeight"):
+    return ResolvedDataset("d", "p", "background", (), weight, source, 2.0)
+
+
+def sums(total, entries=100):
+    return GeneratorSums(Fraction(total), None, entries)
+
+
+def normalised(source, *, events, runs=None, negative=True, **options):
+    return normalise(
+        dataset(source, **options), luminosity_ifb=140.0, events=events, has_negative_weights=negative, runs=runs
+    )
+
+
+def test_factor_from_each_source():
+    runs = normalised("runs", events=sums(80), runs=sums(400, 500))
+    assert runs.factor == pytest.approx(2.0 * 140_000.0 / 400.0, rel=1e-15)
+    assert (runs.skim_ratio, runs.generated_entries, runs.source) == (0.2, 500, "runs")
+    assert "share of 0.2" in comparison_note(runs)
+    events = normalised("events", events=sums(80))
+    assert events.factor == pytest.approx(2.0 * 140_000.0 / 80.0, rel=1e-15)
+    assert comparison_note(events) is None
+    assert normalised(SumValue(value=160.0), events=sums(80)).factor == pytest.approx(2.0 * 140_000.0 / 160.0)
+
+
+def test_events_that_agree_with_runs_within_rounding_are_accepted():
+    assert normalised("events", events=sums(80), runs=sums(Fraction(80 * 1.0005), 100)).source == "events"
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "match"),
+    [
+        ("runs", {"events": sums(80)}, "no sum of weights in a Runs tree"),
+        ("runs", {"events": sums(80), "runs": sums(0)}, "is zero"),
+        ("events", {"events": sums(-3)}, "is negative"),
+        ("events", {"events": sums(80), "runs": sums(240)}, "3 times too large"),
+        (SumValue(value=70.0), {"events": sums(80), "negative": False}, "more than the sum of weights 70"),
+        ("runs", {"events": sums(80, 100), "runs": sums(400, 50)}, "count only 50 generated"),
+        ("runs", {"events": sums(80), "runs": sums(400), "weight": None}, "not the generator weight"),
+    ],
+)
+def test_refused_sums(source, options, match):
+    with pytest.raises(NormalisationError, match=match):
+        normalised(source, **options)

@@ -1,0 +1,256 @@
+"""The whole way from ntuples to the event table."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uproot
+
+from zsig_hep.errors import NormalisationError, OutputError
+from zsig_hep.ntuples import Dataset, EventTable, NtupleSettings, Process, SignOf, SumValue, check_inputs, run_columns
+from zsig_hep.ntuples import storage as storage_module
+
+from .conftest import LUMINOSITY_IFB, event_arrays, write_ntuple
+
+SAMPLES = Path(__file__).parents[2] / "data_samples"
+
+
+def expected_yield(folder, files, cross_section_pb, total, mask, factors=("genWeight",)):
+    values, variances = 0.0, 0.0
+    for name in files:
+        with uproot.open(folder / name) as file:
+            arrays = file["Events"].arrays(["MET_pt", "Jet_pt", *factors])
+        weight = np.prod([np.asarray(arrays[factor], dtype="f8") for factor in factors], axis=0)
+        kept = weight[mask(arrays)] * (cross_section_pb * LUMINOSITY_IFB * 1000.0 / total)
+        values, variances = values + kept.sum(), variances + np.square(kept).sum()
+    return values, variances
+
+
+def passes_both(arrays):
+    return np.asarray(arrays["MET_pt"] > 10.0) & np.array([len(jets) > 0 for jets in arrays["Jet_pt"]], dtype=bool)
+
+
+def assert_same_table(first: EventTable, second: EventTable) -> None:
+    for name in ("features", "weight", "process", "fold", "identity"):
+        one, other = getattr(first, name), getattr(second, name)
+        assert one.dtype == other.dtype
+        assert one.tobytes() == other.tobytes(), name
+    for name in ("feature_names", "process_names", "roles", "labels", "fold_count", "luminosity_ifb"):
+        assert getattr(first, name) == getattr(second, name)
+
+
+def test_yields_equal_an_independent_computation(run, selecting_columns, tmp_path):
+    yields = run(columns=selecting_columns).table.yields()
+    signal = expected_yield(tmp_path, ["signal.root"], 0.1, 3000.0, passes_both)
+    dy_1 = expected_yield(tmp_path, ["dy_1a.root"], 3.0 * 1.2, 5010.0, passes_both)
+    dy_2 = expected_yield(tmp_path, ["dy_2.root"], 0.5, 2500.0, passes_both, ("genWeight", "pileup"))
+    assert yields["higgs"].value == pytest.approx(signal[0], rel=1e-9)
+    assert yields["higgs"].variance == pytest.approx(signal[1], rel=1e-9)
+    assert yields["dy"].value == pytest.approx(dy_1[0] + dy_2[0], rel=1e-9)
+    assert yields["dy"].variance == pytest.approx(dy_1[1] + dy_2[1], rel=1e-9)
+
+
+@pytest.mark.parametrize("chunk_size", [7, 77])
+def test_chunk_size_changes_no_bit(run, selecting_columns, tmp_path, chunk_size):
+    small = {
+        "higgs": Process(role="signal", datasets={"s": Dataset(files=["small.root"], cross_section_pb=0.1)}),
+        "dy": Process(role="background", datasets={"b": Dataset(files=["more.root"], cross_section_pb=1.0)}),
+    }
+    write_ntuple(tmp_path / "small.root", 60, 5)
+    write_ntuple(tmp_path / "more.root", 120, 6)
+    reference = run(of=small, columns=selecting_columns)
+    stored = (tmp_path / "out" / "events.parquet").read_bytes()
+    result = run(of=small, columns=selecting_columns, chunk_size=chunk_size)
+    assert_same_table(reference.table, result.table)
+    assert reference.cutflows == result.cutflows
+    assert reference.normalisations == result.normalisations
+    assert (tmp_path / "out" / "events.parquet").read_bytes() == stored
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("executor", ["futures", "dask"])
+def test_executor_changes_no_bit(run, selecting_columns, executor):
+    reference = run(columns=selecting_columns)
+    result = run(columns=selecting_columns, chunk_size=333, run_options={"executor": executor, "workers": 2})
+    assert_same_table(reference.table, result.table)
+    assert reference.cutflows == result.cutflows
+    assert reference.normalisations == result.normalisations
+
+
+def test_file_order_and_splitting_change_no_event(run, tmp_path):
+    arrays = event_arrays(800, 8)
+    write_ntuple(tmp_path / "whole.root", arrays)
+    for name, part in (("part_1.root", slice(500, 800)), ("part_2.root", slice(0, 500))):
+        write_ntuple(tmp_path / name, {branch: array[part] for branch, array in arrays.items()})
+    write_ntuple(tmp_path / "signal.root", 100, 9)
+    signal = Process(role="signal", datasets={"s": Dataset(files=["signal.root"], cross_section_pb=0.1)})
+
+    def sorted_background(pattern):
+        background = Dataset(files=[pattern], cross_section_pb=1.0)
+        processes = {"s": signal, "b": Process(role="background", datasets={"b": background})}
+        table = run(of=processes).table
+        table = table.select(table.is_background)
+        return table.select(np.argsort(table.identity))
+
+    whole, parts = sorted_background("whole.root"), sorted_background("part_*.root")
+    assert np.array_equal(whole.fold, parts.fold)
+    assert np.array_equal(whole.features, parts.features)
+    assert whole.weight == pytest.approx(parts.weight, rel=1e-12)
+
+
+def test_cutflow_counts_every_stage(run, selecting_columns, tmp_path):
+    result = run(columns=selecting_columns)
+    rows = result.cutflows["higgs"]
+    assert [row.cut for row in rows] == ["generated", "ntuple", "met", "jets"]
+    assert [row.entries for row in rows[:2]] == [2900, 900]
+    assert rows[0].value == pytest.approx(0.1 * LUMINOSITY_IFB * 1000.0)
+    every = expected_yield(tmp_path, ["signal.root"], 0.1, 3000.0, lambda arrays: slice(None))
+    assert (rows[1].value, rows[1].uncertainty) == pytest.approx((every[0], np.sqrt(every[1])), rel=1e-9)
+    last = result.table.yields()["higgs"]
+    assert (rows[3].entries, rows[3].value) == (last.entries, pytest.approx(last.value, rel=1e-9))
+    assert rows[3].uncertainty == pytest.approx(last.uncertainty, rel=1e-9)
+
+
+def test_dataset_without_a_cut_passes_it(run, tmp_path):
+    (tmp_path / "columns.py").write_text(
+        "from coffea.analysis_tools import PackedSelection\n"
+        "def columns(events):\n"
+        "    cuts = PackedSelection()\n"
+        "    if events.metadata['dataset'] == 'dy_1':\n"
+        "        cuts.add('stitching', events['MET_pt'] < 40)\n"
+        "    cuts.add('mass', events['mass'] > 90)\n"
+        "    return {'mass': events['mass'][cuts.all()]}, cuts\n"
+    )
+    result = run(columns="columns.py:columns")
+    rows = result.cutflows["dy"]
+    assert [row.cut for row in rows] == ["generated", "ntuple", "stitching", "mass"]
+    assert rows[3].value == pytest.approx(result.table.yields()["dy"].value, rel=1e-9)
+    assert rows[1].entries > rows[2].entries > rows[3].entries
+
+
+def test_skim_is_reported_and_the_wrong_sum_refused(run, tmp_path):
+    result = run()
+    assert result.normalisations[0].skim_ratio == pytest.approx(result.normalisations[0].sum_over_events / 3000.0)
+    assert any("'h'" in note and "skim" in note for note in result.notes)
+    assert any("dy_1b.root has no events" in note for note in result.notes)
+
+
+def test_ttbar_is_normalised_by_generated_events(tmp_path):
+    """Dividing by the skimmed events (7714 of 23 168 in the full production) makes ttbar three times too large."""
+    folder = SAMPLES / "leptoquark"
+    with uproot.open(folder / "ttbar.root") as file:
+        weight = file["Events"]["genWeight"].array(library="np").astype("f8")
+        generated = file["Runs"]["genEventSumw"].array(library="np").sum()
+    assert generated / weight.sum() == pytest.approx(3.0, rel=0.02)
+
+    def normalisation(source):
+        ttbar = Dataset(files=["ttbar.root"], cross_section_pb=6.032, sum_of_weights=source)
+        processes = {"ttbar": Process(role="background", datasets={"ttbar": ttbar})}
+        settings = NtupleSettings(folder=str(folder), columns=["MET_pt"])
+        return check_inputs(settings, processes, base_folder=tmp_path, luminosity_ifb=140.0).normalisations[0]
+
+    expected = 6.032 * 140_000.0 * weight.sum() / generated
+    assert normalisation("runs").factor * weight.sum() == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(NormalisationError, match=r"skim.*2\.97 times too large.*`runs`"):
+        normalisation("events")
+
+
+def test_weight_may_be_a_sign_and_the_sum_a_value(run, tmp_path):
+    write_ntuple(tmp_path / "signal.root", 200, 1)
+    write_ntuple(tmp_path / "plain.root", 300, 2, signed=True)
+    signal = Dataset(files=["signal.root"], cross_section_pb=0.1)
+    sign = Dataset(
+        files=["plain.root"],
+        cross_section_pb=2.0,
+        weight=SignOf(sign_of="genWeight"),
+        sum_of_weights=SumValue(value=400.0),
+    )
+    processes = {
+        "s": Process(role="signal", datasets={"s": signal}),
+        "b": Process(role="background", datasets={"b": sign}),
+    }
+    result = run(of=processes)
+    with uproot.open(tmp_path / "plain.root") as file:
+        signs = np.sign(file["Events"]["genWeight"].array(library="np"))
+    expected = signs.sum() * 2.0 * LUMINOSITY_IFB * 1000.0 / 400.0
+    assert result.table.yields()["b"].value == pytest.approx(expected, rel=1e-12)
+
+
+def test_data_are_unweighted(run, processes, tmp_path):
+    write_ntuple(tmp_path / "data.root", event_arrays(50, 3), runs=None)
+    with_data = processes | {"data": Process(role="data", datasets={"d": Dataset(files=["data.root"])})}
+    table = run(of=with_data).table
+    assert table.yields()["data"].value == 50.0
+    assert table.is_data.sum() == 50
+
+
+def test_nanoaod_schema_gives_the_same_table(run, processes):
+    processes = {name: process for name, process in processes.items() if name == "higgs"} | {
+        "dy": processes["dy"].model_copy(update={"datasets": {"dy_1": processes["dy"].datasets["dy_1"]}})
+    }
+    base = run(of=processes)
+    nano = run(of=processes, schema_name="nanoaod")
+    assert_same_table(base.table, nano.table)
+
+
+def test_chunk_folder_is_removed_and_path_untouched(run, selecting_columns, tmp_path):
+    before, modules = list(sys.path), set(sys.modules)
+    run(columns=selecting_columns)
+    assert sys.path == before
+    assert "helpers" not in set(sys.modules) - modules
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["events.parquet"]
+    assert not (tmp_path / "__pycache__").exists()
+
+
+def test_folder_that_cannot_be_written(run, tmp_path):
+    (tmp_path / "out").write_text("a file where the folder should be")
+    with pytest.raises(OutputError, match=r"cannot write .*out.*another output folder"):
+        run()
+
+
+def test_full_disk_keeps_the_older_table(run, tmp_path, monkeypatch):
+    run()
+    stored = (tmp_path / "out" / "events.parquet").read_bytes()
+
+    class Full(storage_module.pq.ParquetWriter):
+        def write_table(self, *args, **kwargs):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage_module.pq, "ParquetWriter", Full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        run()
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["events.parquet"]
+    assert (tmp_path / "out" / "events.parquet").read_bytes() == stored
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("executor", ["iterative", "futures"])
+def test_full_disk_in_a_worker(run, tmp_path, executor):
+    """The chunk folder vanishes while the chunks are written."""
+    (tmp_path / "columns.py").write_text(
+        "import pathlib, shutil\n"
+        "def columns(events):\n"
+        f"    for folder in pathlib.Path({str(tmp_path / 'out')!r}).glob('.chunks-*'):\n"
+        "        shutil.rmtree(folder)\n"
+        "        folder.write_text('')\n"
+        "    return {'mass': events['mass']}\n"
+    )
+    with pytest.raises(OutputError, match="cannot write"):
+        run(columns="columns.py:columns", run_options={"executor": executor})
+
+
+def test_samples_agree_with_their_metadata(tmp_path):
+    folder = SAMPLES / "hmumu"
+    metadata = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("hmumu_vbf", "hmumu_ttbar")}
+    processes = {
+        name: Process(
+            role=role, datasets={name: Dataset(files=[f"{name}.root"], cross_section_pb=metadata[name]["xsec_pb"])}
+        )
+        for name, role in (("hmumu_vbf", "signal"), ("hmumu_ttbar", "background"))
+    }
+    settings = NtupleSettings(folder=str(folder), columns=["MET_pt"])
+    result = run_columns(settings, processes, base_folder=tmp_path, luminosity_ifb=140.0, output_folder=tmp_path)
+    for name, stored in metadata.items():
+        assert result.table.yields()[name].value == pytest.approx(stored["yield_140fb"], rel=1e-6)

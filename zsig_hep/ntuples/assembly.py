@@ -1,0 +1,265 @@
+"""Chunk records and chunk files put together: the event table and the cutflows of a whole analysis."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsig_hep.errors import InputError, NormalisationError
+from zsig_hep.ntuples.cutflow import CutflowRow, add_cutflows, process_cutflow
+from zsig_hep.ntuples.datasets import NtupleSettings, Process
+from zsig_hep.ntuples.identity import (
+    Repetitions,
+    assign_folds,
+    find_content_repetitions,
+    find_repetitions,
+    refuse_duplicates,
+)
+from zsig_hep.ntuples.inputs import DatasetInputs, raise_all
+from zsig_hep.ntuples.normalisation import GeneratorSums, Normalisation, normalise
+from zsig_hep.ntuples.processors import ChunkKey, ChunkRecord
+from zsig_hep.ntuples.storage import read_chunk
+from zsig_hep.ntuples.table import EventTable, validate_table
+
+
+@dataclass(frozen=True)
+class ReadDataset:
+    """A dataset after its events were processed.
+
+    Attributes:
+        inputs: what was known before.
+        records: its chunks by key, in the order of files and entries.
+        normalisation: None for data.
+    """
+
+    inputs: DatasetInputs
+    records: dict[ChunkKey, ChunkRecord]
+    normalisation: Normalisation | None
+
+    @property
+    def factor(self) -> float:
+        """Yield per unit of weight; 1 for data."""
+        return 1.0 if self.normalisation is None else self.normalisation.factor
+
+
+def normalise_datasets(
+    inspected: Sequence[DatasetInputs], records: Mapping[ChunkKey, ChunkRecord], luminosity_ifb: float
+) -> tuple[ReadDataset, ...]:
+    """Sort chunk records by dataset, file and entry, and normalise every dataset.
+
+    Args:
+        inspected: the datasets, in order.
+        records: all chunks, in any order.
+        luminosity_ifb: integrated luminosity in 1/fb.
+
+    Returns:
+        The datasets, in order.
+
+    Raises:
+        NormalisationError: all problems at once, one per line.
+    """
+    read, problems = [], []
+    for inputs in inspected:
+        own = _sorted_records(inputs, records)
+        try:
+            read.append(ReadDataset(inputs, own, _normalise(inputs, own, luminosity_ifb)))
+        except NormalisationError as error:
+            problems.append(error)
+    raise_all(problems)
+    return tuple(read)
+
+
+def _sorted_records(inputs: DatasetInputs, records: Mapping[ChunkKey, ChunkRecord]) -> dict[ChunkKey, ChunkRecord]:
+    order = {file.path: number for number, file in enumerate(inputs.dataset.files)}
+    own = [key for key in records if key[0] == inputs.dataset.name]
+    own.sort(key=lambda key: (order[key[1]], key[3]))
+    return {key: records[key] for key in own}
+
+
+def _normalise(
+    inputs: DatasetInputs, records: Mapping[ChunkKey, ChunkRecord], luminosity_ifb: float
+) -> Normalisation | None:
+    if inputs.dataset.role == "data":
+        return None
+    events = GeneratorSums(Fraction(0), None, 0)
+    for record in records.values():
+        events = events + GeneratorSums(record.generator.sum_of_weights, None, record.generator.entries)
+    return normalise(
+        inputs.dataset,
+        luminosity_ifb=luminosity_ifb,
+        events=events,
+        has_negative_weights=any(record.has_negative_weights for record in records.values()),
+        runs=inputs.runs,
+    )
+
+
+def cutflows_by_process(read: Sequence[ReadDataset]) -> dict[str, tuple[CutflowRow, ...]]:
+    """Cutflow of every process at the luminosity.
+
+    Args:
+        read: all datasets.
+
+    Returns:
+        Rows by process.
+
+    Raises:
+        InputError: chunks of one dataset apply different cuts.
+    """
+    flows: dict[str, list[tuple[Any, float]]] = {}
+    generated: dict[str, list[GeneratorSums | None]] = {}
+    for dataset in read:
+        if not dataset.records:
+            continue
+        name, process = dataset.inputs.dataset.name, dataset.inputs.dataset.process
+        flows.setdefault(process, []).append((add_cutflows(name, dataset.records.values()), dataset.factor))
+        generated.setdefault(process, []).append(_summed_weights(dataset))
+    return {process: process_cutflow(flow, generated[process]) for process, flow in flows.items()}
+
+
+def _summed_weights(dataset: ReadDataset) -> GeneratorSums | None:
+    """The sums over generated events when the yields are normalised by them."""
+    normalisation = dataset.normalisation
+    return dataset.inputs.runs if normalisation is not None and normalisation.source == "runs" else None
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Where the selected events of a chunk are in the table."""
+
+    rows: slice
+    record: ChunkRecord
+    factor: float
+    process: int
+    file: int
+
+
+def assemble_table(
+    read: Sequence[ReadDataset], processes: Mapping[str, Process], settings: NtupleSettings, luminosity_ifb: float
+) -> tuple[EventTable, tuple[str, ...]]:
+    """Read the chunk files into one table.
+
+    Args:
+        read: all datasets, in the order of the table.
+        processes: processes by name.
+        settings: folds and identity.
+        luminosity_ifb: integrated luminosity in 1/fb.
+
+    Returns:
+        The validated table, and notes on events whose identities repeat.
+
+    Raises:
+        InputError: the chunks disagree on features, events occur twice, or the table cannot be used.
+    """
+    names = _common_features(read)
+    layout, file_names = _layout(read, list(processes))
+    length = layout[-1].rows.stop if layout else 0
+    table = _empty_table(length, names, processes, settings, luminosity_ifb)
+    content, file = np.empty(length, dtype=np.uint64), np.empty(length, dtype=np.int32)
+    for part in layout:
+        _fill(table, part, content, settings.fold_seed)
+        file[part.rows] = part.file
+    notes = _check_repetitions(table, content, file, file_names, by_content=settings.event_identity == "content")
+    validate_table(table)
+    return table, notes
+
+
+def _common_features(read: Sequence[ReadDataset]) -> tuple[str, ...]:
+    first: tuple[str, ...] | None = None
+    for dataset in read:
+        for key, record in dataset.records.items():
+            first = record.feature_names if first is None else first
+            if set(record.feature_names) != set(first):
+                differing = sorted(set(record.feature_names) ^ set(first))
+                msg = (
+                    f"columns(events) returned other features on dataset {key[0]!r} than before: "
+                    f"{', '.join(map(repr, differing))} are not in both. Return the same names for every event."
+                )
+                raise InputError(msg)
+    return first or ()
+
+
+def _layout(read: Sequence[ReadDataset], process_names: list[str]) -> tuple[list[_Rows], list[str]]:
+    layout: list[_Rows] = []
+    file_names: list[str] = []
+    start = 0
+    for dataset in read:
+        numbers = {file.path: len(file_names) + n for n, file in enumerate(dataset.inputs.dataset.files)}
+        file_names += numbers
+        process = process_names.index(dataset.inputs.dataset.process)
+        for key, record in dataset.records.items():
+            stop = start + record.selected
+            layout.append(_Rows(slice(start, stop), record, dataset.factor, process, numbers[key[1]]))
+            start = stop
+    return layout, file_names
+
+
+def _empty_table(
+    length: int,
+    feature_names: tuple[str, ...],
+    processes: Mapping[str, Process],
+    settings: NtupleSettings,
+    luminosity_ifb: float,
+) -> EventTable:
+    return EventTable(
+        features=np.empty((length, len(feature_names)), dtype=np.float32),
+        feature_names=feature_names,
+        weight=np.empty(length, dtype=np.float64),
+        process=np.empty(length, dtype=np.int32),
+        process_names=tuple(processes),
+        roles=tuple(process.role for process in processes.values()),
+        labels=tuple(process.label or name for name, process in processes.items()),
+        fold=np.empty(length, dtype=np.int16),
+        fold_count=settings.folds,
+        identity=np.empty(length, dtype=np.uint64),
+        luminosity_ifb=luminosity_ifb,
+    )
+
+
+def _fill(table: EventTable, part: _Rows, content: NDArray[np.uint64], fold_seed: int) -> None:
+    table.process[part.rows] = part.process
+    if part.record.path is None:
+        return
+    chunk = read_chunk(Path(part.record.path), table.feature_names, table.features[part.rows])
+    table.weight[part.rows] = chunk["weight"] * part.factor
+    table.identity[part.rows] = chunk["identity"]
+    table.fold[part.rows] = assign_folds(chunk["identity"], table.fold_count, fold_seed)
+    content[part.rows] = chunk["content"]
+
+
+def _check_repetitions(
+    table: EventTable,
+    content: NDArray[np.uint64],
+    file: NDArray[np.int32],
+    file_names: Sequence[str],
+    *,
+    by_content: bool,
+) -> tuple[str, ...]:
+    notes = []
+    for index, name in enumerate(table.process_names):
+        of_process = table.process == index
+        if by_content:
+            found = find_content_repetitions(content[of_process], file[of_process])
+        else:
+            found = find_repetitions(table.identity[of_process], content[of_process], file[of_process])
+        refuse_duplicates(found, name, file_names)
+        notes += _repetition_notes(name, found)
+    return tuple(notes)
+
+
+def _repetition_notes(process: str, found: Repetitions) -> list[str]:
+    notes = []
+    if found.other_content:
+        notes.append(
+            f"process {process!r}: {found.other_content} selected events repeat the identity of another one with "
+            "other content, as simulation with another seed does: kept"
+        )
+    if found.same_content:
+        notes.append(
+            f"process {process!r}: {found.same_content} selected events equal another one in every feature, as often "
+            f"as features with few values do by chance ({found.expected:.3g} expected): kept"
+        )
+    return notes

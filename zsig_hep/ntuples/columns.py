@@ -1,0 +1,339 @@
+"""The user's `columns(events)`: loading it from a file beside the analysis, calling it, and checking what it returns."""
+
+import hashlib
+import linecache
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.abc import SourceLoader
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
+from pathlib import Path
+from types import FrameType, ModuleType, TracebackType
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from coffea.analysis_tools import PackedSelection
+from numpy.typing import NDArray
+
+from zsig_hep.errors import InputError, ZsigError, nearest_name
+from zsig_hep.ntuples.table import as_feature
+
+_READERS = ("uproot", "coffea", "fsspec", "fsspec_xrootd", "xrootd")
+_NO_FIELD = re.compile(r"no field named '([^']+)'|no field '([^']+)'|key \"([^\"]+)\" does not exist")
+
+
+@dataclass(frozen=True)
+class ColumnsFunction:
+    """A function of a Python file, carried as source text so that every worker can run it.
+
+    Attributes:
+        path: file that the source was read from, for messages and for modules beside it.
+        name: name of the function in it.
+        source: text of the file.
+    """
+
+    path: str
+    name: str
+    source: str
+
+    def __call__(self, events: Any) -> Any:
+        """Call the function on a chunk of events."""
+        return getattr(self.module(), self.name)(events)
+
+    def module(self) -> ModuleType:
+        """The executed file; it is executed once in each process.
+
+        Raises:
+            InputError: the file has a syntax error, raises when executed, or has no such function.
+        """
+        digest = hashlib.sha256(f"{self.path}\0{self.source}".encode()).hexdigest()[:16]
+        module_name = f"zsig_columns_{digest}"
+        if module_name not in sys.modules:
+            self._execute(module_name)
+        module = sys.modules[module_name]
+        if not callable(getattr(module, self.name, None)):
+            functions = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+            msg = f"{self.path} has no function {self.name!r}.{nearest_name(self.name, functions)}"
+            raise InputError(msg)
+        return module
+
+    def _execute(self, module_name: str) -> None:
+        loader = _SourceText(self.path, self.source)
+        module = module_from_spec(ModuleSpec(module_name, loader, origin=self.path))
+        # Workers may not have the file: tracebacks take its lines from here.
+        linecache.cache[self.path] = (len(self.source), None, self.source.splitlines(keepends=True), self.path)
+        sys.modules[module_name] = module
+        try:
+            with _modules_beside(Path(self.path).parent):
+                loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise InputError(_execution_message(self.path, error)) from error
+
+
+class _SourceText(SourceLoader):
+    """Loads a module from its source text instead of its file."""
+
+    def __init__(self, path: str, source: str) -> None:
+        self._path, self._source = path, source
+
+    def get_filename(self, _fullname: str) -> str:
+        return self._path
+
+    def get_data(self, _path: str | bytes) -> bytes:
+        return self._source.encode()
+
+
+@contextmanager
+def _modules_beside(folder: Path) -> Iterator[None]:
+    """Let the file import modules beside it, and forget them afterwards: another analysis has others of that name."""
+    known, path, writes = set(sys.modules), list(sys.path), sys.dont_write_bytecode
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        sys.dont_write_bytecode = writes
+        for name in set(sys.modules) - known:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and not name.startswith("zsig_columns_") and Path(file).is_relative_to(folder):
+                del sys.modules[name]
+
+
+def _execution_message(path: str, error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        text = (error.text or "").strip()
+        return f"{error.filename or path}, line {error.lineno}: {error.msg}: {text}"
+    line = _line_in(path, error.__traceback__)
+    return f"{path}{line} raised {type(error).__name__} when it was loaded: {error}"
+
+
+def load_columns(columns: str | Sequence[str], folder: Path) -> ColumnsFunction | tuple[str, ...]:
+    """Load what an analysis gives as its columns.
+
+    Args:
+        columns: `file.py:function`, or names of flat branches.
+        folder: folder of the analysis file.
+
+    Returns:
+        The function, checked to exist; or the names.
+
+    Raises:
+        InputError: the file is missing, cannot be executed or lacks the function.
+    """
+    if not isinstance(columns, str):
+        return tuple(columns)
+    file_name, _, function = columns.rpartition(":")
+    path = (folder / Path(file_name).expanduser()).resolve()
+    try:
+        source = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        near = nearest_name(path.name, (entry.name for entry in path.parent.glob("*.py")))
+        msg = f"columns file {path} does not exist.{near}"
+        raise InputError(msg) from error
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"columns file {path} cannot be read: {error}"
+        raise InputError(msg) from error
+    loaded = ColumnsFunction(str(path), function, source)
+    loaded.module()
+    return loaded
+
+
+@dataclass(frozen=True)
+class SelectedColumns:
+    """Features of the selected events of a chunk and the cuts that selected them.
+
+    Attributes:
+        names: F feature names.
+        features: f4 [S, F] of the S selected events.
+        cuts: names and cumulative masks, bool [N] each, in order of application.
+    """
+
+    names: tuple[str, ...]
+    features: NDArray[np.float32]
+    cuts: tuple[tuple[str, NDArray[np.bool_]], ...]
+
+    @property
+    def selected(self) -> NDArray[np.bool_] | None:
+        """Bool [N], true for selected events; None when there is no selection."""
+        return self.cuts[-1][1] if self.cuts else None
+
+
+def select_columns(columns: Callable[[Any], Any] | Sequence[str], events: Any, where: str) -> SelectedColumns:
+    """Compute the features of a chunk of events.
+
+    Args:
+        columns: a function that returns features by name, or (features, cuts); or names of flat branches.
+        events: the chunk, N events.
+        where: dataset and file, for messages.
+
+    Returns:
+        Features and cuts.
+
+    Raises:
+        InputError: the function raises, or returns something other than features of equal lengths.
+    """
+    if callable(columns):
+        features, cuts = _split(_call(columns, events, where), where)
+    else:
+        features, cuts = {name: branch(events, name) for name in columns}, None
+    length = len(events)
+    masks = _cumulative(cuts, length, where)
+    rows = int(np.count_nonzero(masks[-1][1])) if masks else length
+    arrays = _feature_arrays(features, rows, length, where)
+    matrix = np.empty((rows, len(arrays)), dtype=np.float32, order="F")
+    for index, array in enumerate(arrays.values()):
+        matrix[:, index] = array
+    return SelectedColumns(tuple(arrays), matrix, masks)
+
+
+def _call(function: Callable[[Any], Any], events: Any, where: str) -> Any:
+    try:
+        return function(events)
+    except ZsigError:
+        raise
+    except Exception as error:
+        if is_reading_error(error):
+            msg = f"{where} cannot be read, it may be truncated or damaged: {first_line(error)}"
+            raise InputError(msg) from error
+        path = _file_of(function)
+        hint = _branch_hint(error, events)
+        line = _line_in(path, error.__traceback__)
+        msg = f"{path}{line}: columns(events) raised {type(error).__name__} on {where}: {first_line(error)}{hint}"
+        raise InputError(msg) from error
+
+
+def _file_of(function: Callable[[Any], Any]) -> str:
+    if isinstance(function, ColumnsFunction):
+        return function.path
+    code = getattr(function, "__code__", None)
+    return str(code.co_filename) if code else repr(function)
+
+
+def _line_in(path: str, trace: TracebackType | None) -> str:
+    lines = [line for frame, line in traceback.walk_tb(trace) if frame.f_code.co_filename == path]
+    if not lines:
+        return ""
+    text = linecache.getline(path, lines[-1]).strip()
+    return f", line {lines[-1]} ({text})" if text else f", line {lines[-1]}"
+
+
+def _branch_hint(error: Exception, events: Any) -> str:
+    missing = _NO_FIELD.search(str(error))
+    name = next(filter(None, missing.groups()), "") if missing else ""
+    return nearest_name(name, _branch_names(events)) if name else ""
+
+
+def _branch_names(events: Any) -> list[str]:
+    names = list(events.fields)
+    for field in events.fields:
+        names += getattr(events[field], "fields", [])
+    return names
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type when it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def is_reading_error(error: BaseException) -> bool:
+    """Whether an error was raised while a file was read, rather than by the user's code."""
+    if isinstance(error, OSError):
+        return True
+    frames: list[FrameType] = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if any(frame.f_globals.get("__name__", "").startswith("uproot.") for frame in frames[1:]):
+        return True
+    return error.__cause__ is not None and is_reading_error(error.__cause__)
+
+
+def branch(events: Any, name: str) -> Any:
+    """One branch of a chunk by its name in the file, whatever the schema made of it.
+
+    Args:
+        events: the chunk, in coffea's base or NanoAOD schema.
+        name: name in the file, such as `genWeight` or `MET_pt`.
+
+    Returns:
+        The awkward array.
+
+    Raises:
+        InputError: there is no such branch.
+    """
+    fields = events.fields
+    if name in fields:
+        return events[name]
+    collection, _, member = name.partition("_")
+    try:
+        if collection in fields and member in events[collection].fields:
+            return events[collection][member]
+    except ValueError as error:
+        msg = (
+            f"coffea's schema cannot make {collection!r}, where {name!r} belongs: {first_line(error)}. Try schema: base"
+        )
+        raise InputError(msg) from error
+    msg = f"there is no branch {name!r}.{nearest_name(name, fields)}"
+    raise InputError(msg)
+
+
+def _split(returned: Any, where: str) -> tuple[Mapping[str, Any], Any]:
+    features, cuts = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
+    if not isinstance(features, Mapping) or not features:
+        msg = (
+            f"columns(events) returned {type(returned).__name__} on {where}; valid are a dict of features by name, or "
+            "a tuple of such a dict and the cuts"
+        )
+        raise InputError(msg)
+    return features, cuts
+
+
+def _cumulative(cuts: Any, length: int, where: str) -> tuple[tuple[str, NDArray[np.bool_]], ...]:
+    if cuts is None:
+        return ()
+    packed = isinstance(cuts, PackedSelection)
+    masks = {name: cuts.all(name) for name in cuts.names} if packed else {"selection": cuts}
+    passed = np.ones(length, dtype=np.bool_)
+    cumulative = []
+    for name, mask in masks.items():
+        passed = passed & _as_mask(name, mask, length, where)
+        cumulative.append((name, passed))
+    return tuple(cumulative)
+
+
+def _as_mask(name: str, mask: Any, length: int, where: str) -> NDArray[np.bool_]:
+    array = np.asarray(ak.to_numpy(mask) if isinstance(mask, ak.Array) else mask)
+    if array.dtype != np.bool_ or array.shape != (length,):
+        msg = (
+            f"cut {name!r} on {where} has type {array.dtype} and shape {array.shape}; "
+            f"valid is one boolean for each of the {length} events"
+        )
+        raise InputError(msg)
+    return array
+
+
+def _feature_arrays(features: Mapping[str, Any], rows: int, length: int, where: str) -> dict[str, NDArray[np.float32]]:
+    arrays = {}
+    for name, column in features.items():
+        try:
+            array = as_feature(name, column)
+        except InputError as error:
+            msg = f"{error} (on {where})"
+            raise InputError(msg) from error
+        if len(array) != rows:
+            hint = "; it has the length before the cuts: index it with the mask" if len(array) == length else ""
+            msg = f"feature {name!r} on {where} has {len(array)} values for {rows} selected events{hint}"
+            raise InputError(msg)
+        if np.isinf(array).any():
+            entry = int(np.argmax(np.isinf(array)))
+            msg = (
+                f"feature {name!r} is {array[entry]} for selected event {entry} on {where}. Return NaN where it has no "
+                "value; magnitudes above 3.4e38 do not fit float32"
+            )
+            raise InputError(msg)
+        arrays[name] = array
+    return arrays

@@ -1,0 +1,344 @@
+"""Processes and datasets: what is read, its cross sections and the meaning of its weights, as strict models."""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.settings import Settings
+
+Role = Literal["signal", "background", "data"]
+
+_FILE_AND_TREE = re.compile(r"^(?P<path>.+\.\w+):(?P<tree>[^:]+)$")
+
+
+class SignOf(Settings):
+    """An event weight that is only the sign of a branch: +1, 0 or -1."""
+
+    sign_of: str
+
+
+class SumValue(Settings):
+    """A sum of generator weights that is known from elsewhere."""
+
+    value: float = Field(gt=0)
+
+
+Weight = str | list[str] | SignOf
+"""A branch; several branches to multiply, the generator weight first; or the sign of a branch."""
+
+SumOfWeights = Literal["runs", "events"] | SumValue
+"""Where the sum of generator weights before any selection comes from."""
+
+
+class Dataset(Settings):
+    """Files that were produced together and share one cross section.
+
+    Attributes:
+        files: globs relative to the ntuple folder; `root://...` addresses and `file.root:tree` are passed through.
+        tree: name of the event tree; None takes it from `NtupleSettings`.
+        cross_section_pb: cross section in pb, before the factors below; None only for data.
+        k_factor: ratio of the best known cross section to `cross_section_pb`.
+        filter_efficiency: share of the generated cross section that a generator filter kept, in (0, 1].
+        branching_fraction: branching fraction that `cross_section_pb` does not include yet, in (0, 1].
+        sum_of_weights: source of the sum of generator weights; None takes it from `NtupleSettings`.
+        weight: event weight; "inherit" takes it from `NtupleSettings` (data: unweighted), None means unweighted.
+
+    Example:
+        >>> Dataset(files=["ttbar_*.root"], cross_section_pb=832.0, branching_fraction=0.105).effective_cross_section_pb
+        87.36
+    """
+
+    files: list[str] = Field(min_length=1)
+    tree: str | None = None
+    cross_section_pb: float | None = Field(default=None, gt=0)
+    k_factor: float = Field(default=1.0, gt=0)
+    filter_efficiency: float = Field(default=1.0, gt=0, le=1)
+    branching_fraction: float = Field(default=1.0, gt=0, le=1)
+    sum_of_weights: SumOfWeights | None = None
+    weight: Weight | None = "inherit"
+
+    @field_validator("weight")
+    @classmethod
+    def _weight_names_a_branch(cls, weight: Weight | None) -> Weight | None:
+        return _checked_weight(weight)
+
+    @property
+    def effective_cross_section_pb(self) -> float | None:
+        """Cross section times k-factor, filter efficiency and branching fraction, in pb; None for data."""
+        if self.cross_section_pb is None:
+            return None
+        return self.cross_section_pb * self.k_factor * self.filter_efficiency * self.branching_fraction
+
+
+class Process(Settings):
+    """A physics process: one entry of the yields table, made of one or more datasets.
+
+    Attributes:
+        role: "signal", "background" or "data".
+        datasets: datasets by name; names are unique over all processes.
+        label: how figures call it; None shows its name.
+        color: a colour that matplotlib knows.
+    """
+
+    role: Role
+    datasets: dict[str, Dataset] = Field(min_length=1)
+    label: str | None = None
+    color: str | None = None
+
+    @model_validator(mode="after")
+    def _simulation_has_cross_sections(self) -> Self:
+        for name, dataset in self.datasets.items():
+            if self.role != "data" and dataset.cross_section_pb is None:
+                msg = f"dataset {name!r} of a {self.role} process needs cross_section_pb"
+                raise ValueError(msg)
+            if self.role == "data" and dataset.cross_section_pb is not None:
+                msg = f"dataset {name!r} is data: it has no cross_section_pb"
+                raise ValueError(msg)
+        return self
+
+
+class NtupleSettings(Settings):
+    """How the ntuples of an analysis are read.
+
+    Attributes:
+        folder: folder of the ntuples, relative to the analysis file.
+        tree: default name of the event tree.
+        schema_name: how coffea presents the branches to `columns`; YAML key `schema`.
+        columns: `file.py:function` relative to the analysis file, or the names of flat branches.
+        weight: default event weight of simulation; None means unweighted.
+        sum_of_weights: default source of the sum of generator weights.
+        event_identity: branches that identify an event in a file, or "content" to use its features and weight.
+        folds: number of folds for training and evaluation, at least 3.
+        fold_seed: changes which events share a fold.
+        chunk_size: events that are processed at a time; changes memory and speed, never a result.
+    """
+
+    folder: str = "."
+    tree: str = "Events"
+    schema_name: Literal["nanoaod", "base"] = Field(default="base", alias="schema")
+    columns: str | list[str] = "columns.py:columns"
+    weight: Weight | None = "genWeight"
+    sum_of_weights: SumOfWeights = "runs"
+    event_identity: list[str] | Literal["content"] = Field(default=["run", "luminosityBlock", "event"])
+    folds: int = Field(default=5, ge=3, le=1000)
+    fold_seed: int = Field(default=0, ge=0)
+    chunk_size: int = Field(default=100_000, ge=1)
+
+    model_config = Settings.model_config | {"populate_by_name": True}
+
+    @field_validator("weight")
+    @classmethod
+    def _weight_names_a_branch(cls, weight: Weight | None) -> Weight | None:
+        return _checked_weight(weight)
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_name_a_function_or_branches(cls, columns: str | list[str]) -> str | list[str]:
+        if isinstance(columns, str) and not re.fullmatch(r".+\.py:[^\W\d]\w*", columns):
+            msg = f"{columns!r} is neither `file.py:function` nor a list of branches"
+            raise ValueError(msg)
+        _require_distinct("columns", columns)
+        return columns
+
+    @field_validator("event_identity")
+    @classmethod
+    def _identity_names_branches(cls, identity: list[str] | Literal["content"]) -> list[str] | Literal["content"]:
+        _require_distinct("event_identity", identity)
+        return identity
+
+
+def _checked_weight(weight: Weight | None) -> Weight | None:
+    if isinstance(weight, list):
+        _require_distinct("weight", weight)
+    return weight
+
+
+def _require_distinct(key: str, names: str | list[str]) -> None:
+    if isinstance(names, str):
+        return
+    if not names:
+        msg = f"{key} names no branch"
+        raise ValueError(msg)
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        msg = f"{key} names {', '.join(map(repr, repeated))} more than once"
+        raise ValueError(msg)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a dataset.
+
+    Attributes:
+        path: absolute local path, or an address such as `root://...`.
+        tree: name of the event tree in it.
+    """
+
+    path: str
+    tree: str
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the path is an address rather than a local file."""
+        return "://" in self.path
+
+
+@dataclass(frozen=True)
+class ResolvedDataset:
+    """A dataset with every default filled in and its files found.
+
+    Attributes:
+        name: name of the dataset.
+        process: name of its process.
+        role: role of its process.
+        files: its files in the order in which they are read.
+        weight: event weight, None for unweighted.
+        sum_of_weights: source of the sum of generator weights.
+        cross_section_pb: effective cross section in pb, None for data.
+    """
+
+    name: str
+    process: str
+    role: Role
+    files: tuple[SourceFile, ...]
+    weight: Weight | None
+    sum_of_weights: SumOfWeights
+    cross_section_pb: float | None
+
+    @property
+    def weight_branches(self) -> tuple[str, ...]:
+        """Branches that the event weight needs, the generator weight first."""
+        return weight_branches(self.weight)
+
+
+def weight_branches(weight: Weight | None) -> tuple[str, ...]:
+    """Name the branches that an event weight needs, the generator weight first.
+
+    Example:
+        >>> weight_branches(["genWeight", "pileup_weight"])
+        ('genWeight', 'pileup_weight')
+    """
+    if weight is None:
+        return ()
+    if isinstance(weight, SignOf):
+        return (weight.sign_of,)
+    return (weight,) if isinstance(weight, str) else tuple(weight)
+
+
+def resolve_files(dataset: Dataset, folder: Path, default_tree: str = "Events") -> tuple[SourceFile, ...]:
+    """Find the files of a dataset.
+
+    Args:
+        dataset: its `files` may be globs, addresses, and carry `:tree` at the end.
+        folder: where relative names start.
+        default_tree: tree of files that name none, where the dataset names none.
+
+    Returns:
+        The files, each glob's matches sorted by name.
+
+    Raises:
+        InputError: a name or glob matches nothing, or a file occurs twice.
+    """
+    found: list[SourceFile] = []
+    for pattern in dataset.files:
+        match = _FILE_AND_TREE.match(pattern)
+        name, tree = (match["path"], match["tree"]) if match else (pattern, dataset.tree or default_tree)
+        paths = [name] if "://" in name else _local_matches(name, folder)
+        found += [SourceFile(path, tree) for path in paths]
+    _require_files_once([SourceFile(file.path, tree="") for file in found])
+    return tuple(found)
+
+
+def _local_matches(name: str, folder: Path) -> list[str]:
+    pattern = folder.resolve() / Path(name).expanduser()
+    if pattern.exists():
+        return [str(pattern)]
+    anchor = Path(pattern.anchor)
+    matches = sorted(str(path) for path in anchor.glob(str(pattern.relative_to(anchor))) if path.is_file())
+    if matches:
+        return matches
+    if glob.has_magic(name):
+        msg = f"no file matches {name!r} in {folder}.{_files_near(pattern)}"
+    else:
+        msg = f"file {pattern} does not exist.{_files_near(pattern)}"
+    raise InputError(msg)
+
+
+def _files_near(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f" There is no folder {path.parent}."
+    return nearest_name(path.name, (entry.name for entry in path.parent.iterdir() if entry.suffix == ".root"))
+
+
+def _require_files_once(files: Iterable[SourceFile]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for file in files:
+        key = (file.path if file.is_remote else os.path.realpath(file.path), file.tree)
+        if key in seen:
+            msg = f"file {file.path} is listed twice: its events would count twice. Remove one."
+            raise InputError(msg)
+        seen.add(key)
+
+
+def resolve_datasets(
+    settings: NtupleSettings, processes: Mapping[str, Process], base_folder: Path
+) -> tuple[ResolvedDataset, ...]:
+    """Fill in every default and find every file, in the order of the analysis.
+
+    Args:
+        settings: the defaults.
+        processes: processes by name.
+        base_folder: folder of the analysis file.
+
+    Returns:
+        The datasets of all processes.
+
+    Raises:
+        InputError: all problems with files and names at once, one per line.
+    """
+    folder = base_folder / Path(settings.folder).expanduser()
+    problems = _repeated_dataset_names(processes)
+    resolved: list[ResolvedDataset] = []
+    for process_name, process in processes.items():
+        files_of_process: list[SourceFile] = []
+        for name, dataset in process.datasets.items():
+            try:
+                files = resolve_files(dataset, folder, settings.tree)
+                files_of_process += files
+                _require_files_once(files_of_process)
+            except InputError as error:
+                problems.append(f"dataset {name!r} of {process_name!r}: {error}")
+                continue
+            resolved.append(_resolved(name, process_name, process.role, dataset, files, settings))
+    if problems:
+        raise InputError("\n".join(problems))
+    return tuple(resolved)
+
+
+def _resolved(
+    name: str, process: str, role: Role, dataset: Dataset, files: tuple[SourceFile, ...], settings: NtupleSettings
+) -> ResolvedDataset:
+    inherited = None if role == "data" else settings.weight
+    weight = inherited if dataset.weight == "inherit" else dataset.weight
+    source = settings.sum_of_weights if dataset.sum_of_weights is None else dataset.sum_of_weights
+    return ResolvedDataset(name, process, role, files, weight, source, dataset.effective_cross_section_pb)
+
+
+def _repeated_dataset_names(processes: Mapping[str, Process]) -> list[str]:
+    owner: dict[str, str] = {}
+    problems = []
+    for process_name, process in processes.items():
+        for name in process.datasets:
+            if name in owner:
+                problems.append(
+                    f"dataset {name!r} occurs in processes {owner[name]!r} and {process_name!r}: "
+                    "rename one, because columns(events) tells datasets apart by name"
+                )
+            owner.setdefault(name, process_name)
+    return problems

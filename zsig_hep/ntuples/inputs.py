@@ -1,0 +1,277 @@
+"""Opening ntuples and checking, before anything is processed, that they hold what an analysis asks for."""
+
+import functools
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uproot
+
+from zsig_hep.errors import InputError, NormalisationError, ZsigError, nearest_name
+from zsig_hep.ntuples.columns import first_line, load_columns
+from zsig_hep.ntuples.datasets import (
+    NtupleSettings,
+    Process,
+    ResolvedDataset,
+    SignOf,
+    SourceFile,
+    resolve_datasets,
+)
+from zsig_hep.ntuples.normalisation import (
+    GeneratorSums,
+    Normalisation,
+    comparison_note,
+    exact_sum,
+    normalise,
+    read_runs_sum,
+    runs_tree,
+)
+
+_TREE_CLASSES = ("TTree", "TNtuple", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
+
+
+@dataclass(frozen=True)
+class DatasetInputs:
+    """What is known of a dataset before its events are processed.
+
+    Attributes:
+        dataset: the dataset.
+        entries: number of events in each of its files.
+        runs: sums over all generated events; None for data and where no `Runs` tree stores them.
+    """
+
+    dataset: ResolvedDataset
+    entries: tuple[int, ...]
+    runs: GeneratorSums | None
+
+
+@dataclass(frozen=True)
+class InputCheck:
+    """What a check of all inputs found.
+
+    Attributes:
+        normalisations: of every simulated dataset.
+        entries: number of events by dataset.
+        notes: what is unusual but usable.
+    """
+
+    normalisations: tuple[Normalisation, ...]
+    entries: dict[str, int]
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def open_file(file: SourceFile) -> Iterator[Any]:
+    """Open a ROOT file.
+
+    Args:
+        file: where it is.
+
+    Yields:
+        The open `uproot` file.
+
+    Raises:
+        InputError: the file is missing, not a ROOT file, or truncated.
+    """
+    try:
+        opened = uproot.open({file.path: None})
+    except Exception as error:
+        raise InputError(_opening_message(file, error)) from error
+    with opened:
+        if not file.is_remote and Path(file.path).stat().st_size < opened.file.fEND:
+            raise InputError(_truncation_message(file))
+        yield opened
+
+
+def _opening_message(file: SourceFile, error: Exception) -> str:
+    if file.is_remote:
+        return f"{file.path} cannot be opened: {first_line(error)}"
+    path = Path(file.path)
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(4)
+    except OSError as reason:
+        return f"{file.path} cannot be opened: {reason.strerror}"
+    if start != b"root":
+        return f"{file.path} is not a ROOT file"
+    return _truncation_message(file)
+
+
+def _truncation_message(file: SourceFile) -> str:
+    return f"{file.path} is truncated or damaged: copy or produce it again"
+
+
+def open_tree(opened: Any, file: SourceFile) -> Any:
+    """Find the event tree of an open file.
+
+    Raises:
+        InputError: there is no such tree; the message offers the nearest name.
+    """
+    trees = [name for name, kind in opened.classnames(cycle=False).items() if kind.startswith(_TREE_CLASSES)]
+    if file.tree not in trees:
+        msg = f"{file.path} has no tree {file.tree!r}.{nearest_name(file.tree, trees)}"
+        raise InputError(msg)
+    try:
+        return opened[file.tree]
+    except Exception as error:
+        raise InputError(_truncation_message(file)) from error
+
+
+def inspect_inputs(settings: NtupleSettings, datasets: Sequence[ResolvedDataset]) -> tuple[DatasetInputs, ...]:
+    """Check files, trees and branches, and read the sums over generated events.
+
+    Args:
+        settings: names the branches that are needed.
+        datasets: what to look at.
+
+    Returns:
+        One entry per dataset, in order.
+
+    Raises:
+        InputError: all problems at once, one per line.
+        NormalisationError: likewise, when sums of weights are the only problems.
+    """
+    problems: list[ZsigError] = []
+    inspected = [_inspect(settings, dataset, problems) for dataset in datasets]
+    problems += _empty_processes(inspected)
+    raise_all(problems)
+    return tuple(inspected)
+
+
+def raise_all(problems: Sequence[ZsigError]) -> None:
+    """Raise problems as one error, one per line; a NormalisationError when they all are."""
+    if not problems:
+        return
+    kind = NormalisationError if all(isinstance(problem, NormalisationError) for problem in problems) else InputError
+    raise kind("\n".join(map(str, problems)))
+
+
+def _inspect(settings: NtupleSettings, dataset: ResolvedDataset, problems: list[ZsigError]) -> DatasetInputs:
+    needed = _needed_branches(settings, dataset)
+    entries, sums = [], []
+    for file in dataset.files:
+        try:
+            with open_file(file) as opened:
+                entries.append(_check_tree(open_tree(opened, file), file, needed))
+                if _wants_runs(dataset, opened):
+                    sums.append(read_runs_sum(opened, file.path, dataset.name))
+        except ZsigError as error:
+            problems.append(error)
+    runs = functools.reduce(operator.add, sums) if len(sums) == len(dataset.files) else None
+    return DatasetInputs(dataset, tuple(entries), runs)
+
+
+def _needed_branches(settings: NtupleSettings, dataset: ResolvedDataset) -> list[str]:
+    identity = [] if isinstance(settings.event_identity, str) else settings.event_identity
+    columns = [] if isinstance(settings.columns, str) else settings.columns
+    return [*dataset.weight_branches, *identity, *columns]
+
+
+def _check_tree(tree: Any, file: SourceFile, needed: Sequence[str]) -> int:
+    names = list(tree.keys())
+    if missing := [name for name in dict.fromkeys(needed) if name not in names]:
+        hints = " ".join(f"{name!r}.{nearest_name(name, names)}" for name in missing)
+        msg = f"{file.path}: tree {file.tree!r} has no branch {hints}"
+        raise InputError(msg)
+    return int(tree.num_entries)
+
+
+def _wants_runs(dataset: ResolvedDataset, opened: Any) -> bool:
+    if dataset.role == "data":
+        return False
+    return dataset.sum_of_weights == "runs" or runs_tree(opened) is not None
+
+
+def _empty_processes(inspected: Sequence[DatasetInputs]) -> list[ZsigError]:
+    entries: dict[str, int] = {}
+    for inputs in inspected:
+        unread = len(inputs.entries) < len(inputs.dataset.files)
+        name = inputs.dataset.process
+        entries[name] = entries.get(name, 0) + sum(inputs.entries) + (1 if unread else 0)
+    return [
+        InputError(f"process {name!r}: its trees have no events. Check the files, or remove the process")
+        for name, count in entries.items()
+        if count == 0
+    ]
+
+
+def check_inputs(
+    settings: NtupleSettings, processes: Mapping[str, Process], *, base_folder: Path, luminosity_ifb: float
+) -> InputCheck:
+    """Check everything that can be checked without processing events, and compute the normalisations.
+
+    Args:
+        settings: how the ntuples are read.
+        processes: processes by name.
+        base_folder: folder of the analysis file.
+        luminosity_ifb: integrated luminosity in 1/fb.
+
+    Returns:
+        Normalisations, entries and notes.
+
+    Raises:
+        InputError: all problems at once, one per line.
+        NormalisationError: likewise, when normalisations are the only problems.
+    """
+    load_columns(settings.columns, base_folder)
+    inspected = inspect_inputs(settings, resolve_datasets(settings, processes, base_folder))
+    normalisations, problems = [], []
+    for inputs in inspected:
+        if inputs.dataset.role == "data":
+            continue
+        try:
+            events, has_negative = _sum_over_events(inputs)
+            normalisations.append(
+                normalise(
+                    inputs.dataset,
+                    luminosity_ifb=luminosity_ifb,
+                    events=events,
+                    has_negative_weights=has_negative,
+                    runs=inputs.runs,
+                )
+            )
+        except ZsigError as error:
+            problems.append(error)
+    raise_all(problems)
+    entries = {inputs.dataset.name: sum(inputs.entries) for inputs in inspected}
+    return InputCheck(tuple(normalisations), entries, input_notes(inspected, normalisations))
+
+
+def _sum_over_events(inputs: DatasetInputs) -> tuple[GeneratorSums, bool]:
+    """Sums of the generator weights of the events in the files, and whether one is negative."""
+    dataset = inputs.dataset
+    total, has_negative = GeneratorSums(exact_sum(np.empty(0)), None, 0), False
+    if not dataset.weight_branches:
+        entries = sum(inputs.entries)
+        return GeneratorSums(exact_sum(np.ones(1)) * entries, None, entries), False
+    branch = dataset.weight_branches[0]
+    for file in dataset.files:
+        with open_file(file) as opened:
+            for chunk in open_tree(opened, file).iterate([branch], step_size="50 MB", library="np"):
+                weight = chunk[branch].astype(np.float64)
+                _require_finite(weight, branch, file)
+                weight = np.sign(weight) if isinstance(dataset.weight, SignOf) else weight
+                has_negative = has_negative or bool((weight < 0).any())
+                total = total + GeneratorSums(exact_sum(weight), None, len(weight))
+    return total, has_negative
+
+
+def _require_finite(weight: Any, branch: str, file: SourceFile) -> None:
+    if not np.isfinite(weight).all():
+        msg = f"{file.path}: weight {branch!r} is NaN or infinite in {int((~np.isfinite(weight)).sum())} events"
+        raise InputError(msg)
+
+
+def input_notes(inspected: Sequence[DatasetInputs], normalisations: Sequence[Normalisation]) -> tuple[str, ...]:
+    """Say what is unusual but usable: files without events, and how sums of weights compare."""
+    notes = [
+        f"dataset {inputs.dataset.name!r}: {file.path} has no events"
+        for inputs in inspected
+        for file, entries in zip(inputs.dataset.files, inputs.entries, strict=True)
+        if entries == 0
+    ]
+    return (*notes, *filter(None, map(comparison_note, normalisations)))

@@ -1,0 +1,293 @@
+"""From cross section, luminosity and sum of generator weights to the yield that one unit of weight stands for."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsig_hep.errors import NormalisationError
+from zsig_hep.ntuples.datasets import ResolvedDataset, SignOf, SumValue
+
+IPB_PER_IFB = 1000.0
+"""Inverse picobarns in an inverse femtobarn."""
+
+RATIO_TOLERANCE = 1e-3
+"""Relative difference between two sums of weights that rounding of stored weights may explain."""
+
+_MANTISSA_BITS = 53
+_LOW = float(1 << 27)
+_MAXIMUM_LENGTH = 1 << 25
+
+
+def exact_sum(values: NDArray[Any]) -> Fraction:
+    """Sum floating-point numbers without any rounding, so that no order and no chunking changes the result.
+
+    Each number is an integer times a power of two; the integers are added per power, in halves that stay exact.
+
+    Args:
+        values: [N], finite; converted to float64.
+
+    Returns:
+        The sum as a fraction; `float` rounds it once.
+
+    Raises:
+        NormalisationError: a value is not finite.
+
+    Example:
+        >>> float(exact_sum(np.array([1e16, 1.0, -1e16])))
+        1.0
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(values).all():
+        msg = "cannot sum values that are not finite"
+        raise NormalisationError(msg)
+    if len(values) and (values == values[0]).all():
+        return Fraction(float(values[0])) * len(values)
+    pieces = (values[start : start + _MAXIMUM_LENGTH] for start in range(0, len(values), _MAXIMUM_LENGTH))
+    return sum(map(_exact_sum_of_piece, pieces), Fraction(0))
+
+
+def _exact_sum_of_piece(values: NDArray[np.float64]) -> Fraction:
+    fraction, exponent = np.frexp(values)
+    lowest = int(exponent.min())
+    exponent -= lowest
+    mantissa = np.ldexp(fraction, _MANTISSA_BITS)
+    high = np.floor(mantissa / _LOW)
+    # Halves below 2^27 and at most 2^25 of them: every partial sum is an integer below 2^53, hence exact.
+    high_sums = np.bincount(exponent, weights=high)
+    low_sums = np.bincount(exponent, weights=mantissa - high * _LOW)
+    total = 0
+    for power, (upper, lower) in enumerate(zip(high_sums.tolist(), low_sums.tolist(), strict=True)):
+        total += ((int(upper) << 27) + int(lower)) << power
+    return Fraction(total) * Fraction(2) ** (lowest - _MANTISSA_BITS)
+
+
+@dataclass(frozen=True)
+class GeneratorSums:
+    """Sums over all generated events, before any selection or skim.
+
+    Attributes:
+        sum_of_weights: sum of generator weights.
+        sum_of_squares: sum of squared generator weights, None when not stored.
+        entries: number of generated events, None when not stored.
+    """
+
+    sum_of_weights: Fraction
+    sum_of_squares: Fraction | None
+    entries: int | None
+
+    def __add__(self, other: "GeneratorSums") -> "GeneratorSums":
+        """Add the sums of other files; what one of them lacks the total lacks."""
+        return GeneratorSums(
+            self.sum_of_weights + other.sum_of_weights,
+            _add(self.sum_of_squares, other.sum_of_squares),
+            _add(self.entries, other.entries),
+        )
+
+
+def read_runs_sum(file: Any, name: str, dataset: str) -> GeneratorSums:
+    """Add the sums that NanoAOD keeps in the `Runs` tree over all rows of a file.
+
+    Args:
+        file: the open `uproot` file.
+        name: of the file, for messages.
+        dataset: name of the dataset, for messages.
+
+    Returns:
+        The sums of `genEventSumw`, `genEventSumw2` and `genEventCount`; a trailing underscore is accepted.
+
+    Raises:
+        NormalisationError: the file has no such tree or branch, or the sum is not finite.
+    """
+    if (runs := runs_tree(file)) is None:
+        msg = (
+            f"dataset {dataset!r}: {name} has no Runs tree with genEventSumw. Set sum_of_weights to the "
+            "value that the production reports, or to `events` if the files hold every generated event."
+        )
+        raise NormalisationError(msg)
+    if (sum_of_weights := _total(runs, "genEventSumw")) is None:
+        msg = f"dataset {dataset!r}: genEventSumw in the Runs tree of {name} is not finite. Produce the file again."
+        raise NormalisationError(msg)
+    entries = _total(runs, "genEventCount")
+    return GeneratorSums(sum_of_weights, _total(runs, "genEventSumw2"), None if entries is None else int(entries))
+
+
+def runs_tree(file: Any) -> Any:
+    """The `Runs` tree of an open file when it holds a sum of generator weights, else None."""
+    if "Runs" not in file.keys(cycle=False, recursive=False):
+        return None
+    runs = file["Runs"]
+    return runs if _stored_name(runs, "genEventSumw") else None
+
+
+def _stored_name(runs: Any, name: str) -> str | None:
+    known = set(runs.keys())
+    return next((stored for stored in (name, f"{name}_") if stored in known), None)
+
+
+def _total(runs: Any, name: str) -> Fraction | None:
+    """Sum of a branch over all rows, None when it is not stored or not finite."""
+    stored = _stored_name(runs, name)
+    values = None if stored is None else runs[stored].array(library="np")
+    return exact_sum(values) if values is not None and np.isfinite(values).all() else None
+
+
+Number = TypeVar("Number", int, Fraction)
+
+
+def _add(first: Number | None, second: Number | None) -> Number | None:
+    return None if first is None or second is None else first + second
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How the weights of a simulated dataset become yields.
+
+    Attributes:
+        dataset: name of the dataset.
+        process: name of its process.
+        source: where the sum of weights comes from.
+        sum_of_weights: sum of generator weights that the yields are divided by.
+        sum_over_events: sum of generator weights over the events of the files, before any selection of ours.
+        skim_ratio: `sum_over_events / sum_of_weights`, the weighted efficiency of the skim.
+        cross_section_pb: effective cross section in pb.
+        luminosity_ifb: integrated luminosity in 1/fb.
+        factor: yield per unit of weight.
+        generated_entries: number of generated events, None when not stored.
+    """
+
+    dataset: str
+    process: str
+    source: Literal["runs", "events", "value"]
+    sum_of_weights: float
+    sum_over_events: float
+    skim_ratio: float
+    cross_section_pb: float
+    luminosity_ifb: float
+    factor: float
+    generated_entries: int | None
+
+
+def normalise(
+    dataset: ResolvedDataset,
+    *,
+    luminosity_ifb: float,
+    events: GeneratorSums,
+    has_negative_weights: bool,
+    runs: GeneratorSums | None,
+) -> Normalisation:
+    """Compute the yield that one unit of a dataset's weight stands for.
+
+    With effective cross section sigma, luminosity L and generator weights w of all generated events,
+
+        factor = sigma L / sum w
+
+    Args:
+        dataset: a simulated dataset.
+        luminosity_ifb: integrated luminosity L in 1/fb.
+        events: sums over the events of the files.
+        has_negative_weights: whether any of those events has a negative generator weight.
+        runs: sums of the `Runs` trees, None where there are none.
+
+    Returns:
+        The normalisation.
+
+    Raises:
+        NormalisationError: the sum is missing, zero, negative, not finite or unlike the events.
+    """
+    source, total = _source_and_sum(dataset, events, runs)
+    if dataset.cross_section_pb is None or not dataset.cross_section_pb > 0:
+        msg = f"dataset {dataset.name!r} needs a positive cross_section_pb, not {dataset.cross_section_pb}"
+        raise NormalisationError(msg)
+    if not (total > 0 and np.isfinite(total)):
+        kind = "zero" if total == 0 else "negative" if total < 0 else "not finite"
+        msg = (
+            f"dataset {dataset.name!r}: the sum of weights from {source!r} is {kind} ({total:g}), so its yields are "
+            "undefined. Check the weight branch and the files, or give sum_of_weights a value."
+        )
+        raise NormalisationError(msg)
+    over_events = float(events.sum_of_weights)
+    _compare(dataset, source, total, events, runs, has_negative_weights=has_negative_weights)
+    return Normalisation(
+        dataset=dataset.name,
+        process=dataset.process,
+        source=source,
+        sum_of_weights=total,
+        sum_over_events=over_events,
+        skim_ratio=over_events / total,
+        cross_section_pb=dataset.cross_section_pb,
+        luminosity_ifb=luminosity_ifb,
+        factor=dataset.cross_section_pb * luminosity_ifb * IPB_PER_IFB / total,
+        generated_entries=None if runs is None else runs.entries,
+    )
+
+
+def _source_and_sum(
+    dataset: ResolvedDataset, events: GeneratorSums, runs: GeneratorSums | None
+) -> tuple[Literal["runs", "events", "value"], float]:
+    source = dataset.sum_of_weights
+    if isinstance(source, SumValue):
+        return "value", source.value
+    if source == "events":
+        return "events", float(events.sum_of_weights)
+    if runs is None:
+        msg = f"dataset {dataset.name!r} has no sum of weights in a Runs tree"
+        raise NormalisationError(msg)
+    if not is_summed_in_runs(dataset):
+        msg = (
+            f"dataset {dataset.name!r}: its weight is not the generator weight that the Runs tree sums. "
+            "Set sum_of_weights to `events` if nothing was skimmed, or to the matching value."
+        )
+        raise NormalisationError(msg)
+    return "runs", float(runs.sum_of_weights)
+
+
+def is_summed_in_runs(dataset: ResolvedDataset) -> bool:
+    """Whether the generator weight is a branch, as the `Runs` tree sums it, rather than a sign or no weight."""
+    return dataset.weight is not None and not isinstance(dataset.weight, SignOf)
+
+
+def _compare(
+    dataset: ResolvedDataset,
+    source: str,
+    total: float,
+    events: GeneratorSums,
+    runs: GeneratorSums | None,
+    *,
+    has_negative_weights: bool,
+) -> None:
+    ratio = float(events.sum_of_weights) / total
+    stored = None if runs is None or not is_summed_in_runs(dataset) else float(runs.sum_of_weights)
+    if source == "events" and stored is not None and abs(stored / total - 1) > RATIO_TOLERANCE:
+        msg = (
+            f"dataset {dataset.name!r}: the weights of the events add to {total:g}, those of the generated events in "
+            f"the Runs tree to {stored:g}. The files are a skim, and dividing by the events would make every yield "
+            f"{stored / total:.3g} times too large: set sum_of_weights to `runs`."
+        )
+        raise NormalisationError(msg)
+    if ratio > 1 + RATIO_TOLERANCE and not has_negative_weights:
+        msg = (
+            f"dataset {dataset.name!r}: the weights of the events add to {float(events.sum_of_weights):g}, more than "
+            f"the sum of weights {total:g} of all generated events ({source}). The sum belongs to other files."
+        )
+        raise NormalisationError(msg)
+    generated = None if runs is None or source != "runs" else runs.entries
+    if generated is not None and events.entries is not None and events.entries > generated:
+        msg = (
+            f"dataset {dataset.name!r}: the files hold {events.entries} events, but their Runs trees count only "
+            f"{generated} generated ones. The sum belongs to other files."
+        )
+        raise NormalisationError(msg)
+
+
+def comparison_note(normalisation: Normalisation) -> str | None:
+    """Say how the events compare with the sum of weights, None when they agree."""
+    if abs(normalisation.skim_ratio - 1) <= RATIO_TOLERANCE:
+        return None
+    return (
+        f"dataset {normalisation.dataset!r}: its files hold a share of {normalisation.skim_ratio:.4g} of the sum of "
+        f"weights ({normalisation.sum_over_events:.6g} of {normalisation.sum_of_weights:.6g}, {normalisation.source}): "
+        "taken as the skim's efficiency"
+    )

@@ -1,0 +1,244 @@
+"""Ntuples to the event table, with coffea's executors; no chunk is lost without an error."""
+
+import contextlib
+import importlib
+import io
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from coffea.nanoevents import BaseSchema, NanoAODSchema
+from coffea.processor import DaskExecutor, FuturesExecutor, IterativeExecutor, ProcessorABC, Runner
+from coffea.util import coffea_console
+from uproot.source.file import MemmapSource
+
+from zsig_hep.errors import InputError, ZsigError
+from zsig_hep.files import scratch_folder
+from zsig_hep.ntuples.assembly import assemble_table, cutflows_by_process, normalise_datasets
+from zsig_hep.ntuples.columns import first_line, load_columns
+from zsig_hep.ntuples.cutflow import CutflowRow
+from zsig_hep.ntuples.datasets import NtupleSettings, Process, resolve_datasets
+from zsig_hep.ntuples.inputs import DatasetInputs, input_notes, inspect_inputs
+from zsig_hep.ntuples.normalisation import Normalisation
+from zsig_hep.ntuples.processors import ChunkKey, ChunkRecord, FeatureProcessor, chunk_key
+from zsig_hep.ntuples.table import EventTable
+
+Executor = Literal["iterative", "futures", "dask"]
+
+TABLE_NAME = "events.parquet"
+"""File name of the event table in the output folder."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class QuietNanoAODSchema(NanoAODSchema):  # type: ignore[misc]
+    """coffea's NanoAOD schema for reduced ntuples: missing cross-references and identities are no warnings."""
+
+    warn_missing_crossrefs = False
+    event_ids = ()
+
+
+_SCHEMAS = {"base": BaseSchema, "nanoaod": QuietNanoAODSchema}
+
+
+@dataclass(frozen=True)
+class ColumnsResult:
+    """What reading the ntuples of an analysis gives.
+
+    Attributes:
+        table: the selected events.
+        normalisations: of every simulated dataset.
+        cutflows: rows by process.
+        notes: what is unusual but usable.
+    """
+
+    table: EventTable
+    normalisations: tuple[Normalisation, ...]
+    cutflows: dict[str, tuple[CutflowRow, ...]]
+    notes: tuple[str, ...]
+
+
+def run_columns(
+    settings: NtupleSettings,
+    processes: Mapping[str, Process],
+    *,
+    base_folder: Path,
+    luminosity_ifb: float,
+    output_folder: Path,
+    executor: Executor = "iterative",
+    workers: int = 2,
+    scheduler: str | None = None,
+    quiet: bool = True,
+) -> ColumnsResult:
+    """Read the ntuples of an analysis, select events, and normalise them to the luminosity.
+
+    The table does not depend on executor, number of workers or chunk size, to the bit.
+
+    Args:
+        settings: how the ntuples are read.
+        processes: processes by name; their order is the order of the table.
+        base_folder: folder of the analysis file.
+        luminosity_ifb: integrated luminosity in 1/fb.
+        output_folder: gets `events.parquet`; made when it does not exist. Workers on other machines must see it.
+        executor: "iterative" in this process, "futures" in local processes, "dask" on a cluster.
+        workers: number of processes, for "futures" and a local "dask" cluster.
+        scheduler: address of a dask scheduler; None starts a local cluster.
+        quiet: False shows coffea's progress bar.
+
+    Returns:
+        The table, the normalisations, the cutflows and notes.
+
+    Raises:
+        InputError: an input cannot be used; the message names the place and the remedy.
+        NormalisationError: a sum of weights cannot be used.
+        OutputError: the table cannot be written; an older one is left as it was.
+    """
+    columns = load_columns(settings.columns, base_folder)
+    inspected = inspect_inputs(settings, resolve_datasets(settings, processes, base_folder))
+    with scratch_folder(output_folder, prefix=".chunks-") as folder:
+        processor = FeatureProcessor(
+            columns,
+            folder=folder,
+            weights={inputs.dataset.name: inputs.dataset.weight for inputs in inspected},
+            event_identity=settings.event_identity,
+        )
+        with _coffea_executor(executor, workers, scheduler, quiet=quiet) as coffea_executor:
+            records = _process(processor, inspected, settings, coffea_executor)
+        read = normalise_datasets(inspected, records, luminosity_ifb)
+        table, table_notes = assemble_table(read, processes, settings, luminosity_ifb)
+    cutflows = cutflows_by_process(read)
+    normalisations = tuple(dataset.normalisation for dataset in read if dataset.normalisation is not None)
+    table.to_parquet(output_folder / TABLE_NAME)
+    return ColumnsResult(table, normalisations, cutflows, (*input_notes(inspected, normalisations), *table_notes))
+
+
+class _ErrorsAsResults(ProcessorABC):  # type: ignore[misc]
+    """Returns errors that are meant for the user instead of raising them.
+
+    Pickling between processes loses the cause of an exception, and coffea wraps all of them: a returned error arrives as
+    it is. After the first, remaining chunks are left out.
+    """
+
+    def __init__(self, processor: FeatureProcessor) -> None:
+        self._processor = processor
+
+    def process(self, events: Any) -> dict[str, Any]:
+        stop = self._processor.folder / "stop"
+        if stop.exists():
+            return {"records": {}, "errors": {}}
+        try:
+            return {"records": self._processor.process(events), "errors": {}}
+        except ZsigError as error:
+            with contextlib.suppress(OSError):
+                stop.touch()
+            return {"records": {}, "errors": {chunk_key(events): error}}
+
+    def postprocess(self, accumulator: Any) -> Any:
+        return accumulator
+
+
+def _process(
+    processor: FeatureProcessor, inspected: Sequence[DatasetInputs], settings: NtupleSettings, executor: Any
+) -> dict[ChunkKey, ChunkRecord]:
+    runner = Runner(
+        executor=executor,
+        pre_executor=IterativeExecutor(status=False, retries=0),
+        chunksize=settings.chunk_size,
+        metadata_cache={},
+        skipbadfiles=False,
+        schema=_SCHEMAS[settings.schema_name],
+    )
+    with _coffea_errors(quiet=not executor.status):
+        items = [item for item in runner.preprocess(_fileset(inspected)) if len(item)]
+        wrapped = runner.run(items, _ErrorsAsResults(processor), uproot_options=_uproot_options(inspected))
+    errors: dict[ChunkKey, ZsigError] = wrapped["out"]["errors"]
+    if errors:
+        order = {file.path: n for n, file in enumerate(f for inputs in inspected for f in inputs.dataset.files)}
+        raise errors[min(errors, key=lambda key: (order[key[1]], key[3]))]
+    records: dict[ChunkKey, ChunkRecord] = wrapped["out"]["records"]
+    _require_all(items, wrapped["processed"], records)
+    return records
+
+
+def _uproot_options(inspected: Sequence[DatasetInputs]) -> dict[str, Any]:
+    """Map local files into memory, which spares a request to another thread for every basket."""
+    if any(file.is_remote for inputs in inspected for file in inputs.dataset.files):
+        return {}
+    return {"handler": MemmapSource}
+
+
+def _fileset(inspected: Sequence[DatasetInputs]) -> dict[str, Any]:
+    fileset = {}
+    for inputs in inspected:
+        paired = zip(inputs.dataset.files, inputs.entries, strict=True)
+        if files := {file.path: file.tree for file, entries in paired if entries}:
+            metadata = {"process": inputs.dataset.process, "role": inputs.dataset.role}
+            fileset[inputs.dataset.name] = {"files": files, "metadata": metadata}
+    return fileset
+
+
+def _require_all(items: Sequence[Any], processed: Any, records: Mapping[ChunkKey, ChunkRecord]) -> None:
+    expected = {(i.dataset, i.filename, i.treename, i.entrystart, i.entrystop) for i in items}
+    missing = sorted(expected - set(records))
+    if missing or set(items) != set(processed):
+        what = f"{len(missing)} of {len(expected)} chunks gave no result"
+        msg = f"{what}{f', first {missing[0]}' if missing else ''}: run again, with fewer workers if memory was short"
+        raise InputError(msg)
+
+
+@contextlib.contextmanager
+def _coffea_errors(*, quiet: bool) -> Iterator[None]:
+    """Keep coffea's console and tracebacks away from the user, and word what stopped a worker."""
+    console, printed = coffea_console.quiet, io.StringIO()
+    coffea_console.quiet = quiet
+    try:
+        with contextlib.redirect_stderr(printed):
+            yield
+    except ZsigError:
+        raise
+    except Exception as error:
+        _LOG.debug("coffea reported:\n%s", printed.getvalue())
+        text = str(error)
+        if type(error).__name__ in {"TerminatedWorkerError", "BrokenProcessPool"} or "KilledWorker" in text:
+            msg = f"a worker process died ({first_line(error)}): use fewer workers or a smaller chunk_size"
+            raise InputError(msg) from error
+        if text.startswith(("Failed to open file", "Failed creating nanoevents")):
+            msg = f"a file became unreadable while it was processed: {first_line(error)}"
+            raise InputError(msg) from error
+        raise
+    finally:
+        coffea_console.quiet = console
+
+
+@contextlib.contextmanager
+def _coffea_executor(executor: Executor, workers: int, scheduler: str | None, *, quiet: bool) -> Iterator[Any]:
+    options = {"status": not quiet, "retries": 0}
+    if executor == "iterative":
+        yield IterativeExecutor(**options)
+    elif executor == "futures":
+        yield FuturesExecutor(workers=workers, **options)
+    else:
+        with _dask_client(workers, scheduler) as client:
+            yield DaskExecutor(client=client, **options)
+
+
+@contextlib.contextmanager
+def _dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    try:
+        distributed: Any = importlib.import_module("distributed")
+    except ImportError as error:
+        msg = "the dask executor needs the extra `dask`: pip install 'zsig_hep[dask]'"
+        raise InputError(msg) from error
+    if scheduler is not None:
+        with distributed.Client(scheduler) as client:
+            yield client
+        return
+    with (
+        distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client

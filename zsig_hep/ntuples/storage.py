@@ -1,0 +1,161 @@
+"""Parquet files of event tables: one column per feature and the metadata of the table as JSON."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from zsig_hep.errors import InputError
+from zsig_hep.files import atomic_path
+from zsig_hep.ntuples.table import EventTable
+
+_METADATA_KEY = b"zsig_hep.event_table"
+_FORMAT = 1
+_ROWS_AT_A_TIME = 1 << 17
+_PREFIX = "zsig:"
+# Floats of simulated events neither repeat nor compress; trying to takes longer than reading the ntuples.
+_PLAIN: dict[str, Any] = {"compression": "NONE", "use_dictionary": False, "write_statistics": False}
+_COLUMNS = {"weight": np.float64, "process": np.int32, "fold": np.int16, "identity": np.uint64}
+
+
+def write_table(table: EventTable, path: Path) -> None:
+    """Write a table slice by slice to a file that appears only when it is complete.
+
+    Args:
+        table: the table.
+        path: the parquet file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    schema = _schema(table)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, **_PLAIN) as writer:
+        for start in range(0, len(table), _ROWS_AT_A_TIME):
+            writer.write_table(_rows(table, schema, slice(start, start + _ROWS_AT_A_TIME)))
+
+
+def _schema(table: EventTable) -> pa.Schema:
+    fields = [pa.field(name, pa.float32()) for name in table.feature_names]
+    fields += [pa.field(_PREFIX + name, pa.from_numpy_dtype(np.dtype(kind))) for name, kind in _COLUMNS.items()]
+    metadata = {
+        "format": _FORMAT,
+        "feature_names": table.feature_names,
+        "process_names": table.process_names,
+        "roles": table.roles,
+        "labels": table.labels,
+        "fold_count": table.fold_count,
+        "luminosity_ifb": table.luminosity_ifb,
+    }
+    return pa.schema(fields, metadata={_METADATA_KEY: json.dumps(metadata)})
+
+
+def _rows(table: EventTable, schema: pa.Schema, rows: slice) -> pa.Table:
+    columns = [pa.array(column[rows]) for column in table.features.T]
+    columns += [pa.array(getattr(table, name)[rows]) for name in _COLUMNS]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def write_chunk(
+    path: Path,
+    feature_names: Sequence[str],
+    features: NDArray[np.float32],
+    *,
+    weight: NDArray[np.float64],
+    identity: NDArray[np.uint64],
+    content: NDArray[np.uint64],
+) -> None:
+    """Write the selected events of a chunk, one column per feature; fast rather than small.
+
+    Args:
+        path: the parquet file, which appears only when it is complete.
+        feature_names: F names.
+        features: f4 [N, F].
+        weight: f8 [N], before normalisation.
+        identity: u8 [N].
+        content: u8 [N].
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    columns = dict(zip(feature_names, features.T, strict=True))
+    columns |= {_PREFIX + "weight": weight, _PREFIX + "identity": identity, _PREFIX + "content": content}
+    table = pa.table({name: pa.array(column) for name, column in columns.items()})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, **_PLAIN)
+
+
+def read_chunk(path: Path, feature_names: Sequence[str], features: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Read what `write_chunk` wrote.
+
+    Args:
+        path: the parquet file.
+        feature_names: F names.
+        features: f4 [N, F], filled with the features.
+
+    Returns:
+        `weight` f8, `identity` u8 and `content` u8, [N] each.
+    """
+    table = pq.read_table(path, use_threads=False)
+    for index, name in enumerate(feature_names):
+        features[:, index] = table[name].to_numpy()
+    return {name: table[_PREFIX + name].to_numpy() for name in ("weight", "identity", "content")}
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """Read what `write_table` wrote, as the arguments of `EventTable`.
+
+    Args:
+        path: the parquet file.
+
+    Returns:
+        Every field of the table.
+
+    Raises:
+        InputError: the file is missing, damaged or was not written by `write_table`.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            metadata = _metadata(path, file.schema_arrow.metadata)
+            columns = _read_columns(file, metadata["feature_names"])
+    except FileNotFoundError as error:
+        msg = f"there is no event table {path}: run the columns stage first"
+        raise InputError(msg) from error
+    except (OSError, pa.ArrowException, KeyError) as error:
+        msg = f"{path} is not a readable event table ({error}): delete it and run the columns stage again"
+        raise InputError(msg) from error
+    for name in ("feature_names", "process_names", "roles", "labels"):
+        metadata[name] = tuple(metadata[name])
+    return metadata | columns
+
+
+def _metadata(path: Path, stored: dict[bytes, bytes] | None) -> dict[str, Any]:
+    text = (stored or {}).get(_METADATA_KEY)
+    if text is None:
+        msg = f"{path} was not written as an event table; use EventTable.from_arrays for other parquet files"
+        raise InputError(msg)
+    metadata: dict[str, Any] = json.loads(text)
+    if (found := metadata.pop("format")) != _FORMAT:
+        msg = f"{path} has event table format {found}, this version reads {_FORMAT}: run the columns stage again"
+        raise InputError(msg)
+    return metadata
+
+
+def _read_columns(file: pq.ParquetFile, feature_names: list[str]) -> dict[str, Any]:
+    rows = file.metadata.num_rows
+    features = np.empty((rows, len(feature_names)), dtype=np.float32)
+    columns = {name: np.empty(rows, dtype=kind) for name, kind in _COLUMNS.items()}
+    start = 0
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group)
+        stop = start + table.num_rows
+        for index, name in enumerate(feature_names):
+            features[start:stop, index] = table[name].to_numpy()
+        for name, column in columns.items():
+            column[start:stop] = table[_PREFIX + name].to_numpy()
+        start = stop
+    return {"features": features} | columns

@@ -1,0 +1,330 @@
+"""The event table: the selected events of every process with features, yields and folds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.ntuples.datasets import Role
+from zsig_hep.ntuples.identity import assign_folds, hash_content, mix
+from zsig_hep.statistics.yields import Yield, weighted_yield
+
+
+@dataclass(frozen=True, eq=False)
+class EventTable:
+    """Selected events of all processes; N events, F features, P processes.
+
+    Attributes:
+        features: f4 [N, F]; NaN where a feature has no value.
+        feature_names: F names.
+        weight: f8 [N], signed; a process's sum is its yield at the luminosity.
+        process: i4 [N], index into `process_names`.
+        process_names: P names.
+        roles: P roles.
+        labels: P names for figures.
+        fold: i2 [N] in [0, fold_count).
+        fold_count: number of folds.
+        identity: u8 [N], hash of what identifies the event.
+        luminosity_ifb: integrated luminosity of the weights in 1/fb.
+    """
+
+    features: NDArray[np.float32]
+    feature_names: tuple[str, ...]
+    weight: NDArray[np.float64]
+    process: NDArray[np.int32]
+    process_names: tuple[str, ...]
+    roles: tuple[Role, ...]
+    labels: tuple[str, ...]
+    fold: NDArray[np.int16]
+    fold_count: int
+    identity: NDArray[np.uint64]
+    luminosity_ifb: float
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.weight)
+
+    @property
+    def is_signal(self) -> NDArray[np.bool_]:
+        """Bool [N], true for events of signal processes."""
+        return self.role_mask("signal")
+
+    @property
+    def is_background(self) -> NDArray[np.bool_]:
+        """Bool [N], true for events of background processes."""
+        return self.role_mask("background")
+
+    @property
+    def is_data(self) -> NDArray[np.bool_]:
+        """Bool [N], true for recorded events."""
+        return self.role_mask("data")
+
+    def role_mask(self, role: Role) -> NDArray[np.bool_]:
+        """Bool [N], true for events whose process has this role."""
+        return np.array([has == role for has in self.roles], dtype=np.bool_)[self.process]
+
+    def feature(self, name: str) -> NDArray[np.float32]:
+        """One feature of all events, f4 [N].
+
+        Raises:
+            InputError: there is no such feature.
+        """
+        if name not in self.feature_names:
+            msg = f"there is no feature {name!r}.{nearest_name(name, self.feature_names)}"
+            raise InputError(msg)
+        return self.features[:, self.feature_names.index(name)]
+
+    def select(self, mask: NDArray[Any]) -> Self:
+        """Keep the events of a mask, bool [N], or of an array of event numbers."""
+        return replace(
+            self,
+            features=self.features[mask],
+            weight=self.weight[mask],
+            process=self.process[mask],
+            fold=self.fold[mask],
+            identity=self.identity[mask],
+        )
+
+    def with_features(self, names: Sequence[str]) -> Self:
+        """Keep some features, in the order given.
+
+        Raises:
+            InputError: there is no such feature.
+        """
+        columns = [self.feature(name) for name in names]
+        features = np.stack(columns, axis=1) if columns else np.empty((len(self), 0), dtype=np.float32)
+        return replace(self, features=features, feature_names=tuple(names))
+
+    def yields(self) -> dict[str, Yield]:
+        """Yield of each process at the luminosity, with its variance and number of entries."""
+        return {
+            name: weighted_yield(self.weight[self.process == index]) for index, name in enumerate(self.process_names)
+        }
+
+    def to_parquet(self, path: Path) -> None:
+        """Write the table to a parquet file that appears only when it is complete.
+
+        Args:
+            path: one column per feature, then `weight`, `process`, `fold` and `identity` with a leading `zsig:`.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from zsig_hep.ntuples.storage import write_table
+
+        write_table(self, path)
+
+    @classmethod
+    def from_parquet(cls, path: Path) -> Self:
+        """Read a table that `to_parquet` wrote, to the bit.
+
+        Raises:
+            InputError: the file is missing, damaged or was not written by `to_parquet`.
+        """
+        from zsig_hep.ntuples.storage import read_fields
+
+        return cls(**read_fields(path))
+
+    @classmethod
+    def from_arrays(
+        cls,
+        features: Any,
+        *,
+        weight: ArrayLike,
+        process: ArrayLike,
+        roles: Mapping[str, Role],
+        luminosity_ifb: float,
+        labels: Mapping[str, str] | None = None,
+        identity: ArrayLike | None = None,
+        folds: int = 5,
+        fold_seed: int = 0,
+    ) -> Self:
+        """Make a table of arrays, for users whose events are not in ROOT files.
+
+        Args:
+            features: mapping of names to arrays [N], a pandas DataFrame, or an awkward array of flat records.
+            weight: [N], signed; its sum over a process is the yield at the luminosity.
+            process: name of each event's process, [N], or one name for all.
+            roles: role of each process; its order is the order of the table's processes.
+            luminosity_ifb: integrated luminosity of the weights in 1/fb.
+            labels: names for figures, where they differ from the process names.
+            identity: integers [N] that are unique to an event; None takes features and weight instead.
+            folds: number of folds, at least 3.
+            fold_seed: changes which events share a fold.
+
+        Returns:
+            The validated table, its events in the order given.
+
+        Raises:
+            InputError: unequal lengths, infinite features, weights that are not finite, unknown or empty processes,
+                no signal or no background, or fewer events of a process than folds.
+
+        Example:
+            >>> table = EventTable.from_arrays(
+            ...     {"mass": [125, 124, 126, 90, 91, 95]},
+            ...     weight=[0.1, 0.1, 0.1, 2.0, 3.0, -1.0],
+            ...     process=["higgs", "higgs", "higgs", "dy", "dy", "dy"],
+            ...     roles={"higgs": "signal", "dy": "background"},
+            ...     luminosity_ifb=140.0,
+            ...     folds=3,
+            ... )
+            >>> table.yields()["dy"].value
+            4.0
+        """
+        names, matrix = _feature_matrix(features)
+        weights = np.array(weight, dtype=np.float64)
+        _require_length("weight", weights, len(matrix))
+        identities = hash_content(matrix, weights) if identity is None else _hashed(identity, len(matrix))
+        table = cls(
+            features=matrix,
+            feature_names=names,
+            weight=weights,
+            process=_process_index(process, roles, len(matrix)),
+            process_names=tuple(roles),
+            roles=tuple(roles.values()),
+            labels=tuple((labels or {}).get(name, name) for name in roles),
+            fold=assign_folds(identities, folds, fold_seed),
+            fold_count=folds,
+            identity=identities,
+            luminosity_ifb=float(luminosity_ifb),
+        )
+        validate_table(table)
+        return table
+
+
+def validate_table(table: EventTable) -> None:
+    """Check that a table can be trained on and evaluated.
+
+    Args:
+        table: the table of a whole analysis.
+
+    Raises:
+        InputError: all problems at once: weights that are not finite, infinite features, no signal or no background
+            process, a simulated process with no event or with fewer events than folds, fewer than 3 folds.
+    """
+    problems = [*_value_problems(table), *_process_problems(table)]
+    if table.fold_count < 3:
+        problems.append(
+            f"{table.fold_count} folds are too few: at least 3 are needed to train, to stop and to evaluate"
+        )
+    if not (np.isfinite(table.luminosity_ifb) and table.luminosity_ifb > 0):
+        problems.append(f"luminosity_ifb must be positive, not {table.luminosity_ifb}")
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def _value_problems(table: EventTable) -> list[str]:
+    problems = []
+    if bad := np.flatnonzero(~np.isfinite(table.weight)).tolist():
+        problems.append(f"weight of event {bad[0]} is {table.weight[bad[0]]}; {len(bad)} weights are not finite")
+    if not np.isinf(table.features).any():
+        return problems
+    for name, column in zip(table.feature_names, table.features.T, strict=True):
+        if bad := np.flatnonzero(np.isinf(column)).tolist():
+            problems.append(
+                f"feature {name!r} of event {bad[0]} is {column[bad[0]]} ({len(bad)} such events); "
+                "NaN stands for a missing value, infinity is an error"
+            )
+    return problems
+
+
+def _process_problems(table: EventTable) -> list[str]:
+    problems = [f"there is no {role} process" for role in ("signal", "background") if role not in table.roles]
+    entries = np.bincount(table.process, minlength=len(table.process_names)).tolist()
+    for name, role, count in zip(table.process_names, table.roles, entries, strict=True):
+        if role == "data":
+            continue
+        if count == 0:
+            problems.append(f"process {name!r} has no event after the selection: loosen the selection or remove it")
+        elif count < table.fold_count:
+            problems.append(
+                f"process {name!r} has {count} events after the selection, fewer than the {table.fold_count} folds: "
+                "simulate more, loosen the selection or lower `folds`"
+            )
+    return problems
+
+
+def _feature_matrix(features: Any) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    if not isinstance(features, Mapping):
+        fields = getattr(features, "fields", None)
+        names = list(features.columns) if fields is None else list(fields)
+        features = {str(name): features[name] for name in names}
+    if not features:
+        msg = "features are empty: give at least one name"
+        raise InputError(msg)
+    columns = {str(name): as_feature(name, column) for name, column in features.items()}
+    length = len(next(iter(columns.values())))
+    for name, column in columns.items():
+        _require_length(f"feature {name!r}", column, length)
+    return tuple(columns), np.stack(list(columns.values()), axis=1)
+
+
+def as_feature(name: str, column: Any) -> NDArray[np.float32]:
+    """Turn one column of any array library into f4 [N], with NaN for missing values.
+
+    Args:
+        name: of the feature, for messages.
+        column: a flat array of numbers or booleans: NumPy, awkward, pandas or a list.
+
+    Returns:
+        f4 [N], possibly with NaN and infinities.
+
+    Raises:
+        InputError: the column is jagged or not numeric.
+
+    Example:
+        >>> as_feature("n_jets", [2, 3]).dtype
+        dtype('float32')
+    """
+    import awkward as ak
+
+    try:
+        if isinstance(column, ak.Array):
+            column = ak.to_numpy(ak.fill_none(column, np.nan, axis=0) if "?" in str(column.type) else column)
+        array = np.asarray(column)
+        if array.dtype.kind not in "iubf":
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"feature {name!r} is not a flat array of numbers: {_first_line(error)}. Reduce it to one value per event."
+        )
+        raise InputError(msg) from error
+    if array.ndim != 1:
+        msg = f"feature {name!r} has {array.ndim} dimensions. Reduce it to one value per event."
+        raise InputError(msg)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _process_index(process: ArrayLike, roles: Mapping[str, Role], length: int) -> NDArray[np.int32]:
+    order = {name: index for index, name in enumerate(roles)}
+    names = np.full(length, process) if isinstance(process, str) else np.asarray(process).astype(np.str_)
+    _require_length("process", names, length)
+    distinct, inverse = np.unique(names, return_inverse=True)
+    if unknown := [str(name) for name in distinct if str(name) not in order]:
+        msg = f"process {unknown[0]!r} has no role.{nearest_name(unknown[0], order)}"
+        raise InputError(msg)
+    return np.array([order[str(name)] for name in distinct], dtype=np.int32)[inverse]
+
+
+def _hashed(identity: ArrayLike, length: int) -> NDArray[np.uint64]:
+    numbers = np.asarray(identity)
+    _require_length("identity", numbers, length)
+    if numbers.dtype.kind not in "iu":
+        msg = f"identity must be integers, not {numbers.dtype}"
+        raise InputError(msg)
+    return mix(numbers.astype(np.uint64))
+
+
+def _require_length(what: str, array: NDArray[Any], length: int) -> None:
+    if array.shape != (length,):
+        msg = f"{what} has shape {array.shape}, but the features have {length} events"
+        raise InputError(msg)
