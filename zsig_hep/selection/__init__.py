@@ -1,0 +1,40 @@
+"""Choosing cuts: every threshold at once, working points, and how well a score separates."""
+
+from zsig_hep.selection.comparison import Difference, held_out_selection, paired_difference
+from zsig_hep.selection.evaluation import ClassifierEvaluation, evaluate_classifier
+from zsig_hep.selection.histograms import feature_histogram, missing_entries, score_edges, score_histogram
+from zsig_hep.selection.roc import RocCurve, roc_curve
+from zsig_hep.selection.scan import (
+    ThresholdScan,
+    WorkingPointSettings,
+    scan_thresholds,
+    significance_at_signal_efficiency,
+)
+from zsig_hep.selection.working_points import (
+    HeldOutWorkingPoint,
+    WorkingPoint,
+    choose_working_point,
+    hold_out_working_point,
+)
+
+__all__ = [
+    "ClassifierEvaluation",
+    "Difference",
+    "HeldOutWorkingPoint",
+    "RocCurve",
+    "ThresholdScan",
+    "WorkingPoint",
+    "WorkingPointSettings",
+    "choose_working_point",
+    "evaluate_classifier",
+    "feature_histogram",
+    "held_out_selection",
+    "hold_out_working_point",
+    "missing_entries",
+    "paired_difference",
+    "roc_curve",
+    "scan_thresholds",
+    "score_edges",
+    "score_histogram",
+    "significance_at_signal_efficiency",
+]

@@ -1,0 +1,76 @@
+"""All that is known of one classifier's out-of-fold scores: scan, held-out working point, ROC and score distribution."""
+
+from dataclasses import dataclass
+
+import numpy.typing as npt
+
+from zsig_hep.ntuples.table import EventTable
+from zsig_hep.selection.events import Floats
+from zsig_hep.selection.histograms import WeightedHist, score_edges, score_histogram
+from zsig_hep.selection.roc import RocCurve, roc_curve
+from zsig_hep.selection.scan import ThresholdScan, WorkingPointSettings, scan_thresholds
+from zsig_hep.selection.working_points import HeldOutWorkingPoint, hold_out_working_point
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierEvaluation:
+    """What one classifier selects.
+
+    Attributes:
+        name: short name for files and keys, such as "zloss".
+        label: name for readers, such as "Z loss".
+        scan: every threshold on all simulated events, with out-of-fold scores; for drawing, not for quoting its maximum.
+        working_point: the result to quote: cuts chosen on other folds.
+        roc: efficiencies and areas.
+        score_histogram: weighted scores by process, data included; axes "process" and "score".
+        score_edges: bin edges of the score histogram.
+    """
+
+    name: str
+    label: str
+    scan: ThresholdScan
+    working_point: HeldOutWorkingPoint
+    roc: RocCurve
+    score_histogram: WeightedHist
+    score_edges: Floats
+
+
+def evaluate_classifier(
+    name: str, label: str, score: npt.ArrayLike, table: EventTable, settings: WorkingPointSettings
+) -> ClassifierEvaluation:
+    """Scan the scores of one classifier, choose cuts on other folds and measure them on each fold.
+
+    Args:
+        name: short name for files and keys.
+        label: name for readers.
+        score: out-of-fold scores of the events of the table, larger for signal, finite, shape [N].
+        table: events with signed weights, processes and folds.
+        settings: figure of merit and requirements.
+
+    Returns:
+        Scan, held-out working point, ROC and score histogram.
+
+    Raises:
+        InputError: the scores do not fit the table, or one is not finite.
+    """
+    arrays = (score, table.weight, table.process)
+    # The scan comes first: it is what refuses scores that are not finite.
+    scan = scan_thresholds(*arrays, process_names=table.process_names, roles=table.roles, settings=settings)
+    working_point = hold_out_working_point(
+        *arrays,
+        table.fold,
+        fold_count=table.fold_count,
+        process_names=table.process_names,
+        roles=table.roles,
+        settings=settings,
+    )
+    histogram_edges = score_edges(score)
+    return ClassifierEvaluation(
+        name=name,
+        label=label,
+        scan=scan,
+        working_point=working_point,
+        roc=roc_curve(scan),
+        score_histogram=score_histogram(*arrays, process_names=table.process_names, edges=histogram_edges),
+        score_edges=histogram_edges,
+    )

@@ -1,0 +1,158 @@
+"""Weighted histograms of scores and features by process, with the variance of each bin."""
+
+from collections.abc import Sequence
+
+import hist
+import numpy as np
+import numpy.typing as npt
+
+from zsig_hep.errors import InputError
+from zsig_hep.ntuples.table import EventTable
+from zsig_hep.selection.events import Events, Floats, Integers
+
+# Names that an axis of a feature cannot have: the other axis, and the keywords of `hist.Hist.fill`.
+_TAKEN = ("process", "weight", "sample", "threads")
+
+# The tails left out of a feature's range: it shows the bulk, and the flow bins keep the rest.
+_TAIL = 0.005
+
+
+WeightedHist = hist.Hist[hist.storage.Weight]
+
+
+def score_edges(score: npt.ArrayLike, bins: int = 40) -> Floats:
+    """Equal bins over [0, 1] if all scores are in it, otherwise over their range.
+
+    Args:
+        score: finite scores, shape [N].
+        bins: number of bins.
+
+    Returns:
+        Ascending edges, shape [bins + 1].
+
+    Example:
+        >>> score_edges([0.2, 0.7], bins=2)
+        array([0. , 0.5, 1. ])
+        >>> score_edges([-2.0, 2.0], bins=2).round(6)
+        array([-2.,  0.,  2.])
+    """
+    values = np.asarray(score, dtype=np.float64)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    if low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    return _edges(low, high, bins)
+
+
+def score_histogram(
+    score: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    process: npt.ArrayLike,
+    *,
+    process_names: Sequence[str],
+    edges: npt.ArrayLike,
+) -> WeightedHist:
+    """Histogram scores by process, data included.
+
+    Args:
+        score: finite scores, shape [N].
+        weight: signed event weights, shape [N].
+        process: index into `process_names`, shape [N].
+        process_names: names of the processes.
+        edges: ascending bin edges, shape [B + 1]; the last bin includes its upper edge.
+
+    Returns:
+        Histogram with axes "process" and "score" and storage `Weight`: `values()` are sums of weights, `variances()` of
+        squared weights; flow bins hold what lies outside the edges.
+
+    Raises:
+        InputError: an array is unusable.
+
+    Example:
+        >>> histogram = score_histogram([0.2, 0.7, 1.0], [1.0, 2.0, -0.5], [0, 0, 0], process_names=["dy"], edges=[0, 0.5, 1])
+        >>> histogram["dy", :].values(), histogram["dy", :].variances()
+        (array([1. , 1.5]), array([1.  , 4.25]))
+    """
+    events = Events.checked(score, weight, process, process_names=process_names)
+    bounds = np.asarray(edges, dtype=np.float64)
+    return _by_process("score", events.score, events.weight, events.process, process_names, bounds)
+
+
+def feature_histogram(table: EventTable, name: str, bins: int = 40) -> WeightedHist:
+    """Histogram one feature by process over the range that holds the bulk of signal and of background.
+
+    The range runs from the lower to the upper 0.5 % quantile in absolute weight, of signal, of background and of data
+    each, so that a rare signal is not cut off by an abundant background; what lies outside is in the flow bins.
+
+    Args:
+        table: events.
+        name: name of the feature.
+        bins: number of bins.
+
+    Returns:
+        Histogram with axes "process" and the feature's name (followed by "_" where hist keeps that name for itself),
+        and storage `Weight`. Events whose feature is NaN are in
+        no bin; `missing_entries` counts them.
+
+    Raises:
+        InputError: there is no such feature, or no event has a value of it.
+    """
+    values = np.asarray(table.feature(name), dtype=np.float64)
+    has_value = np.isfinite(values)
+    if not has_value.any():
+        message = f"Feature '{name}' is NaN for every event; there is nothing to draw. Remove it from the columns."
+        raise InputError(message)
+    groups = [mask & has_value for mask in (table.is_signal, table.is_background, table.is_data)]
+    ranges = [_bulk(values[mask], np.abs(table.weight[mask])) for mask in groups if mask.any()]
+    edges = _edges(min(low for low, _ in ranges), max(high for _, high in ranges), bins)
+    process = table.process.astype(np.int64)
+    return _by_process(name, values[has_value], table.weight[has_value], process[has_value], table.process_names, edges)
+
+
+def missing_entries(table: EventTable, name: str) -> dict[str, int]:
+    """Number of events of each process whose feature has no value.
+
+    Args:
+        table: events.
+        name: name of the feature.
+
+    Returns:
+        Process name to number of events with NaN.
+
+    Raises:
+        InputError: there is no such feature.
+    """
+    missing = ~np.isfinite(table.feature(name))
+    counts = np.bincount(table.process[missing], minlength=len(table.process_names))
+    return dict(zip(table.process_names, counts.tolist(), strict=True))
+
+
+def _by_process(
+    axis_name: str, values: Floats, weight: Floats, process: Integers, process_names: Sequence[str], edges: Floats
+) -> WeightedHist:
+    histogram = hist.Hist(
+        hist.axis.StrCategory(list(process_names), name="process"),
+        hist.axis.Variable(edges, name=f"{axis_name}_" if axis_name in _TAKEN else axis_name),
+        storage=hist.storage.Weight(),
+    )
+    # The last bin of an axis is half-open; a score of exactly 1 belongs into it.
+    inside = np.where(values == edges[-1], np.nextafter(edges[-1], -np.inf), values)
+    for index, name in enumerate(process_names):
+        mask = process == index
+        histogram.fill(name, inside[mask], weight=weight[mask])
+    return histogram
+
+
+def _bulk(values: Floats, weight: Floats) -> tuple[float, float]:
+    """The values between which all but the tails of the weight lie."""
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weight[order])
+    below = np.searchsorted(cumulative, cumulative[-1] * np.array([_TAIL, 1 - _TAIL]))
+    low, high = values[order][np.minimum(below, values.size - 1)]
+    return float(low), float(high)
+
+
+def _edges(low: float, high: float, bins: int) -> Floats:
+    if not high > low:
+        margin = max(abs(low), 1.0) / 2
+        low, high = low - margin, high + margin
+    return np.linspace(low, high, bins + 1)
