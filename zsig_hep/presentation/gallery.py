@@ -1,0 +1,68 @@
+"""The figures of the report with their captions, one by one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import hist
+from matplotlib.figure import Figure
+
+from zsig_hep.learning.history import TrainingHistory
+from zsig_hep.ntuples.datasets import Role
+from zsig_hep.presentation.comparison import efficiency_purity_figure, roc_figure, significance_figure
+from zsig_hep.presentation.distributions import feature_figure, score_figure
+from zsig_hep.presentation.style import Style
+from zsig_hep.presentation.training import training_figure
+from zsig_hep.selection import ClassifierEvaluation
+from zsig_hep.statistics.significance import FigureOfMerit
+
+SIGNIFICANCE = """Significance above each threshold of the out-of-fold score with its Monte-Carlo uncertainty; faint
+where a requirement of the working point is not met. Dotted: the cut of each fold, chosen on the other folds."""
+SCORE = "Out-of-fold scores: backgrounds stacked with their Monte-Carlo uncertainty, signals overlaid."
+ROC = "Background against signal efficiency, weighted with cross sections and counting simulated events."
+PURITY = "Signal efficiency and purity above each threshold."
+TRAINING = "Training and validation loss of every network of the ensemble; a dot marks the epoch that was kept."
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What the figures of a report are drawn from.
+
+    Attributes:
+        evaluations: classifiers to compare.
+        histories: of their trainings, by label.
+        features: histogram of each input feature, by name.
+        labels: label by process.
+        roles: role by process.
+        style: look and label.
+        figure_of_merit: what the significance is.
+        colors: colour by process, where one is wished.
+        axis_labels: axis title by feature, where one is wished.
+    """
+
+    evaluations: Sequence[ClassifierEvaluation]
+    histories: Mapping[str, TrainingHistory]
+    features: Mapping[str, hist.Hist[Any]]
+    labels: Mapping[str, str]
+    roles: Mapping[str, Role]
+    style: Style
+    figure_of_merit: FigureOfMerit
+    colors: Mapping[str, str | None] = field(default_factory=dict)
+    axis_labels: Mapping[str, str] = field(default_factory=dict)
+
+    def figures(self) -> Iterator[tuple[str, str, Figure]]:
+        """Draw one figure after the other.
+
+        Yields:
+            File name without suffix, caption, figure.
+        """
+        evaluations, style, processes = self.evaluations, self.style, (self.labels, self.roles, self.colors)
+        significance = significance_figure(evaluations, style, figure_of_merit=self.figure_of_merit)
+        yield "significance", SIGNIFICANCE.replace("\n", " "), significance
+        yield "score", SCORE, score_figure(evaluations, *processes, style)
+        yield "roc", ROC, roc_figure(evaluations, style)
+        yield "efficiency_purity", PURITY, efficiency_purity_figure(evaluations, style)
+        yield "training", TRAINING, training_figure(self.histories, style)
+        for name, histogram in self.features.items():
+            label = self.axis_labels.get(name, name)
+            yield f"feature_{name}", f"Input feature {name}.", feature_figure(histogram, *processes, label, style)

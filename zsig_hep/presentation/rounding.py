@@ -1,0 +1,106 @@
+"""Numbers as a paper prints them: rounded to their uncertainty."""
+
+import math
+from decimal import ROUND_HALF_EVEN, Decimal
+
+MISSING = "–"
+_THIN_SPACE = "\u202f"
+_MINUS = "\u2212"
+_NO_BREAK = "\u00a0"
+
+
+def round_to_uncertainty(value: float, uncertainty: float) -> tuple[str, str]:
+    """Round a value and its uncertainty by the rule of the Particle Data Group.
+
+    The three leading digits of the uncertainty decide (Review of Particle Physics, introduction, section 5.3): 100 to
+    354 keep two digits, 355 to 949 keep one, 950 to 999 become 1000 and keep two. The value is rounded to the same
+    place. Zeros in front of the decimal point fill what rounding removed.
+
+    Args:
+        value: any number.
+        uncertainty: its standard deviation, >= 0.
+
+    Returns:
+        Both as text with a true minus sign and thousands set apart by thin spaces from five digits on. Without a
+        positive finite uncertainty the value has four significant digits and the uncertainty is "0", or a dash when
+        it is not known; a value that is not finite is a dash or an infinity sign.
+
+    Example:
+        >>> round_to_uncertainty(0.827, 0.119), round_to_uncertainty(0.827, 0.367), round_to_uncertainty(143.2, 9.96)
+        (('0.83', '0.12'), ('0.8', '0.4'), ('143', '10'))
+    """
+    if not math.isfinite(value):
+        return _not_finite(value), MISSING
+    if not math.isfinite(uncertainty) or uncertainty <= 0:
+        return significant(value), "0" if uncertainty == 0 else MISSING
+    place = _last_place(uncertainty)
+    return _at_place(value, place), _at_place(uncertainty, place)
+
+
+def _last_place(uncertainty: float) -> int:
+    mantissa, exponent = f"{uncertainty:.2e}".split("e")
+    leading = round(float(mantissa) * 100)
+    if leading < 355:
+        return int(exponent) - 1
+    return int(exponent)
+
+
+def with_uncertainty(value: float | None, uncertainty: float | None) -> str:
+    r"""Write "value ± uncertainty", rounded by `round_to_uncertainty`; a dash where the value is None.
+
+    Example:
+        >>> with_uncertainty(25.64, 0.2094)
+        '25.64\xa0±\xa00.21'
+    """
+    if value is None:
+        return MISSING
+    if uncertainty is None:
+        return significant(value)
+    return f"{_NO_BREAK}±{_NO_BREAK}".join(round_to_uncertainty(value, uncertainty))
+
+
+def significant(value: float | None, digits: int = 4) -> str:
+    r"""Write a number with some significant digits; very large and small ones as a power of ten.
+
+    Example:
+        >>> significant(0.123456), significant(1234567.0), significant(5.868e-9)
+        ('0.1235', '1\u202f235\u202f000', '5.868 × 10^−9')
+    """
+    if value is None:
+        return MISSING
+    if not math.isfinite(value):
+        return _not_finite(value)
+    if value == 0:
+        return "0"
+    exponent = int(f"{value:.{digits - 1}e}".split("e")[1])
+    if not -5 < exponent < 9:
+        mantissa = f"{value:.{digits - 1}e}".split("e")[0]
+        return f"{mantissa} × 10^{exponent}".replace("-", _MINUS)
+    return _at_place(value, exponent - digits + 1)
+
+
+def percent(fraction: float | None, digits: int = 3) -> str:
+    r"""Write a fraction in per cent.
+
+    Example:
+        >>> percent(0.31209)
+        '31.2\xa0%'
+    """
+    text = significant(None if fraction is None else 100 * fraction, digits)
+    return text if fraction is None or not math.isfinite(fraction) else f"{text}{_NO_BREAK}%"
+
+
+def _at_place(value: float, place: int) -> str:
+    rounded = Decimal(repr(float(value))).quantize(Decimal(1).scaleb(place), rounding=ROUND_HALF_EVEN)
+    text = f"{rounded:f}" if place < 0 else str(int(rounded))
+    sign, digits = (_MINUS, text[1:]) if text.startswith("-") else ("", text)
+    if not digits.strip("0."):
+        sign = ""
+    whole, dot, fraction = digits.partition(".")
+    if len(whole) > 4:
+        whole = f"{int(whole):,}".replace(",", _THIN_SPACE)
+    return f"{sign}{whole}{dot}{fraction}"
+
+
+def _not_finite(value: float) -> str:
+    return MISSING if math.isnan(value) else ("∞" if value > 0 else f"{_MINUS}∞")

@@ -1,0 +1,212 @@
+"""How figures look: experiment style and label, colours, and figures that carry their style with them."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib as mpl
+import mplhep
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from zsig_hep.settings import Settings
+
+Experiment = Literal["plain", "CMS", "ATLAS"]
+
+LINE_COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+"""Lines of classifiers and folds: the colour-blind safe palette of Okabe and Ito."""
+
+FILL_COLORS = ("#92dadd", "#ffa90e", "#94a4a2", "#3f90da", "#b9ac70", "#a96b59", "#e76300", "#717581")
+"""Stacked backgrounds: the palette of M. Petroff, arXiv:2107.02270, without the colours of signals."""
+
+SIGNAL_COLORS = ("#bd1f01", "#832db6", "#000000", "#0072b2", "#009e73", "#cc79a7")
+"""Signal lines, drawn over the fills."""
+
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
+"""Line styles beside the colours, for readers and printers without them."""
+
+_COMMON: Mapping[str, Any] = {
+    "font.family": ["TeX Gyre Heros", "DejaVu Sans"],
+    "font.size": 17,
+    "axes.labelsize": 18,
+    "axes.linewidth": 1.2,
+    "axes.labelpad": 6,
+    "axes.xmargin": 0.0,
+    "axes.autolimit_mode": "data",
+    "axes.unicode_minus": True,
+    "mathtext.default": "regular",
+    "axes.formatter.limits": (-4, 6),
+    "axes.formatter.useoffset": False,
+    "xtick.labelsize": 15,
+    "ytick.labelsize": 15,
+    "xtick.major.size": 8,
+    "ytick.major.size": 8,
+    "xtick.minor.size": 4,
+    "ytick.minor.size": 4,
+    "legend.fontsize": 13.5,
+    "legend.title_fontsize": 14.5,
+    "legend.labelspacing": 0.35,
+    "legend.borderpad": 0.2,
+    "legend.borderaxespad": 0.7,
+    "legend.handlelength": 1.8,
+    "legend.columnspacing": 1.2,
+    "legend.frameon": True,
+    "legend.framealpha": 0.9,
+    "legend.edgecolor": "none",
+    "legend.fancybox": False,
+    "hatch.linewidth": 0.7,
+    "pdf.fonttype": 42,
+    "figure.dpi": 100,
+}
+
+
+class PresentationSettings(Settings):
+    """How figures are styled and labelled.
+
+    Attributes:
+        experiment: style and label of CMS or ATLAS, or plain: the same look without the name of an experiment.
+        label: what stands beside the experiment's name, such as "Simulation" or "Work in progress".
+        dots_per_inch: resolution of PNG files.
+        axis_labels: axis title of a feature, with its unit in square brackets; the feature's name otherwise.
+    """
+
+    experiment: Experiment = "plain"
+    label: str = "Simulation"
+    dots_per_inch: int = Field(default=150, ge=50, le=600)
+    axis_labels: Mapping[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a figure needs to know of the analysis to be styled and labelled.
+
+    Attributes:
+        experiment: "plain", "CMS" or "ATLAS".
+        label: text beside the experiment's name; a leading "Simulation" is left out where data are drawn.
+        luminosity_ifb: integrated luminosity in 1/fb; None leaves it out.
+        sqrt_s_tev: centre-of-mass energy in TeV; None leaves it out.
+
+    Example:
+        >>> Style("CMS", "Simulation Preliminary", 138.0, 13.0).label_for(data=True)
+        'Preliminary'
+    """
+
+    experiment: Experiment = "plain"
+    label: str = "Simulation"
+    luminosity_ifb: float | None = None
+    sqrt_s_tev: float | None = None
+
+    @property
+    def parameters(self) -> Any:
+        """Settings of matplotlib for this style, a dictionary."""
+        base = mplhep.style.ATLAS if self.experiment == "ATLAS" else mplhep.style.CMS
+        return {**base, **_COMMON}
+
+    @contextmanager
+    def context(self) -> Iterator[None]:
+        """Apply the style inside a `with` block only."""
+        with mpl.rc_context(self.parameters):
+            yield
+
+    def label_for(self, *, data: bool) -> str:
+        """Text beside the experiment's name on a figure with or without recorded events."""
+        return self.label.removeprefix("Simulation").strip() if data else self.label
+
+
+class StyledFigure(Figure):
+    """A figure without pyplot's global state that is drawn in its own style, whenever and wherever that happens.
+
+    Matplotlib looks up some settings (fonts, mathematical text, ticks) only when it draws. A figure that is saved
+    after its style context has ended would lose them; this one restores them for each drawing.
+    """
+
+    def __init__(self, parameters: Any, **options: Any) -> None:
+        self._parameters: Any = dict(parameters)
+        with mpl.rc_context(self._parameters):
+            super().__init__(**options)
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw in the figure's own style."""
+        with mpl.rc_context(self._parameters):
+            super().draw(renderer)
+
+    def get_tightbbox(self, *args: Any, **options: Any) -> Any:
+        """Measure in the figure's own style."""
+        with mpl.rc_context(self._parameters):
+            return super().get_tightbbox(*args, **options)
+
+    def _repr_png_(self) -> bytes:
+        """Show in a notebook."""
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=80)
+        return buffer.getvalue()
+
+
+def new_figure(style: Style, width: float, height: float) -> StyledFigure:
+    """Make an empty figure; width and height in inches. Call it inside `style.context()`."""
+    return StyledFigure(style.parameters, figsize=(width, height))
+
+
+def add_label(style: Style, left: Axes, right: Axes | None = None, *, data: bool = False) -> list[Any]:
+    """Write the experiment's label, the luminosity and the energy the way the experiment does.
+
+    Args:
+        style: what to write.
+        left: axes that carry the experiment's name.
+        right: axes above which the luminosity stands, when it is not `left`; ATLAS keeps all in one place.
+        data: whether recorded events are drawn.
+
+    Returns:
+        The text artists that stand inside `left`; a legend must not cover them.
+    """
+    text = style.label_for(data=data)
+    energy = None if style.sqrt_s_tev is None else f"{style.sqrt_s_tev:g}"
+    luminosity = None if style.luminosity_ifb is None else f"{style.luminosity_ifb:g}"
+    common: dict[str, Any] = {"com": energy, "lumi": luminosity, "scilocator_adjust": False}
+    if style.experiment == "ATLAS":
+        both = (f"√s = {energy} TeV" if energy else "", rf"{luminosity} $\mathrm{{fb^{{-1}}}}$" if luminosity else "")
+        common["rlabel"] = ", ".join(part for part in both if part)
+        texts = mplhep.label.exp_label(
+            exp="ATLAS", llabel=text, loc=4, ax=left, fontsize=16, fontstyle=_ATLAS, **common
+        )
+        return [artist for artist in texts if artist is not None and artist.get_text()]
+    name, weight, slant = ("CMS", "bold", "normal") if style.experiment == "CMS" else (text, "normal", "italic")
+    suffix = text if style.experiment == "CMS" else ""
+    options = {"fontweight": (weight, *["normal"] * 3), "fontstyle": (slant, "italic", "normal", "normal")}
+    sizes = {"fontsize": (22 if style.experiment == "CMS" else 17, 17, 16, 13)}
+    if right is None or right is left:
+        mplhep.label.exp_label(exp=name, llabel=suffix, ax=left, **common, **options, **sizes)
+    else:
+        mplhep.label.exp_label(exp=name, llabel=suffix, rlabel="", ax=left, scilocator_adjust=False, **options, **sizes)
+        mplhep.label.exp_label(exp="", llabel="", ax=right, **common, **options, **sizes)
+    return []
+
+
+_ATLAS = ("italic", "normal", "normal", "normal")
+
+
+def fill_colors(names: Sequence[str], chosen: Mapping[str, str | None]) -> dict[str, str]:
+    """Give each stacked process the colour that was chosen for it, or the next free one of the palette.
+
+    Example:
+        >>> fill_colors(["dy", "ttbar"], {"ttbar": "#92dadd"})
+        {'dy': '#ffa90e', 'ttbar': '#92dadd'}
+    """
+    return _colors(names, chosen, FILL_COLORS)
+
+
+def signal_colors(names: Sequence[str], chosen: Mapping[str, str | None]) -> dict[str, str]:
+    """Give each signal line the colour that was chosen for it, or the next free one of the palette."""
+    return _colors(names, chosen, SIGNAL_COLORS)
+
+
+def _colors(names: Sequence[str], chosen: Mapping[str, str | None], palette: Sequence[str]) -> dict[str, str]:
+    taken = {chosen.get(name) for name in names}
+    free = [color for color in palette if color not in taken] or list(palette)
+    unchosen = [name for name in names if not chosen.get(name)]
+    given = {name: free[i % len(free)] for i, name in enumerate(unchosen)}
+    return {name: chosen.get(name) or given[name] for name in names}

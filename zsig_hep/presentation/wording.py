@@ -1,0 +1,109 @@
+"""Results in words: the paragraph that opens the report, and labels without mathematical markup."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zsig_hep.presentation.rounding import percent, significant, with_uncertainty
+
+_SYMBOLS = {
+    "to": "→", "rightarrow": "→", "gamma": "γ", "mu": "μ", "nu": "ν", "tau": "τ", "ell": "ℓ", "pi": "π", "eta": "η",
+    "phi": "φ", "Delta": "Δ", "Lambda": "Λ", "Sigma": "Σ", "sigma": "σ", "alpha": "α", "beta": "β", "chi": "χ",
+    "psi": "ψ", "Upsilon": "Υ", "pm": "±", "mp": "∓", "times": "×", "ast": "*", "star": "*", "prime": "′", "sqrt": "√",
+    "geq": "≥", "leq": "≤", "mathrm": "", "text": "", "mathit": "", "mathbf": "", "rm": "", "quad": " ",
+}  # fmt: skip
+_SUPERSCRIPTS = str.maketrans("0123456789+-*", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻*")
+_SUBSCRIPTS = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
+
+
+def plain_label(label: str) -> str:
+    r"""Write the mathematical text of figures in Unicode, for pages that have no typesetting.
+
+    Example:
+        >>> plain_label(r"$Z/\gamma^{*} \to \mu^+\mu^-$"), plain_label(r"$t\bar{t}$ + jets")
+        ('Z/γ* → μ⁺μ⁻', 'tt̄ + jets')
+    """
+    return re.sub(r"\$([^$]*)\$", lambda found: _plain_math(found.group(1)), label)
+
+
+def _plain_math(text: str) -> str:
+    text = re.sub(r"\\(?:bar|overline)\s*\{?(\w)\}?", "\\1\u0304", text)
+    text = re.sub(r"\\([A-Za-z]+)\s?", lambda m: _spaced(_SYMBOLS.get(m.group(1), m.group(1))), text)
+    text = re.sub(r"\\[,;:! ]", " ", text)
+    text = re.sub(
+        r"\^(?:\{([^}]*)\}|(\S))", lambda m: (m.group(1) or m.group(2) or "").strip().translate(_SUPERSCRIPTS), text
+    )
+    text = re.sub(r"_(?:\{([^}]*)\}|(\S))", lambda m: (m.group(1) or m.group(2) or "").translate(_SUBSCRIPTS), text)
+    return re.sub(r"\s+", " ", text.replace("{", "").replace("}", "")).strip()
+
+
+def _spaced(symbol: str) -> str:
+    return f" {symbol} " if symbol in {"→", "±", "×", "≥", "≤"} else symbol
+
+
+def statement(summary: Mapping[str, Any]) -> list[str]:
+    """Say what was found, sentence by sentence, from the numbers of the summary.
+
+    Args:
+        summary: what `summary.json` holds.
+
+    Returns:
+        Sentences.
+    """
+    sentences = [_setting(summary)]
+    sentences += [_found(classifier) for classifier in summary["classifiers"]]
+    if (difference := _difference(summary)) is not None:
+        sentences.append(difference)
+    if any(classifier["working_point"]["status"] == "ok" for classifier in summary["classifiers"]):
+        sentences.append(
+            "Every cut was chosen on other events than those it is applied to, and every event was scored by networks "
+            "that did not see it; the uncertainties are those of the finite simulation."
+        )
+    return sentences
+
+
+def _setting(summary: Mapping[str, Any]) -> str:
+    energy = "" if summary["sqrt_s_tev"] is None else f" at √s = {summary['sqrt_s_tev']:g} TeV"
+    signal, background = (_listed(summary["processes"], role) for role in ("signal", "background"))
+    return (
+        f"For {summary['luminosity_ifb']:g} fb⁻¹{energy}, a search for {signal} over {background} was optimised for "
+        f"the figure of merit “{summary['figure_of_merit']}”."
+    )
+
+
+def _listed(rows: Sequence[Mapping[str, Any]], role: str) -> str:
+    names = [plain_label(row["label"]) for row in rows if row["role"] == role]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _found(classifier: Mapping[str, Any]) -> str:
+    point = classifier["working_point"]
+    name = classifier["label"]
+    if point["status"] != "ok":
+        return f"{name}: no working point can be quoted: {point['reason'].rstrip('.')}."
+    significance = with_uncertainty(point["significance"], point["significance_uncertainty"])
+    signal = with_uncertainty(point["signal"], point["signal_uncertainty"])
+    background = with_uncertainty(point["background"], point["background_uncertainty"])
+    return (
+        f"The classifier “{name}” reaches Z = {significance}: it selects {signal} signal events over {background} "
+        f"background events, at a signal efficiency of {percent(point['signal_efficiency'])}."
+    )
+
+
+def _difference(summary: Mapping[str, Any]) -> str | None:
+    comparison = summary["comparison"]
+    if comparison is None or comparison["difference"] is None:
+        return None
+    first, second = (classifier["label"] for classifier in summary["classifiers"][:2])
+    difference, uncertainty = comparison["difference"], comparison["uncertainty"]
+    text = (
+        f"On the same events, “{first}” less “{second}” gives a difference in Z of "
+        f"{with_uncertainty(difference, uncertainty)}"
+    )
+    if not uncertainty:
+        return f"{text}."
+    pull = abs(difference) / uncertainty
+    if pull < 2:
+        return f"{text}: the simulation does not tell the two apart."
+    better = first if difference > 0 else second
+    return f"{text}: “{better}” is better by {significant(pull, 2)} standard deviations of the simulation."
