@@ -1,0 +1,216 @@
+"""The yields of both analyses against a computation that knows neither coffea nor the package: uproot and NumPy."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+import yaml
+
+from zsig_hep.ntuples import ColumnsResult, NtupleSettings, Process, run_columns
+
+ROOT = Path(__file__).parents[2]
+IPB_AT_140_IFB = 140_000.0
+BRANCHES = (
+    "genWeight",
+    *(f"Muon_{name}" for name in ("pt", "eta", "phi", "mass", "charge")),
+    *(f"Jet_{name}" for name in ("pt", "eta", "phi", "mass", "btagDeepFlavB")),
+)
+
+# Files of each dataset, and the dataset's process.
+HMUMU = {
+    "vbf": {"hmumu_vbf": ["hmumu_vbf"]},
+    "ggf": {"hmumu_ggf": ["hmumu_ggf"]},
+    "dy": {"hmumu_dy": ["hmumu_dy_1", "hmumu_dy_2"]},
+    "ttbar": {"hmumu_ttbar": ["hmumu_ttbar"]},
+}
+LEPTOQUARK = {
+    "leptoquark": {"lq_m1400": ["lq_m1400"]},
+    "ttbar": {"ttbar": ["ttbar"], "ttbar_pt250": ["ttbar_pt250"]},
+    "dy": {"dy_m150": ["dy_m150"], "dy_m150_pt250": ["dy_m150_pt250"]},
+    "diboson": {"ww": ["ww"], "wz": ["wz"], "zz": ["zz"]},
+}
+SAMPLES = {"hmumu": HMUMU, "leptoquark": LEPTOQUARK}
+
+Entry = dict[str, Any]
+
+
+def mass(*objects: tuple[float, float, float, float]) -> float:
+    """Invariant mass of objects given as (pt, eta, phi, mass)."""
+    x = sum(pt * math.cos(phi) for pt, _, phi, _ in objects)
+    y = sum(pt * math.sin(phi) for pt, _, phi, _ in objects)
+    z = sum(pt * math.sinh(eta) for pt, eta, _, _ in objects)
+    energy = sum(math.sqrt((pt * math.cosh(eta)) ** 2 + m**2) for pt, eta, _, m in objects)
+    return math.sqrt(max(energy**2 - x**2 - y**2 - z**2, 0.0))
+
+
+def collection(entry: Entry, name: str) -> list[tuple[float, float, float, float]]:
+    columns = (entry[f"{name}_{part}"].tolist() for part in ("pt", "eta", "phi", "mass"))
+    return list(zip(*columns, strict=True))
+
+
+def opposite_charges(entry: Entry) -> bool:
+    return int(entry["Muon_charge"][0]) + int(entry["Muon_charge"][1]) == 0
+
+
+def hmumu_mass(entry: Entry, dataset: str) -> float | None:
+    """Dimuon mass of a selected event."""
+    muons, jets = collection(entry, "Muon"), collection(entry, "Jet")
+    if len(muons) < 2 or len(jets) < 2 or muons[0][0] < 26 or muons[1][0] < 20 or jets[1][0] < 30:
+        return None
+    dimuon = mass(*muons[:2])
+    if not opposite_charges(entry) or not 110 <= dimuon <= 150:
+        return None
+    if mass(*jets[:2]) < 300 or abs(jets[0][1] - jets[1][1]) < 2:
+        return None
+    if entry["MET_pt"] >= 60:
+        return None
+    return None if any(score >= np.float32(0.3) for score in entry["Jet_btagDeepFlavB"]) else dimuon
+
+
+def leptoquark_mass(entry: Entry, dataset: str) -> float | None:
+    """Dimuon mass of a selected event."""
+    if dataset in {"ttbar", "dy_m150"} and entry["Generator_binvar"] >= 250:
+        return None
+    muons = collection(entry, "Muon")
+    jets = [jet for jet in collection(entry, "Jet") if jet[0] >= 30 and abs(jet[1]) <= 2.5]
+    if len(muons) < 2 or len(jets) < 2 or muons[0][0] < 30 or muons[1][0] < 20:
+        return None
+    dimuon = mass(*muons[:2])
+    scalar_sum = muons[0][0] + muons[1][0] + jets[0][0] + jets[1][0]
+    return dimuon if opposite_charges(entry) and dimuon >= 200 and scalar_sum >= 500 else None
+
+
+SELECTIONS: dict[str, Callable[[Entry, str], float | None]] = {"hmumu": hmumu_mass, "leptoquark": leptoquark_mass}
+
+
+def entries(path: Path, branches: tuple[str, ...]) -> Iterator[Entry]:
+    with uproot.open(path) as file:
+        arrays = file["Events"].arrays(list(branches), library="np")
+    for values in zip(*arrays.values(), strict=True):
+        yield dict(zip(arrays, values, strict=True))
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "analyses" / name / "analysis.yaml").read_text(encoding="utf-8"))
+
+
+def independent(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Weights (yields at 140 / fb) and dimuon masses of the selected events of each process."""
+    processes = settings_of(name)["processes"]
+    branches = (*BRANCHES, "Generator_binvar") if name == "leptoquark" else BRANCHES
+    result = {}
+    for process, datasets in SAMPLES[name].items():
+        weights, masses = [], []
+        for dataset, files in datasets.items():
+            given = processes[process]["datasets"][dataset]
+            paths = [ROOT / "data_samples" / name / f"{file}.root" for file in files]
+            sum_of_weights = math.fsum(generated_sum(path) for path in paths)
+            factor = given["cross_section_pb"] * given.get("k_factor", 1.0) * IPB_AT_140_IFB / sum_of_weights
+            for entry in (entry for path in paths for entry in entries(path, branches)):
+                if (dimuon := SELECTIONS[name](entry, dataset)) is not None:
+                    weights.append(float(entry["genWeight"]) * factor)
+                    masses.append(dimuon)
+        result[process] = np.array(weights), np.array(masses)
+    return result
+
+
+def generated_sum(path: Path) -> float:
+    with uproot.open(path) as file:
+        return float(file["Runs"]["genEventSumw"].array(library="np").sum())
+
+
+def from_package(name: str, output: Path) -> ColumnsResult:
+    given = settings_of(name)
+    return run_columns(
+        NtupleSettings.model_validate(given["ntuples"]),
+        {process: Process.model_validate(values) for process, values in given["processes"].items()},
+        base_folder=ROOT / "analyses" / name,
+        luminosity_ifb=given["luminosity_ifb"],
+        output_folder=output,
+    )
+
+
+@pytest.fixture(scope="module", params=["hmumu", "leptoquark"])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ColumnsResult, Any]:
+    name = request.param
+    return name, from_package(name, tmp_path_factory.mktemp(name)), independent(name)
+
+
+def test_yields_agree(both: tuple[str, ColumnsResult, Any]) -> None:
+    _, result, expected = both
+    yields = result.table.yields()
+    assert list(yields) == list(expected)
+    for process, (weights, _) in expected.items():
+        assert yields[process].entries == len(weights)
+        assert yields[process].value == pytest.approx(math.fsum(weights), rel=1e-9)
+        assert yields[process].variance == pytest.approx(math.fsum(weights**2), rel=1e-9)
+        assert result.cutflows[process][-1].value == pytest.approx(math.fsum(weights), rel=1e-9)
+
+
+def test_dimuon_masses_agree_event_by_event(both: tuple[str, ColumnsResult, Any]) -> None:
+    name, result, expected = both
+    for index, (_, masses) in enumerate(expected.values()):
+        selected = result.table.process == index
+        feature = result.table.feature("dimuon_mass" if name == "hmumu" else "log_dimuon_mass")[selected]
+        compared = masses if name == "hmumu" else np.log(masses)
+        np.testing.assert_allclose(np.sort(feature), np.sort(compared), rtol=1e-6)
+
+
+def test_features_are_complete_but_for_the_third_jet(both: tuple[str, ColumnsResult, Any]) -> None:
+    name, result, _ = both
+    missing = {f for f in result.table.feature_names if np.isnan(result.table.feature(f)).any()}
+    rules = settings_of(name)["training"].get("missing", {})
+    assert missing == set(rules)
+
+
+def test_every_feature_has_an_axis_label(both: tuple[str, ColumnsResult, Any]) -> None:
+    name, result, _ = both
+    assert tuple(settings_of(name)["presentation"]["axis_labels"]) == result.table.feature_names
+
+
+@pytest.mark.parametrize("name", ["hmumu", "leptoquark"])
+def test_cross_sections_are_those_of_the_samples(name: str) -> None:
+    processes = settings_of(name)["processes"]
+    for process, datasets in SAMPLES[name].items():
+        for dataset, files in datasets.items():
+            paths = [ROOT / "data_samples" / name / f"{file}.json" for file in files]
+            stored = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+            generated = [meta["genEventCount"] for meta in stored]
+            mean = np.average([meta["xsec_pb"] for meta in stored], weights=generated)
+            assert processes[process]["datasets"][dataset]["cross_section_pb"] == pytest.approx(mean, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["hmumu", "leptoquark"])
+@pytest.mark.parametrize("suffix", ["", "_s101"])
+def test_patterns_find_their_own_files_only(name: str, suffix: str, tmp_path: Path) -> None:
+    owner = {
+        file + suffix: dataset for datasets in SAMPLES[name].values() for dataset, of in datasets.items() for file in of
+    }
+    for file in (*owner, *(() if name == "hmumu" else ("dy_m50to150", "lq_m1000"))):
+        for extension in (".root", ".json"):
+            (tmp_path / (file + extension)).touch()
+    for process in settings_of(name)["processes"].values():
+        for dataset, values in process["datasets"].items():
+            found = {path.name for pattern in values["files"] for path in tmp_path.glob(pattern)}
+            assert found == {f"{file}.root" for file, owned_by in owner.items() if owned_by == dataset}
+
+
+@pytest.mark.parametrize(("inclusive", "its_slice"), [("ttbar", "ttbar_pt250"), ("dy_m150", "dy_m150_pt250")])
+def test_the_slice_closes_on_the_inclusive_sample(inclusive: str, its_slice: str) -> None:
+    folder = ROOT / "data_samples" / "leptoquark"
+    value, variance = [], []
+    for dataset in (inclusive, its_slice):
+        path = folder / f"{dataset}.root"
+        cross_section = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["xsec_pb"]
+        with uproot.open(path) as file:
+            arrays = file["Events"].arrays(["genWeight", "Generator_binvar"], library="np")
+        weight = arrays["genWeight"][arrays["Generator_binvar"] >= 250].astype(np.float64)
+        weight *= cross_section * IPB_AT_140_IFB / generated_sum(path)
+        value.append(weight.sum())
+        variance.append((weight**2).sum())
+    assert abs(value[0] - value[1]) < 3 * math.sqrt(sum(variance))
