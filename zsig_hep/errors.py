@@ -44,7 +44,7 @@ def nearest_name(name: str, candidates: Iterable[str]) -> str:
 
     Example:
         >>> nearest_name("Muon_ptt", ["Muon_pt", "Jet_pt"])
-        " Did you mean 'Muon_pt' or 'Jet_pt'?"
+        " Did you mean 'Muon_pt'?"
     """
     known = sorted(set(candidates))
     if close := get_close_matches(name, known, n=3):

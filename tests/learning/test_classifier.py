@@ -14,7 +14,7 @@ from zsig_hep.learning.checkpoints import read_tensors, write_tensors
 def trained():
     from tests.learning.toy import make_table
 
-    table = make_table(200)
+    table = make_table(600)
     phase = {"epochs": 1, "batch_size": 256, "learning_rate": 1e-2}
     return table, train(table, settings(warm_start=phase, main=phase))
 
@@ -34,20 +34,42 @@ def test_the_folder_holds_the_whole_model_as_data(trained, tmp_path):
     assert np.array_equal(loaded.history.validation_loss, classifier.history.validation_loss)
 
 
-def test_out_of_fold_scores_use_only_the_members_of_the_fold(trained):
+def share_below(classifier, member, table, logit):
+    """Share of the validation signal of a member below an output, counted event by event."""
+    fold = (classifier.history.member_fold[member] + 1) % table.fold_count
+    events = table.is_signal & (table.fold == fold)
+    outputs = classifier.logits(table.features[events])[member]
+    weights = table.weight[events]
+    return weights[outputs < logit].sum() / weights.sum()
+
+
+def test_out_of_fold_scores_are_signal_shares_of_the_members_of_the_fold(trained):
     table, classifier = trained
-    logits = classifier.logits(table.features).astype(np.float64)
+    logits = classifier.logits(table.features)
     scores = classifier.out_of_fold_scores(table.features, table.fold)
-    for event in (0, 77, 599):
-        members = classifier.history.member_fold == table.fold[event]
-        assert members.sum() == 2
-        assert scores[event] == pytest.approx(1 / (1 + np.exp(-logits[members, event].mean())), rel=1e-12)
+    for event in (0, 77, 550, 1799):
+        members = np.flatnonzero(classifier.history.member_fold == table.fold[event])
+        assert len(members) == 2
+        expected = np.mean([share_below(classifier, member, table, logits[member, event]) for member in members])
+        assert scores[event] == pytest.approx(expected, abs=0.06)
+
+
+def test_signal_is_flat_in_the_score(trained):
+    table, classifier = trained
+    scores = classifier.out_of_fold_scores(table.features, table.fold)
+    for level in (0.2, 0.5):
+        kept = table.weight[table.is_signal & (scores >= level)].sum() / table.weight[table.is_signal].sum()
+        assert kept == pytest.approx(1 - level, abs=0.1)
 
 
 def test_new_events_are_scored_by_the_whole_ensemble(trained):
     table, classifier = trained
-    mean = classifier.logits(table.features).astype(np.float64).mean(axis=0)
-    assert classifier.scores(table.features) == pytest.approx(1 / (1 + np.exp(-mean)), rel=1e-12)
+    logits = classifier.logits(table.features[:5])
+    expected = [
+        np.mean([share_below(classifier, member, table, logits[member, event]) for member in range(len(logits))])
+        for event in range(5)
+    ]
+    assert classifier.scores(table.features[:5]) == pytest.approx(expected, abs=0.05)
     assert classifier.scores(table.features[:0]).shape == (0,)
 
 

@@ -4,7 +4,16 @@ import torch
 
 from tests.learning.toy import make_table
 from zsig_hep.errors import ModelFileError, OutputError, TrainingError
-from zsig_hep.learning import BCELoss, BCELossSettings, Classifier, TrainingSettings, ZLoss, choose_device, make_sample, train
+from zsig_hep.learning import (
+    BCELoss,
+    BCELossSettings,
+    Classifier,
+    TrainingSettings,
+    ZLoss,
+    choose_device,
+    make_sample,
+    train,
+)
 from zsig_hep.learning.batches import make_members
 from zsig_hep.learning.ensemble import EnsembleTraining
 from zsig_hep.learning.network import StackedMLP
@@ -94,7 +103,7 @@ def test_a_damaged_checkpoint_is_refused(table, tmp_path):
 
 def test_a_checkpoint_that_cannot_be_written_is_reported(table, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="Cannot write"):
+    with pytest.raises(OutputError, match="cannot write"):
         train(table, settings(), checkpoint=tmp_path / "file" / "checkpoint.safetensors")
 
 

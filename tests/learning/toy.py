@@ -4,6 +4,7 @@ import numpy as np
 
 from zsig_hep.ntuples import EventTable
 
+
 def gaussian_events(n=600, seed=0, missing=False):
     """Signal at (1, 1) over two backgrounds, as arrays."""
     generator = np.random.default_rng(seed)

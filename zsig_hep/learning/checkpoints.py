@@ -1,8 +1,6 @@
 """Tensors and their description in one safetensors file, written whole or not at all."""
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +8,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsig_hep.errors import ModelFileError, OutputError
+from zsig_hep.errors import ModelFileError
+from zsig_hep.files import atomic_path, cannot_write
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, object]) -> None:
@@ -26,17 +25,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
     Raises:
         OutputError: if the folder or file cannot be written; an older file under this name stays as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(contiguous, temporary, metadata={"description": json.dumps(description)})
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        message = f"Cannot write {path}: {error}. Free space or choose another output folder; nothing was replaced."
-        raise OutputError(message) from error
+    metadata = {"description": json.dumps(description)}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(contiguous, temporary, metadata=metadata)
+        except SafetensorError as error:
+            # safetensors wraps the errors of the operating system in its own.
+            raise cannot_write(path, OSError(str(error))) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:

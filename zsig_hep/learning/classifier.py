@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zsig_hep import __version__
 from zsig_hep.errors import ModelFileError, nearest_name
+from zsig_hep.learning.calibration import signal_share_below
 from zsig_hep.learning.checkpoints import read_tensors, write_tensors
 from zsig_hep.learning.history import TrainingHistory
 from zsig_hep.learning.network import StackedMLP
@@ -29,6 +30,7 @@ class Classifier:
     Attributes:
         network: stacked networks of M members, on the CPU.
         preprocessing: of all members.
+        quantiles: outputs of each member at given shares of its validation signal, shape (M, 201); see `calibration`.
         history: of the training; it holds each member's fold.
         configuration: training settings as JSON.
         input_hash: of the events it was trained on.
@@ -38,6 +40,7 @@ class Classifier:
 
     network: StackedMLP
     preprocessing: Preprocessing
+    quantiles: npt.NDArray[np.float32]
     history: TrainingHistory
     configuration: Mapping[str, object]
     input_hash: str
@@ -91,18 +94,19 @@ class Classifier:
             device: where to compute.
 
         Returns:
-            1 / (1 + exp(-F)) of the mean output F over the seeds, in [0, 1], shape (N,).
+            Share of the signal that scores lower, averaged over the seeds, in [0, 1], shape (N,).
         """
         scores = np.empty(len(features))
         logits = self.logits(features, device)
         for k in np.unique(self.history.member_fold):
-            mine = fold == k
-            scores[mine] = _score(logits[self.history.member_fold == k][:, mine])
+            events, members = fold == k, self.history.member_fold == k
+            scores[events] = signal_share_below(logits[members][:, events], self.quantiles[members]).mean(axis=0)
         return scores
 
     def scores(self, features: npt.NDArray[np.float32], device: torch.device | None = None) -> npt.NDArray[np.float64]:
         """Score new events, which no member saw, by the whole ensemble; as `out_of_fold_scores` otherwise."""
-        return _score(self.logits(features, device))
+        mean: npt.NDArray[np.float64] = signal_share_below(self.logits(features, device), self.quantiles).mean(axis=0)
+        return mean
 
     def columns_of(self, feature_names: Sequence[str]) -> list[int]:
         """Find the model's features among the columns of a table.
@@ -126,6 +130,7 @@ class Classifier:
         tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         for part in ("fill", "mean", "scale"):
             tensors[f"preprocessing.{part}"] = torch.from_numpy(getattr(self.preprocessing, part))
+        tensors["calibration.quantiles"] = torch.from_numpy(self.quantiles)
         write_tensors(folder / "model.safetensors", tensors, description)
         (folder / "model.json").write_text(json.dumps(description, indent=1))
 
@@ -157,12 +162,6 @@ class Classifier:
             raise ModelFileError(message) from error
 
 
-def _score(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    mean = logits.astype(np.float64).mean(axis=0)
-    score: npt.NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -mean))
-    return score
-
-
 def _from_description(tensors: dict[str, Tensor], description: dict[str, object]) -> Classifier:
     if description["format"] != MODEL_FORMAT:
         message = f"format {description['format']}, expected {MODEL_FORMAT}"
@@ -185,6 +184,7 @@ def _from_description(tensors: dict[str, Tensor], description: dict[str, object]
     return Classifier(
         network,
         Preprocessing(tuple(names), parts[0], parts[1], parts[2]),
+        tensors["calibration.quantiles"].numpy(),
         parsed,
         configuration,
         str(description["input_hash"]),

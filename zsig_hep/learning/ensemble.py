@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zsig_hep import __version__
 from zsig_hep.errors import ModelFileError, TrainingError
 from zsig_hep.learning.batches import Member, StratifiedBatches, make_members, padded
+from zsig_hep.learning.calibration import signal_quantiles
 from zsig_hep.learning.checkpoints import read_tensors, write_tensors
 from zsig_hep.learning.classifier import Classifier
 from zsig_hep.learning.history import TrainingHistory
@@ -182,8 +183,19 @@ class EnsembleTraining:
         result: npt.NDArray[np.bool_] = ((spread < 0.01) | ((self.final_loss / trivial - 1).abs() < 1e-3)).cpu().numpy()
         return result
 
+    def signal_quantiles(self) -> npt.NDArray[np.float32]:
+        """Calibrate each member on the signal of its validation fold, shape (M, 201)."""
+        events = self.validation_events
+        with torch.no_grad():
+            outputs = self.outputs(events).cpu().numpy()
+        signal = (self.validation_present & self.is_signal[events]).cpu().numpy()
+        weights = self.weights[events].cpu().numpy()
+        rows = zip(outputs, weights, signal, strict=True)
+        return np.stack([signal_quantiles(output[mine], weight[mine]) for output, weight, mine in rows])
+
     def classifier(self) -> Classifier:
         """Gather the result of a finished training."""
+        quantiles = self.signal_quantiles()
         history = TrainingHistory(
             loss_name=self.loss_settings.label,
             phase=tuple(self.history_phase),
@@ -197,6 +209,7 @@ class EnsembleTraining:
         return Classifier(
             network=self.network.to("cpu").eval(),
             preprocessing=self.preprocessing,
+            quantiles=quantiles,
             history=history,
             configuration=self.configuration(),
             input_hash=self.sample_hash,

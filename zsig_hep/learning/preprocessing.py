@@ -42,7 +42,8 @@ class Preprocessing:
         Raises:
             TrainingError: naming the features and the remedy.
         """
-        require_known_missing(features, self.feature_names, ~np.isnan(self.fill).any(axis=0))
+        has_rule: npt.NDArray[np.bool_] = ~np.any(np.isnan(self.fill), axis=0)
+        require_known_missing(features, self.feature_names, has_rule)
 
 
 class Standardisation(nn.Module):

@@ -1,0 +1,291 @@
+"""The command `zsig`: words in, exit status out.
+
+Heavy imports stand inside the functions that need them, so that `zsig --help` answers at once.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zsig_hep.analysis import Analysis
+    from zsig_hep.stages import Chain, TrainingProgress
+
+ANALYSIS = click.argument("analysis", type=click.Path(path_type=Path))
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on the standard output.")
+QUIET = click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
+NTUPLES = click.option(
+    "--ntuples", type=click.Path(path_type=Path, file_okay=False), help="Read the ntuples from this folder instead."
+)
+EXECUTOR = (
+    click.option(
+        "--executor",
+        type=click.Choice(["iterative", "futures", "dask"]),
+        default="iterative",
+        show_default=True,
+        help="How coffea reads the ntuples.",
+    ),
+    click.option("--scheduler", metavar="tcp://...", help="Address of a Dask scheduler; default: a local cluster."),
+    click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Reading processes."),
+)
+
+
+def _stage_options(command: Callable[..., None]) -> Callable[..., None]:
+    options = (
+        ANALYSIS,
+        click.option(
+            "--output",
+            "-o",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Output folder; default: output/NAME in the working directory.",
+        ),
+        NTUPLES,
+        *EXECUTOR,
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to train."),
+        click.option("--force", is_flag=True, help="Redo what is current."),
+        QUIET,
+        JSON,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="zsig_hep", prog_name="zsig")
+def main() -> None:
+    """Significance-optimised event selection: ROOT ntuples to a trained selection with an honest significance.
+
+    ANALYSIS is a folder that holds analysis.yaml, or such a file. Exit status: 0, 1 when the analysis cannot be done,
+    2 for wrong usage.
+    """
+    # Before torch is imported: OpenMP threads that spin while they wait starve each other on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@main.command()
+@_stage_options
+def run(**options: Any) -> None:
+    """Do the whole chain, as far as it is not done."""
+    _run_stage("run", options)
+
+
+@main.command()
+@_stage_options
+def columns(**options: Any) -> None:
+    """Read the ntuples: selected events with features and normalised weights."""
+    _run_stage("columns", options)
+
+
+@main.command()
+@_stage_options
+def train(**options: Any) -> None:
+    """Train the classifier and its baseline."""
+    _run_stage("train", options)
+
+
+@main.command()
+@_stage_options
+def scan(**options: Any) -> None:
+    """Choose the working points on held-out folds."""
+    _run_stage("scan", options)
+
+
+@main.command()
+@_stage_options
+def plot(**options: Any) -> None:
+    """Draw the figures and write the report."""
+    _run_stage("plot", options)
+
+
+@main.command()
+@_stage_options
+def export(**options: Any) -> None:
+    """Write the score histograms for other programs."""
+    _run_stage("export", options)
+
+
+@main.command()
+@ANALYSIS
+@NTUPLES
+@QUIET
+@JSON
+def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -> None:
+    """Read and validate everything, print the yields table, write nothing."""
+    console = _console(quiet=quiet)
+    with _errors_as_status(console):
+        from tempfile import TemporaryDirectory
+
+        from zsig_hep.ntuples import check_inputs, run_columns
+        from zsig_hep.summary import columns_summary, without_nan
+
+        loaded = _load(analysis, ntuples, device=None)
+        arguments: dict[str, Any] = {"base_folder": loaded.folder, "luminosity_ifb": loaded.luminosity_ifb}
+        check_inputs(loaded.ntuples, loaded.processes, **arguments)
+        with TemporaryDirectory(prefix="zsig-check-") as folder:
+            result = run_columns(loaded.ntuples, loaded.processes, output_folder=Path(folder), **arguments)
+        summary = columns_summary(loaded, result)
+        if as_json:
+            click.echo(json.dumps(without_nan(summary), indent=1))
+        else:
+            _print_yields(console, loaded, summary)
+
+
+def _run_stage(stage: str, options: dict[str, Any]) -> None:
+    console = _console(quiet=options["quiet"])
+    with _errors_as_status(console):
+        from zsig_hep.stages import Chain, RunOptions
+
+        loaded = _load(options["analysis"], options["ntuples"], device=options["device"])
+        output = options["output"] or Path("output") / loaded.name
+        run_options = RunOptions(
+            executor=options["executor"],
+            workers=options["workers"],
+            scheduler=options["scheduler"],
+            force=options["force"],
+        )
+        with _progress(console) as progress:
+            chain = Chain(loaded, output, run_options, lambda line: console.print(line, markup=False), progress)
+            getattr(chain, stage)()
+        _show_result(console, chain, stage, as_json=options["as_json"])
+
+
+def _load(path: Path, ntuples: Path | None, device: str | None) -> "Analysis":
+    from zsig_hep.analysis import Analysis
+
+    loaded = Analysis.from_file(path)
+    if ntuples is not None:
+        loaded = loaded.with_ntuples(ntuples)
+    return loaded if device is None else loaded.with_training(device=device)
+
+
+def _console(*, quiet: bool) -> "Console":
+    """A console on the standard error, which leaves the standard output to results; warnings go there too."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    handler = RichHandler(console=console, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    return console
+
+
+@contextmanager
+def _errors_as_status(console: "Console") -> Iterator[None]:
+    """Turn the package's errors into one message and exit status 1; leave others, which are bugs, their traceback."""
+    from zsig_hep.errors import ZsigError
+
+    try:
+        yield
+    except ZsigError as error:
+        console.quiet = False
+        console.print(f"zsig: {error}", style="bold red", markup=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.quiet = False
+        console.print("zsig: interrupted; run again to go on from here", style="bold red")
+        sys.exit(130)
+
+
+@contextmanager
+def _progress(console: "Console") -> Iterator["TrainingProgress"]:
+    """A progress bar per phase of a training on a terminal; lines for its first and last epoch otherwise."""
+    if not console.is_terminal:
+
+        def line(label: str, phase: str, epoch: int, epochs: int, loss: float) -> None:
+            if epoch in {1, epochs}:
+                text = f"  {label}, {phase}, epoch {epoch} of {epochs}: validation loss {loss:.4f}"
+                console.print(text, markup=False)
+
+        yield line
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[tuple[str, str], Any] = {}
+
+        def update(label: str, phase: str, epoch: int, epochs: int, loss: float) -> None:
+            key = (label, phase)
+            if key not in tasks:
+                description = label if label == phase else f"{label}: {phase}"
+                tasks[key] = bars.add_task(description, total=epochs, loss="")
+            bars.update(tasks[key], completed=epoch, loss=f"validation loss {loss:.4f}")
+
+        yield update
+
+
+def _show_result(console: "Console", chain: "Chain", stage: str, *, as_json: bool) -> None:
+    folder = chain.workspace.root
+    if stage in {"run", "plot"}:
+        summary = chain.summary
+        if not as_json:
+            _print_yields(console, chain.analysis, summary)
+            _print_working_points(console, summary)
+            console.print(f"report: {folder / 'report' / 'report.html'}", markup=False, soft_wrap=True)
+    else:
+        file = {
+            "columns": "columns/columns.json",
+            "train": None,
+            "scan": "selection/selection.json",
+            "export": None,
+        }[stage]
+        summary = json.loads((folder / file).read_text()) if file else {"folder": str(folder)}
+        if not as_json:
+            if stage == "columns":
+                _print_yields(console, chain.analysis, summary)
+            if stage == "scan":
+                _print_working_points(console, summary)
+            console.print(f"output: {folder}", markup=False, soft_wrap=True)
+    if as_json:
+        click.echo(json.dumps(summary, indent=1))
+
+
+def _print_yields(console: "Console", analysis: "Analysis", summary: Any) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"{analysis.title}: yields at {analysis.luminosity_ifb:g}/fb", title_justify="left")
+    for heading in ("process", "role"):
+        table.add_column(heading)
+    for heading in ("entries", "effective", "yield", "stat. error"):
+        table.add_column(heading, justify="right")
+    for row in summary["processes"]:
+        numbers = (
+            f"{row['entries']}",
+            f"{row['effective_entries']:.0f}",
+            f"{row['yield']:.5g}",
+            f"{row['uncertainty']:.2g}",
+        )
+        table.add_row(row["name"], row["role"], *numbers)
+    console.print(table)
+    for note in summary["notes"]:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+
+
+def _print_working_points(console: "Console", summary: Any) -> None:
+    for classifier in summary["classifiers"]:
+        point = classifier["working_point"]
+        if point["status"] != "ok":
+            console.print(f"{classifier['label']}: no working point: {point['reason']}", markup=False, soft_wrap=True)
+            continue
+        console.print(
+            f"{classifier['label']}: held-out Z = {point['significance']:.3f} +- {point['significance_uncertainty']:.3f}"
+            f" (s = {point['signal']:.1f}, b = {point['background']:.1f} +- {point['background_uncertainty']:.1f}, "
+            f"signal efficiency {point['signal_efficiency']:.3f})",
+            markup=False,
+            soft_wrap=True,
+        )
+    if difference := summary["comparison"]:
+        first, second = (classifier["label"] for classifier in summary["classifiers"][:2])
+        console.print(
+            f"{first} - {second}: {difference['difference']:+.3f} +- {difference['uncertainty']:.3f}", markup=False
+        )

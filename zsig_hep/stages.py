@@ -1,0 +1,351 @@
+"""The chain, stage by stage: columns, train, scan, plot, export; each redone only when what it depends on changed."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zsig_hep.analysis import Analysis
+from zsig_hep.learning import BCELossSettings, Classifier, LossSettings, choose_device, train
+from zsig_hep.ntuples import TABLE_NAME, EventTable, resolve_datasets, run_columns
+from zsig_hep.ntuples.reading import Executor
+from zsig_hep.presentation import Gallery, save_figure, write_histograms, write_report
+from zsig_hep.selection import (
+    ClassifierEvaluation,
+    Difference,
+    evaluate_classifier,
+    feature_histogram,
+    held_out_selection,
+    paired_difference,
+)
+from zsig_hep.summary import JsonDict, classifier_summary, columns_summary, difference_summary, run_summary, without_nan
+from zsig_hep.workspace import Workspace, code_fingerprint, command_line, fingerprint, package_versions
+
+_LOG = logging.getLogger(__name__)
+
+TrainingProgress = Callable[[str, str, int, int, float], None]
+"""Called with the classifier's label, the phase, the epoch, the number of epochs and the mean validation loss."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a chain runs; none of these changes a number.
+
+    Attributes:
+        executor: coffea executor that reads the ntuples.
+        workers: processes of the executor.
+        scheduler: address of a dask scheduler.
+        force: redo stages that are current.
+        quiet: no progress of coffea.
+    """
+
+    executor: Executor = "iterative"
+    workers: int = 2
+    scheduler: str | None = None
+    force: bool = False
+    quiet: bool = True
+
+
+class Chain:
+    """One analysis and its output folder.
+
+    Every stage first brings the stages before it up to date.  `force` redoes the stages that are asked for by name.
+
+    Args:
+        analysis: what to do.
+        output: the output folder; made if need be.
+        options: how to run.
+        announce: called with one line when a stage starts or is found current.
+        training_progress: called after every epoch.
+
+    Raises:
+        OutputError: if the output folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        analysis: Analysis,
+        output: Path,
+        options: RunOptions | None = None,
+        announce: Callable[[str], None] = _LOG.info,
+        training_progress: TrainingProgress | None = None,
+    ) -> None:
+        self.analysis, self.options, self.announce = analysis, options or RunOptions(), announce
+        self.training_progress = training_progress
+        self.workspace = Workspace(output)
+        self._redone: set[str] = set()
+
+    def run(self) -> JsonDict:
+        """Do everything that is not current.
+
+        Returns:
+            The summary, as in `report/summary.json`.
+        """
+        self.columns()
+        self.train()
+        self.scan()
+        self.export()
+        self.plot()
+        return self.summary
+
+    def columns(self) -> None:
+        """Read the ntuples: `columns/events.parquet` and `columns/columns.json`."""
+        if self._current("columns", self.columns_fingerprint):
+            return
+        self.announce("reading ntuples")
+        with self.workspace.building("columns", self.columns_fingerprint) as folder:
+            result = run_columns(
+                self.analysis.ntuples,
+                self.analysis.processes,
+                base_folder=self.analysis.folder,
+                luminosity_ifb=self.analysis.luminosity_ifb,
+                output_folder=folder,
+                executor=self.options.executor,
+                workers=self.options.workers,
+                scheduler=self.options.scheduler,
+                quiet=self.options.quiet,
+            )
+            summary = without_nan(columns_summary(self.analysis, result))
+            (folder / "columns.json").write_text(json.dumps(summary, indent=1))
+            self.__dict__["table"] = result.table
+
+    def train(self) -> None:
+        """Train the classifier and its baseline: a model folder each under `training/`."""
+        self.columns()
+        for name, loss in self.losses.items():
+            stage, expected = f"training/{name}", self.training_fingerprint(loss)
+            if self._current(stage, expected):
+                continue
+            self.announce(f"training with the {loss.label}")
+            checkpoint = self._checkpoint(name, expected)
+            with self.workspace.building(stage, expected) as folder:
+                classifier = train(
+                    self.table,
+                    self.analysis.training,
+                    loss=loss,
+                    checkpoint=checkpoint,
+                    progress=self._progress_of(loss.label),
+                )
+                classifier.save(folder)
+            checkpoint.unlink(missing_ok=True)
+            if advice := classifier.history.advice():
+                _LOG.warning(advice)
+
+    def scan(self) -> None:
+        """Choose the working points on held-out folds: `selection/scores.parquet` and `selection/selection.json`."""
+        self.train()
+        if self._current("selection", self.selection_fingerprint):
+            return
+        self.announce("choosing working points")
+        with self.workspace.building("selection", self.selection_fingerprint) as folder:
+            columns = {"identity": self.table.identity, "process": self.table.process, "fold": self.table.fold}
+            scores = {f"score_{name}": values for name, values in self.scores.items()}
+            pq.write_table(pa.table(columns | {"weight": self.table.weight} | scores), folder / "scores.parquet")
+            classifiers = [
+                classifier_summary(evaluation, self.classifiers[evaluation.name]) for evaluation in self.evaluations
+            ]
+            content = without_nan({"classifiers": classifiers, "comparison": difference_summary(self.difference)})
+            (folder / "selection.json").write_text(json.dumps(content, indent=1))
+        for evaluation in self.evaluations:
+            if evaluation.working_point.status != "ok":
+                _LOG.warning("%s: %s", evaluation.label, evaluation.working_point.reason)
+
+    def export(self) -> None:
+        """Write the score histograms for other programs: `export/histograms.root`."""
+        self.scan()
+        expected = fingerprint(self.selection_fingerprint, code_fingerprint("presentation"))
+        if self._current("export", expected):
+            return
+        self.announce("writing histograms")
+        with self.workspace.building("export", expected) as folder:
+            histograms = {evaluation.name: evaluation.score_histogram for evaluation in self.evaluations}
+            write_histograms(folder / "histograms.root", histograms)
+
+    def plot(self) -> None:
+        """Draw the figures and write the report: `report/report.html`, `report/summary.json`, `report/figures/`."""
+        self.scan()
+        presentation = self.analysis.model_dump(mode="json", include={"title", "name", "sqrt_s_tev", "presentation"})
+        colors = [self.analysis.labels, self.analysis.colors]
+        expected = fingerprint(self.selection_fingerprint, presentation, colors, code_fingerprint("presentation"))
+        if self._current("report", expected):
+            return
+        self.announce("drawing figures")
+        with self.workspace.building("report", expected) as folder:
+            figures = self._draw(folder / "figures")
+            summary = without_nan(self._summary())
+            (folder / "summary.json").write_text(json.dumps(summary, indent=1))
+            write_report(folder / "report.html", summary, figures)
+
+    @property
+    def summary(self) -> JsonDict:
+        """The summary of the last report."""
+        content: JsonDict = json.loads((self.workspace.folder("report") / "summary.json").read_text())
+        return content
+
+    @cached_property
+    def losses(self) -> dict[str, LossSettings]:
+        """What is trained, by name: the loss of the analysis, and the weighted cross entropy as its baseline."""
+        chosen = self.analysis.training.loss
+        losses: dict[str, LossSettings] = {chosen.name: chosen}
+        if self.analysis.training.baseline:
+            losses.setdefault("bce", BCELossSettings())
+        return losses
+
+    @cached_property
+    def table(self) -> EventTable:
+        """The selected events."""
+        return EventTable.from_parquet(self.workspace.folder("columns") / TABLE_NAME)
+
+    @cached_property
+    def classifiers(self) -> dict[str, Classifier]:
+        """The trained classifiers, by name."""
+        return {name: Classifier.load(self.workspace.folder(f"training/{name}")) for name in self.losses}
+
+    @cached_property
+    def scores(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Out-of-fold scores of every event, by classifier."""
+        device = choose_device(self.analysis.training.device)
+        return {
+            name: classifier.out_of_fold_scores(
+                self.table.features[:, classifier.columns_of(self.table.feature_names)], self.table.fold, device
+            )
+            for name, classifier in self.classifiers.items()
+        }
+
+    @cached_property
+    def evaluations(self) -> tuple[ClassifierEvaluation, ...]:
+        """What each classifier selects, the loss of the analysis first."""
+        return tuple(
+            evaluate_classifier(name, loss.label, self.scores[name], self.table, self.analysis.selection)
+            for name, loss in self.losses.items()
+        )
+
+    @cached_property
+    def columns_fingerprint(self) -> str:
+        """Of files, settings and code that the event table depends on."""
+        analysis = self.analysis
+        datasets = resolve_datasets(analysis.ntuples, analysis.processes, analysis.folder)
+        files = [_file_identity(file.path, file.is_remote) for dataset in datasets for file in dataset.files]
+        columns = analysis.ntuples.columns
+        source = (analysis.folder / columns.rpartition(":")[0]) if isinstance(columns, str) else None
+        return fingerprint(
+            analysis.ntuples.model_dump(mode="json"),
+            {name: process.model_dump(mode="json", exclude={"color"}) for name, process in analysis.processes.items()},
+            analysis.luminosity_ifb,
+            files,
+            source.read_text(encoding="utf-8") if source is not None and source.exists() else None,
+            code_fingerprint("statistics", "ntuples"),
+        )
+
+    def training_fingerprint(self, loss: LossSettings) -> str:
+        """Of what a trained classifier depends on."""
+        settings = self.analysis.training.model_dump(mode="json", exclude={"loss", "baseline", "device"})
+        device = choose_device(self.analysis.training.device).type
+        return fingerprint(
+            self.columns_fingerprint, settings, loss.model_dump(mode="json"), device, code_fingerprint("learning")
+        )
+
+    @cached_property
+    def selection_fingerprint(self) -> str:
+        """Of what the working points depend on."""
+        return fingerprint(
+            [self.training_fingerprint(loss) for loss in self.losses.values()],
+            self.analysis.selection.model_dump(mode="json"),
+            code_fingerprint("statistics", "selection"),
+        )
+
+    def _current(self, stage: str, expected: str) -> bool:
+        if self.options.force and stage not in self._redone:
+            self._redone.add(stage)
+            return False
+        return self.workspace.is_current(stage, expected)
+
+    def _checkpoint(self, name: str, expected: str) -> Path:
+        """Where a training stores its state; named by its fingerprint so that other settings start afresh."""
+        folder = self.workspace.root / "training" / "checkpoints"
+        checkpoint = folder / f"{name}-{expected[:16]}.safetensors"
+        if checkpoint.exists():
+            self.announce(f"going on with the interrupted training in {checkpoint.name}")
+        others = [path.name for path in folder.glob(f"{name}-*.safetensors") if path != checkpoint]
+        if others:
+            self.announce(
+                f"an interrupted training with other settings or events is kept as training/checkpoints/{others[0]}: "
+                "restore those settings to go on with it, or delete it"
+            )
+        return checkpoint
+
+    def _progress_of(self, label: str) -> Callable[[str, int, int, float], None] | None:
+        progress = self.training_progress
+        if progress is None:
+            return None
+        return lambda phase, epoch, epochs, loss: progress(label, phase, epoch, epochs, loss)
+
+    @cached_property
+    def difference(self) -> Difference | None:
+        """Significance of the loss minus that of the baseline; None without a baseline or a working point."""
+        if len(self.evaluations) < 2 or any(each.working_point.status != "ok" for each in self.evaluations[:2]):
+            return None
+        simulated = ~self.table.is_data
+        first, second = (
+            held_out_selection(self.scores[each.name], self.table.fold, each.working_point.thresholds)[simulated]
+            for each in self.evaluations[:2]
+        )
+        weight, is_signal = self.table.weight[simulated], self.table.is_signal[simulated]
+        generator = np.random.default_rng(self.analysis.training.seed)
+        return paired_difference(first, second, weight, is_signal, self.analysis.selection, generator)
+
+    def _summary(self) -> JsonDict:
+        columns = json.loads((self.workspace.folder("columns") / "columns.json").read_text())
+        classifiers = [
+            classifier_summary(evaluation, self.classifiers[evaluation.name]) for evaluation in self.evaluations
+        ]
+        provenance = {
+            "command": command_line(),
+            "versions": package_versions(),
+            "device": choose_device(self.analysis.training.device).type,
+            "stages": {
+                "columns": self.columns_fingerprint,
+                **{f"training/{name}": self.training_fingerprint(loss) for name, loss in self.losses.items()},
+                "selection": self.selection_fingerprint,
+            },
+        }
+        return run_summary(self.analysis, columns, classifiers, self.difference, provenance)
+
+    def _draw(self, folder: Path) -> list[tuple[str, Path]]:
+        """Save every figure; give the caption and the PNG of each."""
+        drawn = []
+        for name, caption, figure in self.gallery.figures():
+            _, png = save_figure(figure, folder, name, dots_per_inch=self.analysis.presentation.dots_per_inch)
+            drawn.append((caption, png))
+        return drawn
+
+    @property
+    def gallery(self) -> Gallery:
+        """What the figures are drawn from."""
+        analysis = self.analysis
+        return Gallery(
+            evaluations=self.evaluations,
+            histories={each.label: self.classifiers[each.name].history for each in self.evaluations},
+            features={name: feature_histogram(self.table, name) for name in self.table.feature_names},
+            labels=analysis.labels,
+            roles={name: process.role for name, process in analysis.processes.items()},
+            style=analysis.style,
+            figure_of_merit=analysis.selection.figure_of_merit,
+            colors=analysis.colors,
+            axis_labels=analysis.presentation.axis_labels,
+        )
+
+
+def _file_identity(path: str, is_remote: bool) -> list[object]:
+    """What tells that a file is the one that was read: name, size and time for local files, the address for others."""
+    if is_remote:
+        return [path]
+    status = Path(path).stat()
+    return [path, status.st_size, status.st_mtime_ns]

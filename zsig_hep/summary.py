@@ -1,0 +1,139 @@
+"""The numbers of a run as plain lists and dictionaries: what `summary.json` holds and the report shows."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from zsig_hep import __version__
+from zsig_hep.analysis import Analysis
+from zsig_hep.learning import Classifier
+from zsig_hep.ntuples import ColumnsResult, EventTable
+from zsig_hep.selection import ClassifierEvaluation, Difference, HeldOutWorkingPoint
+from zsig_hep.statistics.yields import Yield
+
+JsonDict = dict[str, object]
+
+FIGURE_OF_MERIT_LABELS = {
+    "s_over_sqrt_b": "s/sqrt(b)",
+    "asimov": "Asimov significance",
+    "asimov_with_uncertainty": "Asimov significance with background uncertainty",
+}
+
+
+def columns_summary(analysis: Analysis, result: ColumnsResult) -> JsonDict:
+    """Yields, normalisation, cutflow and notes of the reading stage."""
+    return {
+        "processes": process_rows(analysis, result.table),
+        "normalisation": [asdict(normalisation) for normalisation in result.normalisations],
+        "cutflow": {
+            process: [
+                {"cut": row.cut, "entries": row.entries, "yield": row.value, "uncertainty": row.uncertainty}
+                for row in rows
+            ]
+            for process, rows in result.cutflows.items()
+        },
+        "notes": list(result.notes),
+    }
+
+
+def process_rows(analysis: Analysis, table: EventTable) -> list[JsonDict]:
+    """The yields table before the cut, one row per process."""
+    return [
+        {"name": name, "label": analysis.labels[name], "role": analysis.processes[name].role} | yield_row(value)
+        for name, value in table.yields().items()
+    ]
+
+
+def yield_row(value: Yield) -> JsonDict:
+    """A yield with its statistical error and the simulation behind it."""
+    return {
+        "entries": value.entries,
+        "yield": value.value,
+        "uncertainty": value.uncertainty,
+        "effective_entries": value.effective_entries,
+    }
+
+
+def classifier_summary(evaluation: ClassifierEvaluation, classifier: Classifier) -> JsonDict:
+    """Working point, separation and training of one classifier."""
+    history = classifier.history
+    return {
+        "name": evaluation.name,
+        "label": evaluation.label,
+        "auc": evaluation.roc.area,
+        "auc_entries": evaluation.roc.entry_area,
+        "working_point": working_point_summary(evaluation.working_point),
+        "training": {
+            "loss": history.loss_name,
+            "members": len(history.collapsed),
+            "epochs": len(history.phase),
+            "collapsed_members": int(history.collapsed.sum()),
+            "advice": history.advice(),
+            "input_hash": classifier.input_hash,
+        },
+    }
+
+
+def working_point_summary(point: HeldOutWorkingPoint) -> JsonDict:
+    """The held-out working point with statistical errors; numbers are null unless its status is ok."""
+    return {
+        "status": point.status,
+        "reason": point.reason,
+        "thresholds": list(point.thresholds),
+        "signal": None if point.signal is None else point.signal.value,
+        "signal_uncertainty": None if point.signal is None else point.signal.uncertainty,
+        "background": None if point.background is None else point.background.value,
+        "background_uncertainty": None if point.background is None else point.background.uncertainty,
+        "effective_background": None if point.background is None else point.background.effective_entries,
+        "signal_efficiency": point.signal_efficiency,
+        "background_efficiency": point.background_efficiency,
+        "purity": point.purity,
+        "significance": point.significance,
+        "significance_uncertainty": point.significance_uncertainty,
+        "choosing_significance": point.choosing_significance,
+        "optimism": point.optimism,
+        "yields": {name: yield_row(value) for name, value in point.yields.items()},
+    }
+
+
+def difference_summary(difference: Difference | None) -> JsonDict | None:
+    """Significance of the first classifier minus that of the second."""
+    return None if difference is None else {"difference": difference.value, "uncertainty": difference.uncertainty}
+
+
+def run_summary(
+    analysis: Analysis,
+    columns: Mapping[str, object],
+    classifiers: Sequence[JsonDict],
+    difference: Difference | None,
+    provenance: Mapping[str, object],
+) -> JsonDict:
+    """Everything that the report shows."""
+    selection = analysis.selection.model_dump(mode="json")
+    return {
+        "title": analysis.title,
+        "name": analysis.name,
+        "zsig_hep_version": __version__,
+        "luminosity_ifb": analysis.luminosity_ifb,
+        "sqrt_s_tev": analysis.sqrt_s_tev,
+        **columns,
+        "classifiers": list(classifiers),
+        "comparison": difference_summary(difference),
+        "figure_of_merit": FIGURE_OF_MERIT_LABELS[str(selection.pop("figure_of_merit"))],
+        "requirements": selection,
+        "provenance": dict(provenance),
+    }
+
+
+def without_nan(value: Any) -> Any:
+    """Replace numbers that JSON cannot hold by null, all the way down."""
+    if isinstance(value, Mapping):
+        return {str(key): without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(inner) for inner in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,142 @@
+"""The output folder: one folder per stage, complete or absent, each with a fingerprint of what it depended on."""
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from zsig_hep.files import cannot_write
+
+RECORD = "stage.json"
+_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR}
+
+
+def fingerprint(*parts: object) -> str:
+    """Hash of anything that JSON can hold.
+
+    Example:
+        >>> fingerprint({"folds": 5}, "text") == fingerprint({"folds": 5}, "text")
+        True
+    """
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def code_fingerprint(*rooms: str) -> str:
+    """Hash of the source of some rooms, so that a result of other code is not taken for current.
+
+    Args:
+        rooms: names of sub-packages of zsig_hep.
+    """
+    digest = hashlib.sha256()
+    for room in rooms:
+        for path in sorted((Path(__file__).parent / room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what decides a number, for the provenance."""
+    names = ("zsig_hep", "torch", "numpy", "coffea", "uproot", "awkward", "hist", "pyarrow", "scipy")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class Workspace:
+    """An output folder in which every stage owns a sub-folder.
+
+    A stage is built under a temporary name and renamed when it is complete, so that a killed run leaves nothing
+    half-written under a stage's name, and an older result stays until the new one is there.
+
+    Args:
+        root: the output folder; made if need be.
+
+    Raises:
+        OutputError: if it cannot be made or written to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with _as_output_error(root):
+            root.mkdir(parents=True, exist_ok=True)
+            probe = root / f".write-test-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+
+    def folder(self, stage: str) -> Path:
+        """Where a finished stage lies."""
+        return self.root / stage
+
+    def recorded(self, stage: str) -> str | None:
+        """Fingerprint of the finished stage, None if it is not there or unreadable."""
+        try:
+            record = json.loads((self.folder(stage) / RECORD).read_text())
+        except (OSError, json.JSONDecodeError):
+            return None
+        value = record.get("fingerprint") if isinstance(record, dict) else None
+        return value if isinstance(value, str) else None
+
+    def is_current(self, stage: str, expected: str) -> bool:
+        """Whether the stage was finished from exactly these dependencies."""
+        return self.recorded(stage) == expected
+
+    @contextmanager
+    def building(self, stage: str, expected: str, about: Mapping[str, object] | None = None) -> Iterator[Path]:
+        """Give a temporary folder to build a stage in; put it in place when the block ends without an error.
+
+        Args:
+            stage: name of the stage.
+            expected: fingerprint to record.
+            about: more to record.
+
+        Raises:
+            OutputError: if the folder cannot be written or the disk is full; the stage stays as it was.
+        """
+        target = self.folder(stage)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            with _as_output_error(target):
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+                yield temporary
+                record = {"fingerprint": expected, "versions": package_versions()} | dict(about or {})
+                (temporary / RECORD).write_text(json.dumps(record, indent=1))
+                _replace_folder(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def command_line() -> str:
+    """The command that runs, with the program's name instead of its path."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _replace_folder(new: Path, target: Path) -> None:
+    """Put a folder in another's place; a folder cannot be renamed onto a full one, so the old one steps aside first."""
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise cannot_write(path, error) from error
