@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning import BCELoss, ZLoss, rescale_to_process_yields
-from zsig_hep.learning.losses import ERRORS
+from zsig_hep.learning.losses import ERRORS, margin
 
 GOLDEN = {
     "hinge": (3.0, 3.0, 0.0, 2.0954659),
@@ -80,7 +80,7 @@ def test_equals_the_set_function_at_every_vertex(seed):
 def test_closed_form_agrees_with_differences_of_the_set_function(seed, error):
     scores, is_signal, weights = random_batch(seed, 40)
     eps = 0.05 * weights[~is_signal].sum().item()
-    errors = ERRORS[error](scores, is_signal).tolist()
+    errors = ERRORS[error](margin(scores, is_signal)).tolist()
     expected = slow_lovasz(errors, is_signal.tolist(), weights.tolist(), eps)
     assert ZLoss(0.05, error=error)(scores, is_signal, weights).item() == pytest.approx(expected, rel=1e-12)
 
@@ -105,7 +105,7 @@ def test_float32_has_no_zero_gradients_where_differences_have_many():
     exact = scores.detach().double().requires_grad_()
     ZLoss(0.05)(exact, is_signal, weights.double()).backward()
 
-    order = torch.argsort(ERRORS["hinge"](scores.detach(), is_signal), descending=True)
+    order = torch.argsort(ERRORS["hinge"](margin(scores.detach(), is_signal)), descending=True)
     w, s = weights[order], is_signal[order]
     total = weights[is_signal].sum()
     eps = 0.05 * weights[~is_signal].sum()

@@ -17,6 +17,7 @@ from zsig_hep.learning import (
 from zsig_hep.learning.batches import make_members
 from zsig_hep.learning.ensemble import EnsembleTraining
 from zsig_hep.learning.network import StackedMLP
+from zsig_hep.ntuples import EventTable
 
 PHASES = {
     "warm_start": {"epochs": 3, "batch_size": 256, "learning_rate": 1e-2},
@@ -242,3 +243,32 @@ def test_a_gpu_trains_to_the_same_quality(table):
     on_gpu = train(table, settings(device="cuda"))
     on_cpu = train(table, settings(device="cpu"))
     assert separation(on_gpu, table) == pytest.approx(separation(on_cpu, table), abs=0.01)
+
+
+def paper_toy(case, n=2000):
+    """Case 1 or 2 of arXiv:2412.09500."""
+    generator = np.random.default_rng(0)
+    centres = {"signal": (4.0, 7.0), "low": (2.0, 5.0), "high": (2.0, 10.0)}
+    features = np.concatenate([generator.normal(centre, 1.0, (n, 2)) for centre in centres.values()])
+    cross_sections_fb = {1: (0.1, 1.0, 100.0), 2: (0.1, 100.0, 1.0)}[case]
+    return EventTable.from_arrays(
+        {"x1": features[:, 0], "x2": features[:, 1]},
+        weight=np.repeat(np.array(cross_sections_fb) * 3000 / n, n),
+        process=np.repeat(list(centres), n),
+        roles={"signal": "signal", "low": "background", "high": "background"},
+        luminosity_ifb=3000.0,
+    )
+
+
+def test_the_papers_eps_collapses_and_the_way_out_does_not():
+    table = paper_toy(case=2)
+    cold = {"epochs": 0, "batch_size": 1000, "learning_rate": 1e-2}
+    main = {"epochs": 60, "batch_size": 1000, "learning_rate": 2e-2}
+    eps_of_the_paper = {"name": "z", "relative_eps": 300 / 303_000}
+    options = {"hidden": [], "seeds": 1, "main": main, "patience": 60}
+    collapsed = train(table, settings(**options, warm_start=cold, loss=eps_of_the_paper)).history
+    assert collapsed.collapsed.all()
+    assert collapsed.validation_loss[-1] == pytest.approx(1, abs=0.02)
+    healthy = train(table, settings(**options, loss={"name": "z", "relative_eps": 0.05})).history
+    assert not healthy.collapsed.any()
+    assert (healthy.validation_loss[-1] < 0.95).all()

@@ -1,7 +1,7 @@
 """The whole ensemble, folds x seeds, trained as one batched computation."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,15 +35,22 @@ class EnsembleTraining:
         sample: events with non-negative weights.
         settings: of the training.
         loss: of the main phase.
+        members: what to train; by default one network per fold and seed of the settings.
     """
 
-    def __init__(self, sample: TrainingSample, settings: TrainingSettings, loss: LossSettings) -> None:
+    def __init__(
+        self,
+        sample: TrainingSample,
+        settings: TrainingSettings,
+        loss: LossSettings,
+        members: Sequence[Member] | None = None,
+    ) -> None:
         self.settings, self.loss_settings = settings, loss
         self.device = choose_device(settings.device)
         self.sample_hash = sample.hash()
         self.feature_names = sample.feature_names
         seeds = [settings.seed + repetition for repetition in range(settings.seeds)]
-        self.members: tuple[Member, ...] = make_members(sample.fold, sample.fold_count, seeds)
+        self.members = tuple(members or make_members(sample.fold, sample.fold_count, seeds))
         self.member_seeds = [member.seed for member in self.members]
         training_events = [member.training for member in self.members]
         self.preprocessing = fit_preprocessing(
@@ -171,16 +178,15 @@ class EnsembleTraining:
             self.begin_phase(self.phase + 1)
 
     def collapsed(self) -> npt.NDArray[np.bool_]:
-        """Find the members whose scores are all equal, or whose loss is that of the best constant score."""
-        events, present = self.validation_events, self.validation_present
+        """Find the members that give all events nearly the same score, where every set loss has its trivial value."""
+        present = self.validation_present
         with torch.no_grad():
-            scores = self.outputs(events)
-            constants = [
-                self.losses(torch.full_like(scores, constant), events, present) for constant in np.linspace(-2, 2, 17)
-            ]
-            trivial = torch.stack(constants).amin(dim=0)
-            spread = torch.where(present, scores, scores.mean(-1, keepdim=True)).std(-1)
-        result: npt.NDArray[np.bool_] = ((spread < 0.01) | ((self.final_loss / trivial - 1).abs() < 1e-3)).cpu().numpy()
+            scores = self.outputs(self.validation_events)
+        count = present.sum(-1)
+        mean = torch.where(present, scores, 0).sum(-1) / count
+        deviation = torch.where(present, scores - mean.unsqueeze(-1), 0)
+        spread = (deviation.square().sum(-1) / count).sqrt()
+        result: npt.NDArray[np.bool_] = (spread < 0.05 * (1 + mean.abs())).cpu().numpy()
         return result
 
     def signal_quantiles(self) -> npt.NDArray[np.float32]:

@@ -17,30 +17,34 @@ from zsig_hep.learning.lovasz import lovasz_extension
 from zsig_hep.settings import Settings
 
 
-def hinge_error(scores: Tensor, is_signal: Tensor) -> Tensor:
-    """Hinge error, m = max(1 - y F, 0) with y = +1 for signal and -1 for background."""
-    return torch.where(is_signal, 1 - scores, 1 + scores).clamp(min=0)
+def margin(scores: Tensor, is_signal: Tensor) -> Tensor:
+    """The margin y F with y = +1 for signal and -1 for background; negative where the sign of F is wrong."""
+    return scores * _signs(is_signal, scores.dtype)
 
 
-def sigmoid_error(scores: Tensor, is_signal: Tensor) -> Tensor:
+def hinge_error(margin: Tensor) -> Tensor:
+    """Hinge error, m = max(1 - y F, 0)."""
+    return (1 - margin).clamp(min=0)
+
+
+def sigmoid_error(margin: Tensor) -> Tensor:
     """Sigmoid error, m = |[y = 1] - p| with the probability p = 1 / (1 + exp(-F)) of the logit F."""
-    return torch.sigmoid(torch.where(is_signal, -scores, scores))
+    return torch.sigmoid(-margin)
 
 
-def cross_entropy_error(scores: Tensor, is_signal: Tensor) -> Tensor:
+def cross_entropy_error(margin: Tensor) -> Tensor:
     """Cross-entropy error, m = -ln p_t = ln(1 + exp(-y F)) for the logit F."""
-    return softplus(torch.where(is_signal, -scores, scores))
+    return softplus(-margin)
 
 
-def focal_error(scores: Tensor, is_signal: Tensor) -> Tensor:
+def focal_error(margin: Tensor) -> Tensor:
     """Focal error, m = (1 - p_t) (-ln p_t): arXiv:1708.02002 with gamma = 1 and no class factor."""
-    against = torch.where(is_signal, -scores, scores)
-    return torch.sigmoid(against) * softplus(against)
+    return torch.sigmoid(-margin) * softplus(-margin)
 
 
 ErrorName = Literal["hinge", "sigmoid", "cross_entropy", "focal"]
 
-ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+ERRORS: dict[str, Callable[[Tensor], Tensor]] = {
     "hinge": hinge_error,
     "sigmoid": sigmoid_error,
     "cross_entropy": cross_entropy_error,
@@ -144,20 +148,22 @@ class ZLoss(nn.Module):
         if self.check_weights:
             require_non_negative(weights)
         weights = weights.to(scores.dtype)
-        background = torch.where(is_signal, 0, weights).sum(-1, keepdim=True)
-        signal = torch.where(is_signal, weights, 0).sum(-1, keepdim=True)
+        signal, background = _class_yields(weights, is_signal)
         eps = background * self.relative_eps if self.relative_eps is not None else self.eps
         inverse_eps = _inverse_or_zero(torch.as_tensor(eps, dtype=scores.dtype, device=scores.device))
         inverse_signal = _inverse_or_zero(signal)
+        # Without signal there is none to lose to background.
+        share_of_eps = inverse_eps * (signal > 0)
 
         def gains(signal_weight: Tensor, background_weight: Tensor, lost: Tensor, accepted: Tensor) -> Tensor:
             before = torch.sqrt(1 + accepted * inverse_eps)
             after = torch.sqrt(1 + (accepted + background_weight) * inverse_eps)
-            kept_fraction = (1 - lost * inverse_signal).clamp(min=0) * (signal > 0)
-            of_background = kept_fraction * background_weight * inverse_eps / (after * (before + after))
+            kept_fraction = (1 - lost * inverse_signal).clamp(min=0)
+            of_background = kept_fraction * background_weight * share_of_eps / (after * (before + after))
             return (signal_weight * inverse_signal + of_background) / before
 
-        return lovasz_extension(ERRORS[self.error](scores, is_signal), is_signal, weights, gains)
+        errors = ERRORS[self.error](margin(scores, is_signal))
+        return lovasz_extension(errors, is_signal, weights, gains)
 
 
 class BCELoss(nn.Module):
@@ -177,12 +183,21 @@ class BCELoss(nn.Module):
     def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor) -> Tensor:
         """Evaluate the loss; arguments and result as for `ZLoss`, scores being logits."""
         weights = weights.to(scores.dtype)
-        signal_weight = torch.where(is_signal, weights, 0)
-        background_weight = weights - signal_weight
-        share = signal_weight * _inverse_or_zero(signal_weight.sum(-1, keepdim=True)) + (
-            background_weight * _inverse_or_zero(background_weight.sum(-1, keepdim=True))
-        )
-        return (cross_entropy_error(scores, is_signal) * share).sum(-1) / 2
+        signal, background = _class_yields(weights, is_signal)
+        inverse_signal, inverse_background = _inverse_or_zero(signal), _inverse_or_zero(background)
+        share = weights * (inverse_background + is_signal * (inverse_signal - inverse_background))
+        return (cross_entropy_error(margin(scores, is_signal)) * share).sum(-1) / 2
+
+
+def _signs(is_signal: Tensor, dtype: torch.dtype) -> Tensor:
+    """+1 for signal, -1 for background; a product with it is several times faster than torch.where."""
+    return is_signal.to(dtype) * 2 - 1
+
+
+def _class_yields(weights: Tensor, is_signal: Tensor) -> tuple[Tensor, Tensor]:
+    """Signal and background yield, each of shape (..., 1)."""
+    signal = weights * is_signal
+    return signal.sum(-1, keepdim=True), (weights - signal).sum(-1, keepdim=True)
 
 
 def _inverse_or_zero(total: Tensor) -> Tensor:

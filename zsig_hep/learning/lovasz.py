@@ -52,7 +52,8 @@ def lovasz_extension(errors: Tensor, is_signal: Tensor, weights: Tensor, gains: 
         1.5
     """
     ordered_errors, order = torch.sort(errors, dim=-1, descending=True)
-    signed = torch.where(is_signal, weights, -weights).expand(errors.shape).gather(-1, order)
+    # A product and one gather instead of torch.where on three arrays, which costs as much as the sort.
+    signed = (weights * (is_signal.to(weights.dtype) * 2 - 1)).expand(errors.shape).gather(-1, order)
     signal_weight, background_weight = signed.clamp(min=0), (-signed).clamp(min=0)
     gain = gains(
         signal_weight, background_weight, cumulative_before(signal_weight), cumulative_before(background_weight)

@@ -39,7 +39,7 @@ class TrainingSettings(Settings):
     seeds: PositiveInt = 2
     seed: NonNegativeInt = 1
     warm_start: PhaseSettings = PhaseSettings(epochs=20, batch_size=1024, learning_rate=3e-3)
-    main: PhaseSettings = PhaseSettings(epochs=15, batch_size=4096, learning_rate=1e-3)
+    main: PhaseSettings = PhaseSettings(epochs=15, batch_size=4096, learning_rate=3e-4)
     patience: PositiveInt = 8
     weight_decay: NonNegativeFloat = 0.0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

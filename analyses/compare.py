@@ -1,0 +1,217 @@
+"""Compare selections of one analysis on the same events, folds, weights and scan, over several seeds.
+
+    python analyses/compare.py analyses/hmumu --seeds 5
+
+Each seed draws other folds and other networks.  Compared are the losses of this package, boosted trees (xgboost, extra
+`test`), and the analysis's own cuts without a classifier (`cut_variable` in its cut.py), whose last cut is chosen like
+every other threshold.  Printed are held-out significances: mean and spread over seeds, the Monte-Carlo error of one
+seed, and the difference to the weighted cross entropy, paired by seed.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+# Before torch is imported: OpenMP threads that spin while they wait starve each other on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import numpy.typing as npt
+import xgboost
+
+from zsig_hep.analysis import Analysis
+from zsig_hep.errors import ZsigError
+from zsig_hep.learning import BCELossSettings, LossSettings, TrainingSettings, ZLossSettings, make_sample, train
+from zsig_hep.learning.batches import make_members
+from zsig_hep.learning.calibration import signal_quantiles, signal_share_below
+from zsig_hep.ntuples import EventTable
+from zsig_hep.ntuples.identity import assign_folds
+from zsig_hep.selection import ClassifierEvaluation, evaluate_classifier, significance_at_signal_efficiency
+from zsig_hep.stages import Chain
+
+Scores = npt.NDArray[np.float64]
+Method = Callable[[EventTable, TrainingSettings, int], Scores]
+
+BASELINE = "weighted BCE"
+EFFICIENCIES = (0.1, 0.2, 0.3, 0.5, 0.7)
+
+
+def trained_with(loss: LossSettings) -> Method:
+    """Out-of-fold scores of the package's own training with a loss."""
+
+    def scores(table: EventTable, settings: TrainingSettings, seed: int) -> Scores:
+        seeded = settings.model_copy(update={"seed": 1000 * seed + 1})
+        classifier = train(table, seeded, loss=loss)
+        return classifier.out_of_fold_scores(table.features[:, classifier.columns_of(table.feature_names)], table.fold)
+
+    return scores
+
+
+def boosted_trees(table: EventTable, settings: TrainingSettings, seed: int) -> Scores:
+    """Out-of-fold scores of xgboost: the same folds for training, stopping and testing, weights, and score scale.
+
+    Classes are normalised to the same total weight, as in the weighted cross entropy.
+    """
+    sample = make_sample(table, settings)
+    signal, background = (sample.weights[sample.is_signal == flag].sum() for flag in (True, False))
+    weights = sample.weights / np.where(sample.is_signal, signal, background) * len(sample.weights) / 2
+    scores = np.empty(len(weights))
+    for member in make_members(sample.fold, sample.fold_count, [seed]):
+        training, stopping = (
+            xgboost.DMatrix(sample.features[part], sample.is_signal[part], weight=weights[part])
+            for part in (member.training, member.validation)
+        )
+        parameters = {
+            "objective": "binary:logistic",
+            "max_depth": 4,
+            "eta": 0.05,
+            "subsample": 0.7,
+            "colsample_bytree": 0.8,
+            "min_child_weight": 10.0,
+            "seed": member.seed,
+            "nthread": os.cpu_count() or 1,
+        }
+        trees = xgboost.train(
+            parameters, training, 1000, evals=[(stopping, "stopping")], early_stopping_rounds=30, verbose_eval=False
+        )
+        outputs = trees.predict(
+            xgboost.DMatrix(sample.features), output_margin=True, iteration_range=(0, trees.best_iteration + 1)
+        )
+        calibrating = member.validation[sample.is_signal[member.validation]]
+        quantiles = signal_quantiles(outputs[calibrating], sample.weights[calibrating])
+        tested = sample.fold == member.fold
+        scores[tested] = signal_share_below(outputs[None, tested], quantiles[None])[0]
+    return scores
+
+
+def plain_cuts(folder: Path) -> Method:
+    """The variable of the analysis's cut.py; events that fail its fixed cuts score lowest."""
+    specification = importlib.util.spec_from_file_location("cut", folder / "cut.py")
+    if specification is None or specification.loader is None:
+        message = f"there is no {folder / 'cut.py'}"
+        raise ZsigError(message)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+
+    def scores(table: EventTable, _settings: TrainingSettings, _seed: int) -> Scores:
+        features = {name: table.feature(name).astype(np.float64) for name in table.feature_names}
+        variable, passes = module.cut_variable(features)
+        return np.where(passes, variable, variable.min() - 1.0)
+
+    return scores
+
+
+def methods(analysis: Analysis) -> dict[str, Method]:
+    """What is compared, by name."""
+    return {
+        "cuts, no classifier": plain_cuts(analysis.folder),
+        BASELINE: trained_with(BCELossSettings()),
+        "Z loss, sigmoid error": trained_with(ZLossSettings(error="sigmoid")),
+        "Z loss, hinge error": trained_with(ZLossSettings(error="hinge")),
+        "boosted trees": boosted_trees,
+    }
+
+
+def compare(analysis: Analysis, table: EventTable, seeds: int, only: set[str]) -> dict[str, list[dict[str, float]]]:
+    """Evaluate every method for every seed."""
+    results: dict[str, list[dict[str, float]]] = {}
+    simulated = table.select(~table.is_data)
+    for seed in range(1, seeds + 1):
+        fold = assign_folds(simulated.identity, simulated.fold_count, seed)
+        folded = dataclasses.replace(simulated, fold=fold)
+        for name, method in methods(analysis).items():
+            if only and name not in only:
+                continue
+            scores = method(folded, analysis.training, seed)
+            evaluation = evaluate_classifier("compared", name, scores, folded, analysis.selection)
+            results.setdefault(name, []).append(numbers(evaluation))
+            print(f"seed {seed}: {name}: Z = {results[name][-1]['significance']:.3f}", file=sys.stderr)
+    return results
+
+
+def numbers(evaluation: ClassifierEvaluation) -> dict[str, float]:
+    """What is averaged over seeds; NaN where no threshold qualifies."""
+    point = evaluation.working_point
+    found = point.significance is not None and point.signal is not None and point.background is not None
+    at_efficiency = significance_at_signal_efficiency(evaluation.scan, EFFICIENCIES).value
+    return {
+        "significance": point.significance if found else np.nan,
+        "simulation_error": point.significance_uncertainty if found else np.nan,
+        "signal": point.signal.value if found else np.nan,
+        "background": point.background.value if found else np.nan,
+        "effective_background": point.background.effective_entries if found else np.nan,
+        "signal_efficiency": point.signal_efficiency if found else np.nan,
+        "area": evaluation.roc.area,
+    } | {f"at_{efficiency}": float(z) for efficiency, z in zip(EFFICIENCIES, at_efficiency, strict=True)}
+
+
+def markdown(results: Mapping[str, list[dict[str, float]]]) -> str:
+    """Render the comparison."""
+    heads = ["selection", "held-out Z", "MC error", f"minus {BASELINE}", "s", "b", "b eff. entries", "signal eff."]
+    heads += [f"Z at {efficiency}" for efficiency in EFFICIENCIES]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name, rows in results.items():
+        column = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+        cells = [
+            name,
+            with_spread(column["significance"]),
+            f"{column['simulation_error'].mean():.3f}",
+            difference(rows, results.get(BASELINE)) if name != BASELINE else "",
+            f"{column['signal'].mean():.1f}",
+            f"{column['background'].mean():.1f}",
+            f"{column['effective_background'].mean():.0f}",
+            f"{column['signal_efficiency'].mean():.2f}",
+            *(with_spread(column[f"at_{efficiency}"], 2) for efficiency in EFFICIENCIES),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def with_spread(values: npt.NDArray[np.float64], digits: int = 3) -> str:
+    """Mean and standard deviation over seeds."""
+    spread = values.std(ddof=1) if len(values) > 1 else np.nan
+    return f"{values.mean():.{digits}f} ± {spread:.{digits}f}"
+
+
+def difference(rows: list[dict[str, float]], baseline: list[dict[str, float]] | None) -> str:
+    """Mean difference of the held-out significance to the baseline, with the error of the mean over paired seeds."""
+    if baseline is None:
+        return ""
+    values = np.array([a["significance"] - b["significance"] for a, b in zip(rows, baseline, strict=True)])
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{values.mean():+.3f} ± {error:.3f}"
+
+
+def main() -> None:
+    """Read the command line, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("analysis", type=Path, help="folder of an analysis")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--ntuples", type=Path, help="read the ntuples from this folder instead")
+    parser.add_argument("--output", type=Path, help="folder for the columns; default: output/compare-NAME")
+    parser.add_argument("--only", nargs="*", default=[], help="names of the selections to compare")
+    parser.add_argument("--json", type=Path, help="also write every number of every seed to this file")
+    arguments = parser.parse_args()
+    try:
+        analysis = Analysis.from_file(arguments.analysis)
+        if arguments.ntuples:
+            analysis = analysis.with_ntuples(arguments.ntuples)
+        chain = Chain(analysis, arguments.output or Path("output") / f"compare-{analysis.name}")
+        chain.columns()
+        results = compare(analysis, chain.table, arguments.seeds, set(arguments.only))
+    except ZsigError as error:
+        sys.exit(f"compare: {error}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1))
+    for name, value in chain.table.yields().items():
+        print(f"{name}: {value.value:.5g} +- {value.uncertainty:.2g} events, {value.effective_entries:.0f} effective")
+    print(markdown(results))
+
+
+if __name__ == "__main__":
+    main()
