@@ -24,6 +24,7 @@ from zsig_hep.selection import (
     feature_histogram,
     held_out_selection,
     paired_difference,
+    simulation_caveats,
 )
 from zsig_hep.summary import JsonDict, classifier_summary, columns_summary, difference_summary, run_summary, without_nan
 from zsig_hep.workspace import Workspace, code_fingerprint, command_line, fingerprint, package_versions
@@ -303,6 +304,8 @@ class Chain:
 
     def _summary(self) -> JsonDict:
         columns = json.loads((self.workspace.folder("columns") / "columns.json").read_text())
+        for evaluation in self.evaluations:
+            columns["notes"] += simulation_caveats(evaluation, self.analysis.selection)
         classifiers = [
             classifier_summary(evaluation, self.classifiers[evaluation.name]) for evaluation in self.evaluations
         ]

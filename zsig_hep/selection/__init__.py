@@ -1,5 +1,6 @@
 """Choosing cuts: every threshold at once, working points, and how well a score separates."""
 
+from zsig_hep.selection.caveats import simulation_caveats
 from zsig_hep.selection.comparison import Difference, held_out_selection, paired_difference
 from zsig_hep.selection.evaluation import ClassifierEvaluation, evaluate_classifier
 from zsig_hep.selection.histograms import feature_histogram, missing_entries, score_edges, score_histogram
@@ -37,4 +38,5 @@ __all__ = [
     "score_edges",
     "score_histogram",
     "significance_at_signal_efficiency",
+    "simulation_caveats",
 ]
