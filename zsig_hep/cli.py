@@ -82,7 +82,7 @@ def run(**options: Any) -> None:
 @main.command()
 @_stage_options
 def columns(**options: Any) -> None:
-    """Read the ntuples: selected events with features and normalised weights."""
+    """Read the ntuples: selected events, features, normalised weights."""
     _run_stage("columns", options)
 
 
@@ -120,11 +120,13 @@ def export(**options: Any) -> None:
 @QUIET
 @JSON
 def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -> None:
-    """Read and validate everything, print the yields table, write nothing."""
+    """Read and validate everything, print the yields, write nothing."""
     console = _console(quiet=quiet)
     with _errors_as_status(console):
         from tempfile import TemporaryDirectory
 
+        from zsig_hep.learning import make_sample
+        from zsig_hep.learning.ensemble import EnsembleTraining
         from zsig_hep.ntuples import check_inputs, run_columns
         from zsig_hep.summary import columns_summary, without_nan
 
@@ -133,6 +135,9 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
         check_inputs(loaded.ntuples, loaded.processes, **arguments)
         with TemporaryDirectory(prefix="zsig-check-") as folder:
             result = run_columns(loaded.ntuples, loaded.processes, output_folder=Path(folder), **arguments)
+        # To set a training up refuses what it cannot use: unknown features, negative weights, values without a rule.
+        training = loaded.with_training(device="cpu").training
+        EnsembleTraining(make_sample(result.table, training), training, training.loss)
         summary = columns_summary(loaded, result)
         if as_json:
             click.echo(json.dumps(without_nan(summary), indent=1))
@@ -141,6 +146,9 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
 
 
 def _run_stage(stage: str, options: dict[str, Any]) -> None:
+    if options["scheduler"] and options["executor"] != "dask":
+        message = "--scheduler is the address of a Dask scheduler; it needs --executor dask."
+        raise click.UsageError(message)
     console = _console(quiet=options["quiet"])
     with _errors_as_status(console):
         from zsig_hep.stages import Chain, RunOptions
@@ -154,7 +162,7 @@ def _run_stage(stage: str, options: dict[str, Any]) -> None:
             force=options["force"],
         )
         with _progress(console) as progress:
-            chain = Chain(loaded, output, run_options, lambda line: console.print(line, markup=False), progress)
+            chain = Chain(loaded, output, run_options, _announce(console), progress)
             getattr(chain, stage)()
         _show_result(console, chain, stage, as_json=options["as_json"])
 
@@ -177,6 +185,10 @@ def _console(*, quiet: bool) -> "Console":
     handler = RichHandler(console=console, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     return console
+
+
+def _announce(console: "Console") -> Callable[[str], None]:
+    return lambda line: console.print(line, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -203,8 +215,8 @@ def _progress(console: "Console") -> Iterator["TrainingProgress"]:
 
         def line(label: str, phase: str, epoch: int, epochs: int, loss: float) -> None:
             if epoch in {1, epochs}:
-                text = f"  {label}, {phase}, epoch {epoch} of {epochs}: validation loss {loss:.4f}"
-                console.print(text, markup=False)
+                text = f"  {_phase(label, phase)}, epoch {epoch} of {epochs}: validation loss {loss:.4f}"
+                console.print(text, markup=False, soft_wrap=True)
 
         yield line
         return
@@ -217,11 +229,14 @@ def _progress(console: "Console") -> Iterator["TrainingProgress"]:
         def update(label: str, phase: str, epoch: int, epochs: int, loss: float) -> None:
             key = (label, phase)
             if key not in tasks:
-                description = label if label == phase else f"{label}: {phase}"
-                tasks[key] = bars.add_task(description, total=epochs, loss="")
+                tasks[key] = bars.add_task(_phase(label, phase), total=epochs, loss="")
             bars.update(tasks[key], completed=epoch, loss=f"validation loss {loss:.4f}")
 
         yield update
+
+
+def _phase(label: str, phase: str) -> str:
+    return label if label == phase else f"{label}, {phase}"
 
 
 def _show_result(console: "Console", chain: "Chain", stage: str, *, as_json: bool) -> None:
@@ -253,6 +268,8 @@ def _show_result(console: "Console", chain: "Chain", stage: str, *, as_json: boo
 def _print_yields(console: "Console", analysis: "Analysis", summary: Any) -> None:
     from rich.table import Table
 
+    from zsig_hep.presentation.rounding import round_to_uncertainty
+
     table = Table(title=f"{analysis.title}: yields at {analysis.luminosity_ifb:g}/fb", title_justify="left")
     for heading in ("process", "role"):
         table.add_column(heading)
@@ -262,8 +279,7 @@ def _print_yields(console: "Console", analysis: "Analysis", summary: Any) -> Non
         numbers = (
             f"{row['entries']}",
             f"{row['effective_entries']:.0f}",
-            f"{row['yield']:.5g}",
-            f"{row['uncertainty']:.2g}",
+            *round_to_uncertainty(row["yield"], row["uncertainty"]),
         )
         table.add_row(row["name"], row["role"], *numbers)
     console.print(table)

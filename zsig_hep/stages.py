@@ -27,7 +27,15 @@ from zsig_hep.selection import (
     simulation_caveats,
 )
 from zsig_hep.summary import JsonDict, classifier_summary, columns_summary, difference_summary, run_summary, without_nan
-from zsig_hep.workspace import Workspace, code_fingerprint, command_line, fingerprint, package_versions
+from zsig_hep.workspace import (
+    Workspace,
+    code_fingerprint,
+    command_line,
+    file_identity,
+    fingerprint,
+    package_versions,
+    source_fingerprint,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +65,8 @@ class RunOptions:
 class Chain:
     """One analysis and its output folder.
 
-    Every stage first brings the stages before it up to date.  `force` redoes the stages that are asked for by name.
+    Every stage first brings the stages before it up to date.  `force` redoes the stage that is asked for, and all of
+    them in `run`.
 
     Args:
         analysis: what to do.
@@ -81,14 +90,19 @@ class Chain:
         self.analysis, self.options, self.announce = analysis, options or RunOptions(), announce
         self.training_progress = training_progress
         self.workspace = Workspace(output)
-        self._redone: set[str] = set()
+        self._forced = self.options.force
 
     def run(self) -> JsonDict:
         """Do everything that is not current.
 
         Returns:
             The summary, as in `report/summary.json`.
+
+        Raises:
+            ZsigError: for input or settings that cannot be used.
         """
+        # An absent device is refused before the ntuples are read.
+        choose_device(self.analysis.training.device)
         self.columns()
         self.train()
         self.scan()
@@ -119,7 +133,7 @@ class Chain:
 
     def train(self) -> None:
         """Train the classifier and its baseline: a model folder each under `training/`."""
-        self.columns()
+        self._bring_up_to_date(self.columns)
         for name, loss in self.losses.items():
             stage, expected = f"training/{name}", self.training_fingerprint(loss)
             if self._current(stage, expected):
@@ -141,7 +155,7 @@ class Chain:
 
     def scan(self) -> None:
         """Choose the working points on held-out folds: `selection/scores.parquet` and `selection/selection.json`."""
-        self.train()
+        self._bring_up_to_date(self.train)
         if self._current("selection", self.selection_fingerprint):
             return
         self.announce("choosing working points")
@@ -160,7 +174,7 @@ class Chain:
 
     def export(self) -> None:
         """Write the score histograms for other programs: `export/histograms.root`."""
-        self.scan()
+        self._bring_up_to_date(self.scan)
         expected = fingerprint(self.selection_fingerprint, code_fingerprint("presentation"))
         if self._current("export", expected):
             return
@@ -171,7 +185,7 @@ class Chain:
 
     def plot(self) -> None:
         """Draw the figures and write the report: `report/report.html`, `report/summary.json`, `report/figures/`."""
-        self.scan()
+        self._bring_up_to_date(self.scan)
         presentation = self.analysis.model_dump(mode="json", include={"title", "name", "sqrt_s_tev", "presentation"})
         colors = [self.analysis.labels, self.analysis.colors]
         expected = fingerprint(self.selection_fingerprint, presentation, colors, code_fingerprint("presentation"))
@@ -230,18 +244,27 @@ class Chain:
 
     @cached_property
     def columns_fingerprint(self) -> str:
-        """Of files, settings and code that the event table depends on."""
+        """Of what the columns stage depends on: that of the events, and the labels of their processes."""
+        return fingerprint(self.events_fingerprint, self.analysis.labels)
+
+    @cached_property
+    def events_fingerprint(self) -> str:
+        """Of files, settings and code that the selected events depend on."""
         analysis = self.analysis
         datasets = resolve_datasets(analysis.ntuples, analysis.processes, analysis.folder)
-        files = [_file_identity(file.path, file.is_remote) for dataset in datasets for file in dataset.files]
+        files = [file_identity(file.path, is_remote=file.is_remote) for dataset in datasets for file in dataset.files]
         columns = analysis.ntuples.columns
-        source = (analysis.folder / columns.rpartition(":")[0]) if isinstance(columns, str) else None
+        source = (analysis.folder / Path(columns.rpartition(":")[0]).expanduser()) if isinstance(columns, str) else None
         return fingerprint(
-            analysis.ntuples.model_dump(mode="json"),
-            {name: process.model_dump(mode="json", exclude={"color"}) for name, process in analysis.processes.items()},
+            # The files are given below; in how many chunks they are read changes no event.
+            analysis.ntuples.model_dump(mode="json", exclude={"folder", "chunk_size"}),
+            {
+                name: process.model_dump(mode="json", exclude={"color", "label"})
+                for name, process in analysis.processes.items()
+            },
             analysis.luminosity_ifb,
             files,
-            source.read_text(encoding="utf-8") if source is not None and source.exists() else None,
+            None if source is None else source_fingerprint(source),
             code_fingerprint("statistics", "ntuples"),
         )
 
@@ -250,7 +273,7 @@ class Chain:
         settings = self.analysis.training.model_dump(mode="json", exclude={"loss", "baseline", "device"})
         device = choose_device(self.analysis.training.device).type
         return fingerprint(
-            self.columns_fingerprint, settings, loss.model_dump(mode="json"), device, code_fingerprint("learning")
+            self.events_fingerprint, settings, loss.model_dump(mode="json"), device, code_fingerprint("learning")
         )
 
     @cached_property
@@ -263,10 +286,15 @@ class Chain:
         )
 
     def _current(self, stage: str, expected: str) -> bool:
-        if self.options.force and stage not in self._redone:
-            self._redone.add(stage)
-            return False
-        return self.workspace.is_current(stage, expected)
+        return not self._forced and self.workspace.is_current(stage, expected)
+
+    def _bring_up_to_date(self, stage: Callable[[], None]) -> None:
+        """Do an earlier stage if it is not current, whatever `force` says of the stage that was asked for."""
+        forced, self._forced = self._forced, False
+        try:
+            stage()
+        finally:
+            self._forced = forced
 
     def _checkpoint(self, name: str, expected: str) -> Path:
         """Where a training stores its state; named by its fingerprint so that other settings start afresh."""
@@ -344,11 +372,3 @@ class Chain:
             colors=analysis.colors,
             axis_labels=analysis.presentation.axis_labels,
         )
-
-
-def _file_identity(path: str, is_remote: bool) -> list[object]:
-    """What tells that a file is the one that was read: name, size and time for local files, the address for others."""
-    if is_remote:
-        return [path]
-    status = Path(path).stat()
-    return [path, status.st_size, status.st_mtime_ns]

@@ -15,7 +15,10 @@ from pathlib import Path
 from zsig_hep.files import cannot_write
 
 RECORD = "stage.json"
-_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR}
+_UNWRITABLE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+}
 
 
 def fingerprint(*parts: object) -> str:
@@ -30,16 +33,31 @@ def fingerprint(*parts: object) -> str:
 
 
 def code_fingerprint(*rooms: str) -> str:
-    """Hash of the source of some rooms, so that a result of other code is not taken for current.
+    """Hash of the source and templates of some rooms, so that a result of other code is not taken for current.
 
     Args:
         rooms: names of sub-packages of zsig_hep.
     """
     digest = hashlib.sha256()
     for room in rooms:
-        for path in sorted((Path(__file__).parent / room).rglob("*.py")):
-            digest.update(path.read_bytes())
+        for path in sorted((Path(__file__).parent / room).rglob("*")):
+            if path.suffix in {".py", ".j2"}:
+                digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def source_fingerprint(columns_file: Path) -> str:
+    """Hash of a Python file and of those beside it, which it may import."""
+    files = sorted({columns_file, *columns_file.parent.glob("*.py")})
+    return fingerprint([[path.name, path.read_bytes().hex()] for path in files if path.is_file()])
+
+
+def file_identity(path: str, *, is_remote: bool) -> list[object]:
+    """Tell whether a file is the one that was read: name, size and time of a local one, the address of another."""
+    if is_remote:
+        return [path]
+    status = Path(path).stat()
+    return [path, status.st_size, status.st_mtime_ns]
 
 
 def package_versions() -> dict[str, str]:
@@ -80,13 +98,14 @@ class Workspace:
         return self.root / stage
 
     def recorded(self, stage: str) -> str | None:
-        """Fingerprint of the finished stage, None if it is not there or unreadable."""
+        """Fingerprint of the finished stage, None if it is not there, unreadable, or a file of it is gone or cut."""
+        folder = self.folder(stage)
         try:
-            record = json.loads((self.folder(stage) / RECORD).read_text())
-        except (OSError, json.JSONDecodeError):
+            record = json.loads((folder / RECORD).read_text())
+            complete = all((folder / name).stat().st_size == size for name, size in record["files"].items())
+            return str(record["fingerprint"]) if complete else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        value = record.get("fingerprint") if isinstance(record, dict) else None
-        return value if isinstance(value, str) else None
 
     def is_current(self, stage: str, expected: str) -> bool:
         """Whether the stage was finished from exactly these dependencies."""
@@ -111,7 +130,8 @@ class Workspace:
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
                 yield temporary
-                record = {"fingerprint": expected, "versions": package_versions()} | dict(about or {})
+                files = {str(path.relative_to(temporary)): path.stat().st_size for path in _files(temporary)}
+                record = {"fingerprint": expected, "versions": package_versions(), "files": files} | dict(about or {})
                 (temporary / RECORD).write_text(json.dumps(record, indent=1))
                 _replace_folder(temporary, target)
         finally:
@@ -123,10 +143,15 @@ def command_line() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def _replace_folder(new: Path, target: Path) -> None:
     """Put a folder in another's place; a folder cannot be renamed onto a full one, so the old one steps aside first."""
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,277 @@
+"""The analysis file: everything that is wrong is said at once, with its place, its line and what would be valid."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from zsig_hep.analysis import Analysis
+from zsig_hep.errors import AnalysisFileError
+from zsig_hep.learning import BCELossSettings, ZLossSettings
+from zsig_hep.ntuples import Dataset, NtupleSettings, Process
+
+BASE = """\
+title: Small search
+luminosity_ifb: 100
+ntuples:
+  columns: [x, y]
+processes:
+  higgs: {role: signal, datasets: {h: {files: [signal.root], cross_section_pb: 1e-3}}}
+  dy: {role: background, datasets: {dy: {files: [dy.root], cross_section_pb: 0.1}}}
+"""
+
+PROCESSES = {
+    "higgs": Process(role="signal", datasets={"h": Dataset(files=["signal.root"], cross_section_pb=1e-3)}),
+    "dy": Process(role="background", datasets={"dy": Dataset(files=["dy.root"], cross_section_pb=0.1)}),
+}
+
+
+@pytest.fixture
+def problems(tmp_path):
+    """Problems that reading a text reports, one per line."""
+
+    def read(text: str | bytes) -> list[str]:
+        file = tmp_path / "analysis.yaml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(AnalysisFileError) as caught:
+            Analysis.from_file(tmp_path)
+        first, *lines = str(caught.value).splitlines()
+        count = re.fullmatch(rf"{re.escape(str(file))} has (\d+) problems?:", first)
+        if not count:
+            return [str(caught.value)]
+        assert int(count[1]) == len(lines)
+        return [line.removeprefix("  - ") for line in lines]
+
+    return read
+
+
+def test_a_file_and_its_folder_give_the_same_analysis(tmp_path):
+    (tmp_path / "analysis.yaml").write_text(BASE)
+    analysis = Analysis.from_file(tmp_path)
+    assert analysis == Analysis.from_file(tmp_path / "analysis.yaml") == Analysis.from_file(str(tmp_path))
+    assert analysis.folder == tmp_path.resolve()
+    assert analysis.processes["higgs"].datasets["h"].cross_section_pb == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("hmumu", "hmumu"), ("H to mumu, 2024", "H-to-mumu-2024"), ("_x", "x"), ("µ", "analysis")]
+)
+def test_the_name_is_that_of_the_folder_made_fit_for_one(tmp_path, folder, name):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "analysis.yaml").write_text(BASE)
+    assert Analysis.from_file(tmp_path / folder).name == name
+
+
+def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_the_file(problems):
+    text = """\
+titl: Small search
+luminosity_fb: 100
+folder: /tmp
+sqrt_s_tev: a lot
+ntuples: {fold: 3, weight: {sign: genWeight}, sum_of_weights: run, shcema: base}
+processes:
+  higgs: {rol: signal, datasets: {h: {files: [signal.root], cross_section: 0.001}}}
+  dy: {role: backgroundd, datasets: {dy: {files: dy.root, cross_section_pb: -0.1}}}
+  top: {role: background, datasets: {tt: {files: [top.root], cross_section_pb: 1, kfactor: 1}, tt: {}}}
+training:
+  loss: {name: z, error: hing, relative_epsilon: 0.05}
+  hidden: [8, none]
+  missing: {x: meen}
+  warm_start: {epochs: 2, batchsize: 512, learning_rate: 0}
+selection: {minimum_efective_background: 5, figure_of_merit: asimovv}
+presentation: {experiment: LHCb}
+"""
+    assert problems(text) == [
+        "title: missing",
+        "luminosity_ifb: missing",
+        "titl (line 1): unknown key. Did you mean 'title'?",
+        "luminosity_fb (line 2): unknown key. Did you mean 'luminosity_ifb'?",
+        "folder (line 3): unknown key; the folder of the ntuples is ntuples.folder",
+        "sqrt_s_tev (line 4): should be a number, found 'a lot'",
+        "ntuples.weight.sign_of (line 5): missing",
+        "ntuples.weight.sign (line 5): unknown key. Did you mean 'sign_of'?",
+        "ntuples.sum_of_weights (line 5): should be 'runs' or 'events' or a group of settings, found 'run'",
+        "ntuples.fold (line 5): unknown key. Did you mean 'folds' or 'folder' or 'fold_seed'?",
+        "ntuples.shcema (line 5): unknown key. Did you mean 'schema'?",
+        "processes.higgs.role (line 7): missing",
+        "processes.higgs.datasets.h.cross_section (line 7): unknown key. Did you mean 'cross_section_pb'?",
+        "processes.higgs.rol (line 7): unknown key. Did you mean 'role'?",
+        "processes.dy.role (line 8): should be 'signal', 'background' or 'data', found 'backgroundd'",
+        "processes.dy.datasets.dy.files (line 8): should be a list, found 'dy.root'",
+        "processes.dy.datasets.dy.cross_section_pb (line 8): should be greater than 0, found -0.1",
+        "processes.top.datasets.tt (line 9): stands twice",
+        "processes.top.datasets.tt.files (line 9): missing",
+        "training.loss.error (line 11): should be 'hinge', 'sigmoid', 'cross_entropy' or 'focal', found 'hing'",
+        "training.loss.relative_epsilon (line 11): unknown key. Did you mean 'relative_eps'?",
+        "training.hidden.1 (line 12): should be a whole number, found 'none'",
+        "training.missing.x (line 13): should be 'mean' or 'median' or a number, found 'meen'",
+        "training.warm_start.batch_size (line 14): missing",
+        "training.warm_start.learning_rate (line 14): should be greater than 0, found 0",
+        "training.warm_start.batchsize (line 14): unknown key. Did you mean 'batch_size'?",
+        (
+            "selection.figure_of_merit (line 15): should be 's_over_sqrt_b', 'asimov' or 'asimov_with_uncertainty', "
+            "found 'asimovv'"
+        ),
+        "selection.minimum_efective_background (line 15): unknown key. Did you mean 'minimum_effective_background'?",
+        "presentation.experiment (line 16): should be 'plain', 'CMS' or 'ATLAS', found 'LHCb'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("addition", "problem"),
+    [
+        ("foldr: x", "foldr (line 8): unknown key. There are: luminosity_ifb, name, "),
+        ("5: x", "5 (line 8): unknown key. There are: luminosity_ifb, "),
+        ("title: again", "title (line 8): stands twice"),
+        ("name: ..", "name (line 8): should match pattern"),
+        ("sqrt_s_tev:", "sqrt_s_tev (line 8): should be a number, found nothing"),
+        ("sqrt_s_tev: .nan", "sqrt_s_tev (line 8): should be "),
+        ("sqrt_s_tev: 13 TeV", "sqrt_s_tev (line 8): should be a number, found '13 TeV'"),
+        ("selection:", "selection (line 8): should be a group of settings, found nothing"),
+        ("selection: [1]", "selection (line 8): should be a group of settings"),
+        ("training: {seeds: 1.5}", "training.seeds (line 8): should be a whole number, found 1.5"),
+        ("training: {baseline: 5}", "training.baseline (line 8): should be true or false, found 5"),
+        ("training: {loss: z}", "training.loss (line 8): should be a group of settings, found 'z'"),
+        ("training: {loss: {error: hinge}}", "training.loss.name (line 8): missing"),
+        ("training: {loss: {name: zloss}}", "training.loss.name (line 8): should be 'z' or 'bce', found 'zloss'"),
+        ("training: {loss: {name: bce, error: hinge}}", "training.loss.error (line 8): unknown key. There are: name."),
+        (
+            "selection: {relative_background_uncertainty: 0.1}",
+            "selection (line 8): figure_of_merit 'asimov' has no background uncertainty; set it to",
+        ),
+    ],
+)
+def test_one_wrong_setting_is_one_problem(problems, addition, problem):
+    found = problems(BASE + addition + "\n")
+    assert len(found) == 1
+    assert found[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("weight: 3", ["ntuples.weight (line 4): should be text or a list or a group of settings, found 3"]),
+        ("weight: [genWeight, 3]", ["ntuples.weight.1 (line 4): should be text, found 3"]),
+        ("columns: {x: 1}", ["ntuples.columns (line 4): should be text or a list"]),
+        (
+            "columns: columns.py",
+            ["ntuples.columns (line 4): 'columns.py' is neither `file.py:function` nor a list of branches"],
+        ),
+        ("sum_of_weights: {value: -1}", ["ntuples.sum_of_weights.value (line 4): should be greater than 0, found -1"]),
+    ],
+)
+def test_no_name_of_pydantic_stands_in_a_place_with_alternatives(problems, line, found):
+    assert problems(BASE.replace("columns: [x, y]", line)) == found
+
+
+def test_roles_that_are_absent_are_said_beside_other_problems(problems):
+    only_data = "processes: {d: {role: data, datasets: {d: {files: [d.root]}}}}\n"
+    assert problems("title: x\nluminosity: 1\n" + only_data) == [
+        "luminosity_ifb: missing",
+        "luminosity (line 2): unknown key. Did you mean 'luminosity_ifb'?",
+        "processes (line 3): none has the role 'signal' or 'background'; a search needs at least one of each",
+    ]
+    assert problems(BASE.replace("role: background", "role: signal")) == [
+        "processes (line 5): none has the role 'background'; a search needs at least one of each"
+    ]
+
+
+def test_data_have_no_cross_section_and_simulation_has_one(problems):
+    assert problems(BASE + "  d: {role: data, datasets: {d: {files: [d.root], cross_section_pb: 1}}}\n") == [
+        "processes.d (line 8): dataset 'd' is data: it has no cross_section_pb"
+    ]
+    assert problems(BASE + "  w: {role: background, datasets: {w: {files: [w.root]}}}\n") == [
+        "processes.w (line 8): dataset 'w' of a background process needs cross_section_pb"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds nothing, not settings"),
+        ("# only a comment\n", "holds nothing, not settings"),
+        ("- a\n", "holds a list, not settings"),
+        ("hello\n", "holds text, not settings"),
+        ("5\n", "holds 5, not settings"),
+        ("title: x\n\tname: y\n", "line 2: not valid YAML: found character"),
+        (BASE + "  - a\n", "line 8: not valid YAML: expected <block end>"),
+        ("title: 2020-13-45\n", "is not valid YAML: month must be in 1..12"),
+        ("title: !!python/object/apply:os.getcwd []\n", "line 1: not valid YAML: could not determine a constructor"),
+        ("ntuples: &n {folder: *n}\n", "nested too deeply, or an alias in it refers to itself"),
+        (bytes(range(256)), "cannot be read as text"),
+        (b"\0\0", "is not valid YAML: unacceptable character"),
+    ],
+)
+def test_a_file_that_holds_no_settings(problems, text, message):
+    (found,) = problems(text)
+    assert message in found
+    assert "analysis.yaml" in found
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(AnalysisFileError, match=r"There is no analysis file .*nowhere\. Name a folder that holds"):
+        Analysis.from_file(tmp_path / "nowhere")
+    with pytest.raises(AnalysisFileError, match=r"There is no analysis file .*analysis\.yaml"):
+        Analysis.from_file(tmp_path)
+
+
+def test_an_alias_is_followed_and_does_not_stand_twice(tmp_path):
+    text = (
+        BASE.replace("higgs: {", "higgs: &h {")
+        + "  other: {<<: *h, datasets: {o: {files: [o.root], cross_section_pb: 1}}}\n"
+    )
+    (tmp_path / "analysis.yaml").write_text(text)
+    assert Analysis.from_file(tmp_path).processes["other"].role == "signal"
+
+
+def test_built_in_python(tmp_path):
+    analysis = Analysis(title="Built", luminosity_ifb=100, processes=PROCESSES, ntuples=NtupleSettings(columns=["x"]))
+    assert (analysis.name, analysis.folder, analysis.sqrt_s_tev) == ("analysis", Path.cwd(), 13.0)
+    assert analysis.labels == {"higgs": "higgs", "dy": "dy"}
+    assert analysis.colors == {}
+    with pytest.raises(ValidationError, match="none has the role 'signal'"):
+        Analysis(title="Built", luminosity_ifb=100, processes={"dy": PROCESSES["dy"]})
+
+
+def test_what_python_builds_and_a_file_says_are_the_same_analysis(tmp_path):
+    built = Analysis(title="Built", luminosity_ifb=100, processes=PROCESSES, name="built", folder=tmp_path)
+    (tmp_path / "analysis.yaml").write_text(yaml.safe_dump(built.model_dump(mode="json", by_alias=True)))
+    assert Analysis.from_file(tmp_path) == built
+
+
+def test_an_analysis_on_other_ntuples_is_another_object(tmp_path, monkeypatch):
+    analysis = Analysis(title="Built", luminosity_ifb=100, processes=PROCESSES)
+    monkeypatch.chdir(tmp_path)
+    other = analysis.with_ntuples(Path("ntuples"))
+    assert other.ntuples.folder == str(tmp_path.resolve() / "ntuples")
+    assert analysis.ntuples.folder == "."
+    assert other.model_copy(update={"ntuples": analysis.ntuples}) == analysis
+
+
+def test_training_settings_are_replaced_and_checked():
+    analysis = Analysis(title="Built", luminosity_ifb=100, processes=PROCESSES)
+    changed = analysis.with_training(seeds=5, loss=BCELossSettings())
+    assert (changed.training.seeds, changed.training.loss) == (5, BCELossSettings())
+    assert (analysis.training.seeds, analysis.training.loss) == (2, ZLossSettings())
+    with pytest.raises(AnalysisFileError) as caught:
+        analysis.with_training(seed_count=5, hidden=[0])
+    first, second, third = str(caught.value).splitlines()
+    assert first == "the changed training has 2 problems:"
+    assert second == "  - training.hidden.0: should be greater than 0, found 0"
+    assert third.startswith("  - training.seed_count: unknown key. There are: activation, baseline, device, ")
+
+
+def test_style_carries_what_labels_say():
+    presentation = {"experiment": "CMS", "label": "Work in progress"}
+    analysis = Analysis(
+        title="Built", luminosity_ifb=36.3, sqrt_s_tev=13.6, processes=PROCESSES, presentation=presentation
+    )
+    style = analysis.style
+    assert (style.experiment, style.label, style.luminosity_ifb, style.sqrt_s_tev) == (
+        "CMS",
+        "Work in progress",
+        36.3,
+        13.6,
+    )

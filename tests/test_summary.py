@@ -1,0 +1,170 @@
+"""The summary repeats the numbers of the evaluation objects and holds nothing that JSON cannot."""
+
+import json
+import math
+from enum import StrEnum
+
+import numpy as np
+import pytest
+
+from zsig_hep import __version__
+from zsig_hep.ntuples import EventTable
+from zsig_hep.selection import Difference, HeldOutWorkingPoint
+from zsig_hep.stages import Chain
+from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics.yields import Yield
+from zsig_hep.summary import (
+    FIGURE_OF_MERIT_LABELS,
+    difference_summary,
+    process_rows,
+    without_nan,
+    working_point_summary,
+    yield_row,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def finished(finished_output, small_search):
+    return Chain(small_search.analysis(), finished_output)
+
+
+@pytest.fixture(scope="module")
+def summary(finished):
+    return finished.summary
+
+
+def test_every_file_is_strict_json(finished_output):
+    def refuse(constant):
+        pytest.fail(f"{constant} is no JSON")
+
+    files = list(finished_output.rglob("*.json"))
+    assert len(files) == 11
+    for file in files:
+        json.loads(file.read_text(), parse_constant=refuse)
+
+
+def test_the_head_is_that_of_the_analysis(summary):
+    head = {key: summary[key] for key in ("title", "name", "luminosity_ifb", "sqrt_s_tev", "figure_of_merit")}
+    assert head == {
+        "title": "Small search",
+        "name": "small",
+        "luminosity_ifb": 100.0,
+        "sqrt_s_tev": 13.0,
+        "figure_of_merit": "Asimov significance",
+    }
+    assert summary["zsig_hep_version"] == summary["provenance"]["versions"]["zsig_hep"] == __version__
+    assert summary["requirements"]["minimum_effective_background"] == 3.0
+    assert "figure_of_merit" not in summary["requirements"]
+
+
+def test_every_figure_of_merit_has_a_label():
+    assert set(FIGURE_OF_MERIT_LABELS) == {str(each) for each in FigureOfMerit}
+
+
+def test_the_processes_are_those_of_the_table(finished_output, finished, summary):
+    table = EventTable.from_parquet(finished_output / "columns" / "events.parquet")
+    assert summary["processes"] == process_rows(finished.analysis, table)
+    for row, (name, value) in zip(summary["processes"], table.yields().items(), strict=True):
+        assert row["name"] == name
+        assert (row["entries"], row["yield"]) == (value.entries, value.value)
+        assert row["uncertainty"] == math.sqrt(value.variance)
+        assert row["effective_entries"] == pytest.approx(value.value**2 / value.variance, rel=1e-12)
+        last = summary["cutflow"][name][-1]
+        assert last["entries"] == value.entries
+        assert last["yield"] == pytest.approx(value.value, rel=1e-12)
+        assert last["uncertainty"] == pytest.approx(row["uncertainty"], rel=1e-12)
+
+
+def test_the_cutflow_starts_with_all_generated_events(summary):
+    for name, events in {"higgs": 700, "dy": 900, "top": 500}.items():
+        generated, skimmed, *_ = summary["cutflow"][name]
+        assert (generated["entries"], skimmed["entries"]) == (2 * events, events)
+
+
+def test_the_normalisation_is_cross_section_times_luminosity_over_the_sum_of_weights(summary):
+    for normalisation, (cross_section, events) in zip(
+        summary["normalisation"], [(1e-3, 700), (0.1, 900), (0.02, 500)], strict=True
+    ):
+        assert normalisation["sum_of_weights"] == 2.0 * events
+        assert normalisation["factor"] == pytest.approx(cross_section * 1e3 * 100.0 / (2.0 * events), rel=1e-12)
+
+
+def test_the_classifiers_are_those_that_were_evaluated(finished, summary):
+    assert [each["name"] for each in summary["classifiers"]] == ["z", "bce"]
+    for content, evaluation in zip(summary["classifiers"], finished.evaluations, strict=True):
+        point, written = evaluation.working_point, content["working_point"]
+        assert content["label"] == evaluation.label
+        assert content["auc"] == evaluation.roc.area
+        assert content["auc_entries"] == evaluation.roc.entry_area
+        assert written["status"] == point.status == "ok"
+        assert written["thresholds"] == list(point.thresholds)
+        assert written["signal"] == point.signal.value
+        assert written["background_uncertainty"] == math.sqrt(point.background.variance)
+        assert written["effective_background"] == point.background.effective_entries
+        for name in (
+            "signal_efficiency",
+            "background_efficiency",
+            "purity",
+            "significance",
+            "significance_uncertainty",
+        ):
+            assert written[name] == getattr(point, name)
+        assert written["optimism"] == point.choosing_significance - point.significance
+        assert written["yields"] == {name: yield_row(value) for name, value in point.yields.items()}
+        history = finished.classifiers[evaluation.name].history
+        assert content["training"]["members"] == 3
+        assert content["training"]["epochs"] == len(history.phase) == 4
+        assert content["training"]["collapsed_members"] == history.collapsed.sum()
+        assert content["training"]["advice"] == history.advice()
+
+
+def test_the_comparison_is_that_of_the_evaluations(finished, summary):
+    assert summary["comparison"] == difference_summary(finished.difference)
+    assert difference_summary(None) is None
+    assert difference_summary(Difference(0.5, 0.1)) == {"difference": 0.5, "uncertainty": 0.1}
+
+
+def test_a_working_point_without_a_threshold_has_null_numbers():
+    point = HeldOutWorkingPoint(status="no_threshold_qualifies", reason="too few", thresholds=(None, 0.5))
+    content = working_point_summary(point)
+    assert (content["status"], content["reason"]) == ("no_threshold_qualifies", "too few")
+    assert content["thresholds"] == [None, 0.5]
+    assert content["yields"] == {}
+    assert {value for key, value in content.items() if key not in {"status", "reason", "thresholds", "yields"}} == {
+        None
+    }
+
+
+def test_an_empty_yield_is_json():
+    assert without_nan(yield_row(Yield(0.0, 0.0, 0))) == {
+        "entries": 0,
+        "yield": 0.0,
+        "uncertainty": 0.0,
+        "effective_entries": 0.0,
+    }
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (math.nan, None),
+        (-math.inf, None),
+        (np.float64("inf"), None),
+        (np.float32(0.5), 0.5),
+        (np.int16(3), 3),
+        ({"a": [math.nan, (1, math.inf)], 2: None}, {"a": [None, [1, None]], "2": None}),
+        ([True, "nan", None, Colour.RED], [True, "nan", None, "red"]),
+    ],
+)
+def test_numbers_that_json_cannot_hold_are_null(value, expected):
+    found = without_nan(value)
+    assert found == expected
+    assert json.loads(json.dumps(found, allow_nan=False)) == expected
+    if expected is not None:
+        assert type(found) is type(expected)
