@@ -173,7 +173,9 @@ def markdown(results: Mapping[str, list[dict[str, float]]]) -> str:
 
 
 def with_spread(values: npt.NDArray[np.float64], digits: int = 3) -> str:
-    """Mean and standard deviation over seeds."""
+    """Mean and standard deviation over seeds; a dash where a seed has none, as without background above the cut."""
+    if not np.isfinite(values).all():
+        return "–"
     spread = values.std(ddof=1) if len(values) > 1 else np.nan
     return f"{values.mean():.{digits}f} ± {spread:.{digits}f}"
 
@@ -182,9 +184,11 @@ def difference(rows: list[dict[str, float]], baseline: list[dict[str, float]] | 
     """Mean difference of the held-out significance to the baseline, with the error of the mean over paired seeds."""
     if baseline is None:
         return ""
-    values = np.array([a["significance"] - b["significance"] for a, b in zip(rows, baseline, strict=True)])
+    values: npt.NDArray[np.float64] = np.array(
+        [a["significance"] - b["significance"] for a, b in zip(rows, baseline, strict=True)]
+    )
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return f"{values.mean():+.3f} ± {error:.3f}"
+    return f"{values.mean():+.3f} ± {error:.3f}" if np.isfinite(values).all() else "–"
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 IPB_AT_140_IFB = 140_000.0
 BRANCHES = (
     "genWeight",
+    "MET_pt",
     *(f"Muon_{name}" for name in ("pt", "eta", "phi", "mass", "charge")),
     *(f"Jet_{name}" for name in ("pt", "eta", "phi", "mass", "btagDeepFlavB")),
 )

@@ -22,6 +22,22 @@ class PhaseSettings(Settings):
     learning_rate: PositiveFloat
 
 
+class WarmStartSettings(PhaseSettings):
+    """The warm start with the weighted cross entropy."""
+
+    epochs: NonNegativeInt = 20
+    batch_size: PositiveInt = 1024
+    learning_rate: PositiveFloat = 3e-3
+
+
+class MainSettings(PhaseSettings):
+    """The phase with the loss that was chosen; a set loss wants larger batches, since it is biased on small ones."""
+
+    epochs: NonNegativeInt = 15
+    batch_size: PositiveInt = 4096
+    learning_rate: PositiveFloat = 3e-4
+
+
 class TrainingSettings(Settings):
     """What is trained, on which features, for how long.
 
@@ -38,8 +54,8 @@ class TrainingSettings(Settings):
     activation: Activation = "silu"
     seeds: PositiveInt = 2
     seed: NonNegativeInt = 1
-    warm_start: PhaseSettings = PhaseSettings(epochs=20, batch_size=1024, learning_rate=3e-3)
-    main: PhaseSettings = PhaseSettings(epochs=15, batch_size=4096, learning_rate=3e-4)
+    warm_start: WarmStartSettings = WarmStartSettings()
+    main: MainSettings = MainSettings()
     patience: PositiveInt = 8
     weight_decay: NonNegativeFloat = 0.0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -94,13 +94,14 @@ class Process(Settings):
 
     @model_validator(mode="after")
     def _simulation_has_cross_sections(self) -> Self:
-        for name, dataset in self.datasets.items():
-            if self.role != "data" and dataset.cross_section_pb is None:
-                msg = f"dataset {name!r} of a {self.role} process needs cross_section_pb"
-                raise ValueError(msg)
-            if self.role == "data" and dataset.cross_section_pb is not None:
-                msg = f"dataset {name!r} is data: it has no cross_section_pb"
-                raise ValueError(msg)
+        known = {name: dataset.cross_section_pb is not None for name, dataset in self.datasets.items()}
+        wrong = ", ".join(repr(name) for name, has_one in known.items() if has_one == (self.role == "data"))
+        if wrong and self.role == "data":
+            msg = f"dataset {wrong} is data: it has no cross_section_pb"
+            raise ValueError(msg)
+        if wrong:
+            msg = f"dataset {wrong} of a {self.role} process needs cross_section_pb"
+            raise ValueError(msg)
         return self
 
 

@@ -232,7 +232,7 @@ def _dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
         msg = "the dask executor needs the extra `dask`: pip install 'zsig_hep[dask]'"
         raise InputError(msg) from error
     if scheduler is not None:
-        with distributed.Client(scheduler) as client:
+        with _connect(distributed, scheduler) as client:
             yield client
         return
     with (
@@ -242,3 +242,11 @@ def _dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
         distributed.Client(cluster) as client,
     ):
         yield client
+
+
+def _connect(distributed: Any, scheduler: str) -> Any:
+    try:
+        return distributed.Client(scheduler)
+    except (OSError, ValueError) as error:
+        msg = f"no dask scheduler answers at {scheduler} ({first_line(error)}): start one, or leave --scheduler out"
+        raise InputError(msg) from error

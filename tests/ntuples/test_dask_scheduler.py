@@ -1,0 +1,15 @@
+import pytest
+
+from zsig_hep.errors import InputError
+from zsig_hep.ntuples.reading import _dask_client
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scheduler_that_does_not_answer_is_named():
+    dask = pytest.importorskip("dask")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(InputError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9 .*leave --scheduler out"),
+        _dask_client(1, "tcp://127.0.0.1:9"),
+    ):
+        pass
