@@ -107,7 +107,6 @@ presentation: {experiment: LHCb}
         "training.loss.relative_epsilon (line 11): unknown key. Did you mean 'relative_eps'?",
         "training.hidden.1 (line 12): should be a whole number, found 'none'",
         "training.missing.x (line 13): should be 'mean' or 'median' or a number, found 'meen'",
-        "training.warm_start.batch_size (line 14): missing",
         "training.warm_start.learning_rate (line 14): should be greater than 0, found 0",
         "training.warm_start.batchsize (line 14): unknown key. Did you mean 'batch_size'?",
         (

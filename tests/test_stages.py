@@ -274,8 +274,8 @@ def test_a_changed_training_keeps_the_columns(output, chain):
 )
 def test_what_depends_on_a_setting(finished_output, small_search, chain, tmp_path, changes, redone):
     def fingerprints(made: Chain) -> dict[str, str]:
-        trained = {f"training/{name}": made.training_fingerprint(loss) for name, loss in made.losses.items()}
-        return trained | {"columns": made.columns_fingerprint, "selection": made.selection_fingerprint}
+        trained = {f"training/{name}": made.fingerprints.training(loss) for name, loss in made.losses.items()}
+        return trained | {"columns": made.fingerprints.columns, "selection": made.fingerprints.selection}
 
     if redone == {"by a GPU"}:
         pytest.skip("`auto` is another device here")
@@ -459,7 +459,7 @@ def test_a_baseline_is_not_trained_twice(small_search, chain, tmp_path):
     both = chain(tmp_path / "out")
     assert list(both.losses) == ["z", "bce"]
     assert both.losses["z"] == ZLossSettings()
-    assert made.training_fingerprint(made.losses["bce"]) == both.training_fingerprint(both.losses["bce"])
+    assert made.fingerprints.training(made.losses["bce"]) == both.fingerprints.training(both.losses["bce"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import BCELossSettings, Classifier, LossSettings, choose_device, train
-from zsig_hep.ntuples import TABLE_NAME, EventTable, resolve_datasets, run_columns
+from zsig_hep.fingerprints import Fingerprints
+from zsig_hep.learning import Classifier, LossSettings, choose_device, train
+from zsig_hep.ntuples import TABLE_NAME, EventTable, run_columns
 from zsig_hep.ntuples.reading import Executor
 from zsig_hep.presentation import Gallery, save_figure, write_histograms, write_report
 from zsig_hep.selection import (
@@ -29,12 +30,8 @@ from zsig_hep.selection import (
 from zsig_hep.summary import JsonDict, classifier_summary, columns_summary, difference_summary, run_summary, without_nan
 from zsig_hep.workspace import (
     Workspace,
-    code_fingerprint,
     command_line,
-    file_identity,
-    fingerprint,
     package_versions,
-    source_fingerprint,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -90,6 +87,7 @@ class Chain:
         self.analysis, self.options, self.announce = analysis, options or RunOptions(), announce
         self.training_progress = training_progress
         self.workspace = Workspace(output)
+        self.fingerprints = Fingerprints(analysis)
         self._forced = self.options.force
 
     def run(self) -> JsonDict:
@@ -112,10 +110,10 @@ class Chain:
 
     def columns(self) -> None:
         """Read the ntuples: `columns/events.parquet` and `columns/columns.json`."""
-        if self._current("columns", self.columns_fingerprint):
+        if self._current("columns", self.fingerprints.columns):
             return
         self.announce("reading ntuples")
-        with self.workspace.building("columns", self.columns_fingerprint) as folder:
+        with self.workspace.building("columns", self.fingerprints.columns) as folder:
             result = run_columns(
                 self.analysis.ntuples,
                 self.analysis.processes,
@@ -135,7 +133,7 @@ class Chain:
         """Train the classifier and its baseline: a model folder each under `training/`."""
         self._bring_up_to_date(self.columns)
         for name, loss in self.losses.items():
-            stage, expected = f"training/{name}", self.training_fingerprint(loss)
+            stage, expected = f"training/{name}", self.fingerprints.training(loss)
             if self._current(stage, expected):
                 continue
             self.announce(f"training with the {loss.label}")
@@ -156,10 +154,10 @@ class Chain:
     def scan(self) -> None:
         """Choose the working points on held-out folds: `selection/scores.parquet` and `selection/selection.json`."""
         self._bring_up_to_date(self.train)
-        if self._current("selection", self.selection_fingerprint):
+        if self._current("selection", self.fingerprints.selection):
             return
         self.announce("choosing working points")
-        with self.workspace.building("selection", self.selection_fingerprint) as folder:
+        with self.workspace.building("selection", self.fingerprints.selection) as folder:
             columns = {"identity": self.table.identity, "process": self.table.process, "fold": self.table.fold}
             scores = {f"score_{name}": values for name, values in self.scores.items()}
             pq.write_table(pa.table(columns | {"weight": self.table.weight} | scores), folder / "scores.parquet")
@@ -175,24 +173,20 @@ class Chain:
     def export(self) -> None:
         """Write the score histograms for other programs: `export/histograms.root`."""
         self._bring_up_to_date(self.scan)
-        expected = fingerprint(self.selection_fingerprint, code_fingerprint("presentation"))
-        if self._current("export", expected):
+        if self._current("export", self.fingerprints.export):
             return
         self.announce("writing histograms")
-        with self.workspace.building("export", expected) as folder:
+        with self.workspace.building("export", self.fingerprints.export) as folder:
             histograms = {evaluation.name: evaluation.score_histogram for evaluation in self.evaluations}
             write_histograms(folder / "histograms.root", histograms)
 
     def plot(self) -> None:
         """Draw the figures and write the report: `report/report.html`, `report/summary.json`, `report/figures/`."""
         self._bring_up_to_date(self.scan)
-        presentation = self.analysis.model_dump(mode="json", include={"title", "name", "sqrt_s_tev", "presentation"})
-        colors = [self.analysis.labels, self.analysis.colors]
-        expected = fingerprint(self.selection_fingerprint, presentation, colors, code_fingerprint("presentation"))
-        if self._current("report", expected):
+        if self._current("report", self.fingerprints.report):
             return
         self.announce("drawing figures")
-        with self.workspace.building("report", expected) as folder:
+        with self.workspace.building("report", self.fingerprints.report) as folder:
             figures = self._draw(folder / "figures")
             summary = without_nan(self._summary())
             (folder / "summary.json").write_text(json.dumps(summary, indent=1))
@@ -204,14 +198,10 @@ class Chain:
         content: JsonDict = json.loads((self.workspace.folder("report") / "summary.json").read_text())
         return content
 
-    @cached_property
+    @property
     def losses(self) -> dict[str, LossSettings]:
         """What is trained, by name: the loss of the analysis, and the weighted cross entropy as its baseline."""
-        chosen = self.analysis.training.loss
-        losses: dict[str, LossSettings] = {chosen.name: chosen}
-        if self.analysis.training.baseline:
-            losses.setdefault("bce", BCELossSettings())
-        return losses
+        return self.analysis.training.losses
 
     @cached_property
     def table(self) -> EventTable:
@@ -240,49 +230,6 @@ class Chain:
         return tuple(
             evaluate_classifier(name, loss.label, self.scores[name], self.table, self.analysis.selection)
             for name, loss in self.losses.items()
-        )
-
-    @cached_property
-    def columns_fingerprint(self) -> str:
-        """Of what the columns stage depends on: that of the events, and the labels of their processes."""
-        return fingerprint(self.events_fingerprint, self.analysis.labels)
-
-    @cached_property
-    def events_fingerprint(self) -> str:
-        """Of files, settings and code that the selected events depend on."""
-        analysis = self.analysis
-        datasets = resolve_datasets(analysis.ntuples, analysis.processes, analysis.folder)
-        files = [file_identity(file.path, is_remote=file.is_remote) for dataset in datasets for file in dataset.files]
-        columns = analysis.ntuples.columns
-        source = (analysis.folder / Path(columns.rpartition(":")[0]).expanduser()) if isinstance(columns, str) else None
-        return fingerprint(
-            # The files are given below; in how many chunks they are read changes no event.
-            analysis.ntuples.model_dump(mode="json", exclude={"folder", "chunk_size"}),
-            {
-                name: process.model_dump(mode="json", exclude={"color", "label"})
-                for name, process in analysis.processes.items()
-            },
-            analysis.luminosity_ifb,
-            files,
-            None if source is None else source_fingerprint(source),
-            code_fingerprint("statistics", "ntuples"),
-        )
-
-    def training_fingerprint(self, loss: LossSettings) -> str:
-        """Of what a trained classifier depends on."""
-        settings = self.analysis.training.model_dump(mode="json", exclude={"loss", "baseline", "device"})
-        device = choose_device(self.analysis.training.device).type
-        return fingerprint(
-            self.events_fingerprint, settings, loss.model_dump(mode="json"), device, code_fingerprint("learning")
-        )
-
-    @cached_property
-    def selection_fingerprint(self) -> str:
-        """Of what the working points depend on."""
-        return fingerprint(
-            [self.training_fingerprint(loss) for loss in self.losses.values()],
-            self.analysis.selection.model_dump(mode="json"),
-            code_fingerprint("statistics", "selection"),
         )
 
     def _current(self, stage: str, expected: str) -> bool:
@@ -342,9 +289,9 @@ class Chain:
             "versions": package_versions(),
             "device": choose_device(self.analysis.training.device).type,
             "stages": {
-                "columns": self.columns_fingerprint,
-                **{f"training/{name}": self.training_fingerprint(loss) for name, loss in self.losses.items()},
-                "selection": self.selection_fingerprint,
+                "columns": self.fingerprints.columns,
+                **{f"training/{name}": self.fingerprints.training(loss) for name, loss in self.losses.items()},
+                "selection": self.fingerprints.selection,
             },
         }
         return run_summary(self.analysis, columns, classifiers, self.difference, provenance)

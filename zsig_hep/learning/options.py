@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from zsig_hep.errors import TrainingError
-from zsig_hep.learning.losses import LossSettings, ZLossSettings
+from zsig_hep.learning.losses import BCELossSettings, LossSettings, ZLossSettings
 from zsig_hep.learning.network import Activation
 from zsig_hep.learning.preprocessing import ImputationRule
 from zsig_hep.learning.sample import NegativeWeights
@@ -59,6 +59,14 @@ class TrainingSettings(Settings):
     patience: PositiveInt = 8
     weight_decay: NonNegativeFloat = 0.0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+    @property
+    def losses(self) -> dict[str, LossSettings]:
+        """Losses of the main phase by name: the one that was chosen, and the cross entropy where it is wanted beside."""
+        losses: dict[str, LossSettings] = {self.loss.name: self.loss}
+        if self.baseline:
+            losses.setdefault("bce", BCELossSettings())
+        return losses
 
 
 def choose_device(name: str) -> torch.device:
