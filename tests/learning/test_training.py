@@ -225,6 +225,12 @@ def test_a_loss_that_is_not_finite_stops_the_training(table, tmp_path):
     assert checkpoint.exists()
 
 
+def test_a_fold_without_signal_is_refused(table):
+    kept = table.select(~table.is_signal | (table.fold != 2))
+    with pytest.raises(TrainingError, match="stops the networks of fold 1 holds no signal event; use fewer folds"):
+        train(kept, settings())
+
+
 def test_nothing_to_train_is_refused(table):
     none = {"epochs": 0, "batch_size": 1, "learning_rate": 1.0}
     with pytest.raises(TrainingError, match="nothing to train"):

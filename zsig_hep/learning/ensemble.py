@@ -48,10 +48,10 @@ class EnsembleTraining:
         self.settings, self.loss_settings = settings, loss
         self.device = choose_device(settings.device)
         self.sample_hash = sample.hash()
-        self.feature_names = sample.feature_names
         seeds = [settings.seed + repetition for repetition in range(settings.seeds)]
         self.members = tuple(members or make_members(sample.fold, sample.fold_count, seeds))
         self.member_seeds = [member.seed for member in self.members]
+        _require_both_classes(self.members, sample.is_signal)
         training_events = [member.training for member in self.members]
         self.preprocessing = fit_preprocessing(
             sample.features, sample.weights, sample.is_signal, training_events, sample.feature_names, settings.missing
@@ -174,7 +174,7 @@ class EnsembleTraining:
         self.epoch += 1
         if self.epoch == self.phases[self.phase][1].epochs or self.stale_epochs >= self.settings.patience:
             self.network.load_state_dict(self.best)
-            self.final_epoch, self.final_loss = self.best_epoch, self.best_loss
+            self.final_epoch = self.best_epoch
             self.begin_phase(self.phase + 1)
 
     def collapsed(self) -> npt.NDArray[np.bool_]:
@@ -274,7 +274,7 @@ class EnsembleTraining:
         self.epoch, self.stale_epochs = int(str(description["epoch"])), int(str(description["stale_epochs"]))
         self.best = {name: value.to(self.device) for name, value in _part(tensors, "best.").items()}
         self.best_loss, self.best_epoch = tensors["best_loss"].to(self.device), tensors["best_epoch"].to(self.device)
-        self.final_loss, self.final_epoch = self.best_loss, self.best_epoch
+        self.final_epoch = self.best_epoch
         self.training_losses = list(tensors["training_losses"].numpy())
         self.validation_losses = list(tensors["validation_losses"].numpy())
         phases = description["history_phase"]
@@ -289,6 +289,18 @@ class EnsembleTraining:
 
     def _identity(self) -> dict[str, object]:
         return {"configuration": self.configuration(), "events": self.sample_hash, "version": __version__}
+
+
+def _require_both_classes(members: Sequence[Member], is_signal: npt.NDArray[np.bool_]) -> None:
+    for member in members:
+        stopping = is_signal[member.validation]
+        if stopping.all() or not stopping.any():
+            absent = "background" if stopping.any() else "signal"
+            message = (
+                f"The fold that stops the networks of fold {member.fold} holds no {absent} event; use fewer folds "
+                "(`ntuples: {folds: N}`, at least 3) or more events."
+            )
+            raise TrainingError(message)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
