@@ -1,16 +1,20 @@
 """Small ntuples that the tests write themselves."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import loky
 import numpy as np
 import pytest
 import uproot
+from coffea.processor import FuturesExecutor
 
-from zsig_hep.ntuples import ColumnsResult, Dataset, NtupleSettings, Process, run_columns
+from zsig_hep.ntuples import ColumnsResult, Dataset, NtupleSettings, Process, reading, run_columns
 
 LUMINOSITY_IFB = 140.0
 
@@ -89,6 +93,19 @@ def write_ntuple(
             sums["genEventSumw2"] = np.array([float(np.square(weight).sum())])
             file.mktree("Runs", {name: value.dtype for name, value in sums.items()}).extend(sums)
     return Written(path, arrays, total)
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[Executor]:
+    """Two worker processes for many tests; they start when first used, which takes seconds for coffea's import."""
+    with loky.ProcessPoolExecutor(max_workers=2) as workers:
+        yield workers
+
+
+@pytest.fixture
+def shared_pool(pool: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `executor="futures"` use the pool instead of starting its own."""
+    monkeypatch.setattr(reading, "FuturesExecutor", functools.partial(FuturesExecutor, pool=pool))
 
 
 @pytest.fixture

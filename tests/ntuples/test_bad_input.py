@@ -12,7 +12,10 @@ from zsig_hep.ntuples import Dataset, NtupleSettings, Process, check_inputs
 
 from .conftest import LUMINOSITY_IFB, event_arrays, write_ntuple
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+    pytest.mark.usefixtures("shared_pool"),
+]
 
 
 def two_processes(background: list[str], **options) -> dict[str, Process]:
@@ -280,7 +283,7 @@ def test_columns_that_raise(run, tmp_path, executor):
     write_ntuple(tmp_path / "signal.root", 50)
     write_ntuple(tmp_path / "b.root", 50)
     (tmp_path / "columns.py").write_text("def columns(events):\n    value = 1 / 0\n    return {'x': value}\n")
-    match = r"columns\.py, line 2 \(value = 1 / 0\): columns\(events\) raised ZeroDivisionError on dataset 'h', file .*signal"
+    match = r"columns\.py, line 2 \(value = 1 / 0\): columns\(events\) raised ZeroDivisionError on dataset '[hb]', file .*\.root"
     with pytest.raises(InputError, match=match):
         run(of=two_processes(["b.root"]), columns="columns.py:columns", run_options={"executor": executor})
     assert not list((tmp_path / "out").iterdir())

@@ -17,7 +17,9 @@ from zsig_hep.ntuples.identity import (
     assign_folds,
     find_content_repetitions,
     find_repetitions,
+    hash_content,
     refuse_duplicates,
+    repeated,
 )
 from zsig_hep.ntuples.inputs import DatasetInputs, raise_all
 from zsig_hep.ntuples.normalisation import GeneratorSums, Normalisation, normalise
@@ -158,11 +160,13 @@ def assemble_table(
     layout, file_names = _layout(read, list(processes))
     length = layout[-1].rows.stop if layout else 0
     table = _empty_table(length, names, processes, settings, luminosity_ifb)
-    content, file = np.empty(length, dtype=np.uint64), np.empty(length, dtype=np.int32)
+    file = np.empty(length, dtype=np.int32)
     for part in layout:
-        _fill(table, part, content, settings.fold_seed)
+        _fill(table, part, settings.fold_seed)
         file[part.rows] = part.file
-    notes = _check_repetitions(table, content, file, file_names, by_content=settings.event_identity == "content")
+    notes = _check_repetitions(table, file, file_names, by_content=settings.event_identity == "content")
+    for part in layout:
+        table.weight[part.rows] *= part.factor
     validate_table(table)
     return table, notes
 
@@ -205,7 +209,7 @@ def _empty_table(
     luminosity_ifb: float,
 ) -> EventTable:
     return EventTable(
-        features=np.empty((length, len(feature_names)), dtype=np.float32),
+        features=np.empty((length, len(feature_names)), dtype=np.float32, order="F"),
         feature_names=feature_names,
         weight=np.empty(length, dtype=np.float64),
         process=np.empty(length, dtype=np.int32),
@@ -219,32 +223,34 @@ def _empty_table(
     )
 
 
-def _fill(table: EventTable, part: _Rows, content: NDArray[np.uint64], fold_seed: int) -> None:
+def _fill(table: EventTable, part: _Rows, fold_seed: int) -> None:
+    """Move a chunk from its file into the table, its weights before normalisation."""
     table.process[part.rows] = part.process
     if part.record.path is None:
         return
-    chunk = read_chunk(Path(part.record.path), table.feature_names, table.features[part.rows])
-    table.weight[part.rows] = chunk["weight"] * part.factor
+    path = Path(part.record.path)
+    chunk = read_chunk(path, table.feature_names, table.features[part.rows])
+    table.weight[part.rows] = chunk["weight"]
     table.identity[part.rows] = chunk["identity"]
     table.fold[part.rows] = assign_folds(chunk["identity"], table.fold_count, fold_seed)
-    content[part.rows] = chunk["content"]
+    path.unlink()
 
 
 def _check_repetitions(
-    table: EventTable,
-    content: NDArray[np.uint64],
-    file: NDArray[np.int32],
-    file_names: Sequence[str],
-    *,
-    by_content: bool,
+    table: EventTable, file: NDArray[np.int32], file_names: Sequence[str], *, by_content: bool
 ) -> tuple[str, ...]:
+    """Look for events that occur twice, in a table in the order of processes with weights as in the ntuples."""
     notes = []
     for index, name in enumerate(table.process_names):
-        of_process = table.process == index
+        rows = slice(*np.searchsorted(table.process, np.arange(index, index + 2, dtype=np.int32)))
+        identity = table.identity[rows]
         if by_content:
-            found = find_content_repetitions(content[of_process], file[of_process])
+            found = find_content_repetitions(identity, file[rows])
+        elif len(repeated(identity)):
+            content = hash_content(list(table.features[rows].T), table.weight[rows])
+            found = find_repetitions(identity, content, file[rows])
         else:
-            found = find_repetitions(table.identity[of_process], content[of_process], file[of_process])
+            continue
         refuse_duplicates(found, name, file_names)
         notes += _repetition_notes(name, found)
     return tuple(notes)

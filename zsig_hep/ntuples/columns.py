@@ -150,13 +150,11 @@ class SelectedColumns:
     """Features of the selected events of a chunk and the cuts that selected them.
 
     Attributes:
-        names: F feature names.
-        features: f4 [S, F] of the S selected events.
+        features: f4 [S] of the S selected events, by name.
         cuts: names and cumulative masks, bool [N] each, in order of application.
     """
 
-    names: tuple[str, ...]
-    features: NDArray[np.float32]
+    features: dict[str, NDArray[np.float32]]
     cuts: tuple[tuple[str, NDArray[np.bool_]], ...]
 
     @property
@@ -186,11 +184,7 @@ def select_columns(columns: Callable[[Any], Any] | Sequence[str], events: Any, w
     length = len(events)
     masks = _cumulative(cuts, length, where)
     rows = int(np.count_nonzero(masks[-1][1])) if masks else length
-    arrays = _feature_arrays(features, rows, length, where)
-    matrix = np.empty((rows, len(arrays)), dtype=np.float32, order="F")
-    for index, array in enumerate(arrays.values()):
-        matrix[:, index] = array
-    return SelectedColumns(tuple(arrays), matrix, masks)
+    return SelectedColumns(_feature_arrays(features, rows, length, where), masks)
 
 
 def _call(function: Callable[[Any], Any], events: Any, where: str) -> Any:

@@ -65,26 +65,26 @@ def hash_identity(columns: Sequence[NDArray[Any]], salt: str) -> NDArray[np.uint
     return hashed
 
 
-def hash_content(features: NDArray[np.float32], weight: NDArray[np.float64]) -> NDArray[np.uint64]:
+def hash_content(features: Sequence[NDArray[np.float32]], weight: NDArray[np.float64]) -> NDArray[np.uint64]:
     """Hash the features and the weight of events.
 
     Args:
-        features: f4 [N, F].
+        features: F arrays f4 [N].
         weight: f8 [N].
 
     Returns:
         u8 [N]; events with equal bits have equal hashes.
 
     Example:
-        >>> features = np.array([[1, 2], [1, 2], [2, 1]], dtype="f4")
-        >>> hashes = hash_content(features, np.ones(3))
+        >>> features = np.array([[1, 1, 2], [2, 2, 1]], dtype="f4")
+        >>> hashes = hash_content(list(features), np.ones(3))
         >>> bool(hashes[0] == hashes[1]), bool(hashes[0] == hashes[2])
         (True, False)
     """
-    keys = mix(np.arange(features.shape[1] + 1, dtype=np.uint64)) | np.uint64(1)
+    keys = mix(np.arange(len(features) + 1, dtype=np.uint64)) | np.uint64(1)
     hashed = mix(np.ascontiguousarray(weight).view(np.uint64))
     hashed *= keys[0]
-    for feature, key in zip(features.T, keys[1:], strict=True):
+    for feature, key in zip(features, keys[1:], strict=True):
         word = np.ascontiguousarray(feature).view(np.uint32).astype(np.uint64)
         word *= _MIX_1
         word ^= word >> np.uint64(32)
@@ -109,7 +109,9 @@ def assign_folds(identity: NDArray[np.uint64], folds: int, seed: int) -> NDArray
         [1, 1, 2, 2, 0, 2]
     """
     salt = mix(np.array([seed], dtype=np.uint64))
-    return (mix(identity ^ salt) % np.uint64(folds)).astype(np.int16)
+    hashed = mix(identity ^ salt)
+    # NumPy divides by a constant several times faster than it takes the remainder.
+    return (hashed - hashed // np.uint64(folds) * np.uint64(folds)).astype(np.int16)
 
 
 def _as_words(column: NDArray[Any]) -> NDArray[np.uint64]:
@@ -140,6 +142,13 @@ class Repetitions:
         return self.same_content > self.expected + 5 * math.sqrt(self.expected)
 
 
+def repeated(identity: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The identities, u8 [N], of events that an earlier event shares, in ascending order."""
+    ordered = np.sort(identity)
+    again: NDArray[np.uint64] = ordered[1:][ordered[1:] == ordered[:-1]]
+    return again
+
+
 def find_repetitions(identity: NDArray[np.uint64], content: NDArray[np.uint64], file: NDArray[np.int32]) -> Repetitions:
     """Count the events of a process that occur more than once.
 
@@ -160,8 +169,7 @@ def find_repetitions(identity: NDArray[np.uint64], content: NDArray[np.uint64], 
         >>> find_repetitions(identity, content, np.array([0, 0, 1, 1], dtype=np.int32))
         Repetitions(other_content=1, same_content=1, expected=0.0, files=(0, 1))
     """
-    ordered = np.sort(identity)
-    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    again = repeated(identity)
     if not len(again):
         return Repetitions(0, 0, 0.0, None)
     shared = np.isin(identity, again)

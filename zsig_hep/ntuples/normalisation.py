@@ -16,8 +16,7 @@ IPB_PER_IFB = 1000.0
 RATIO_TOLERANCE = 1e-3
 """Relative difference between two sums of weights that rounding of stored weights may explain."""
 
-_MANTISSA_BITS = 53
-_LOW = float(1 << 27)
+_HIGH_BITS, _LOW_BITS = 26, 27
 _MAXIMUM_LENGTH = 1 << 25
 
 
@@ -53,15 +52,17 @@ def _exact_sum_of_piece(values: NDArray[np.float64]) -> Fraction:
     fraction, exponent = np.frexp(values)
     lowest = int(exponent.min())
     exponent -= lowest
-    mantissa = np.ldexp(fraction, _MANTISSA_BITS)
-    high = np.floor(mantissa / _LOW)
-    # Halves below 2^27 and at most 2^25 of them: every partial sum is an integer below 2^53, hence exact.
+    fraction *= 1 << _HIGH_BITS
+    high = np.floor(fraction)
+    fraction -= high
+    fraction *= 1 << _LOW_BITS
+    # Halves up to 2^27 and at most 2^25 of them: every partial sum is an integer below 2^53, hence exact.
     high_sums = np.bincount(exponent, weights=high)
-    low_sums = np.bincount(exponent, weights=mantissa - high * _LOW)
+    low_sums = np.bincount(exponent, weights=fraction)
     total = 0
     for power, (upper, lower) in enumerate(zip(high_sums.tolist(), low_sums.tolist(), strict=True)):
-        total += ((int(upper) << 27) + int(lower)) << power
-    return Fraction(total) * Fraction(2) ** (lowest - _MANTISSA_BITS)
+        total += ((int(upper) << _LOW_BITS) + int(lower)) << power
+    return Fraction(total) * Fraction(2) ** (lowest - _HIGH_BITS - _LOW_BITS)
 
 
 @dataclass(frozen=True)

@@ -143,10 +143,10 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         columns = select_columns(self.columns, events, where)
         cutflow = [("ntuple", count_weights(weight))]
         cutflow += [(name, count_weights(weight[mask])) for name, mask in columns.cuts]
-        path = self._write(events, key, columns, weight, where) if len(columns.features) else None
+        path = self._write(events, key, columns, weight, where) if cutflow[-1][1].entries else None
         return ChunkRecord(
             path=path,
-            feature_names=columns.names,
+            feature_names=tuple(columns.features),
             generator=cutflow[0][1] if generator is weight else count_weights(generator),
             has_negative_weights=bool((generator < 0).any()),
             cutflow=tuple(cutflow),
@@ -177,14 +177,13 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
     ) -> str:
         selected = slice(None) if columns.selected is None else columns.selected
         kept = weight[selected]
-        content = hash_content(columns.features, kept)
         if self.event_identity == "content":
-            identity = content
+            identity = hash_content(list(columns.features.values()), kept)
         else:
             branches = [_flat_branch(events, name, where)[selected] for name in self.event_identity]
             identity = hash_identity(branches, salt=key[0])
         path = self.folder / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.parquet"
-        write_chunk(path, columns.names, columns.features, weight=kept, identity=identity, content=content)
+        write_chunk(path, columns.features, weight=kept, identity=identity)
         return str(path)
 
 

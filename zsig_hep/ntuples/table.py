@@ -178,7 +178,7 @@ class EventTable:
         names, matrix = _feature_matrix(features)
         weights = np.array(weight, dtype=np.float64)
         _require_length("weight", weights, len(matrix))
-        identities = hash_content(matrix, weights) if identity is None else _hashed(identity, len(matrix))
+        identities = hash_content(list(matrix.T), weights) if identity is None else _hashed(identity, len(matrix))
         table = cls(
             features=matrix,
             feature_names=names,
@@ -221,8 +221,6 @@ def _value_problems(table: EventTable) -> list[str]:
     problems = []
     if bad := np.flatnonzero(~np.isfinite(table.weight)).tolist():
         problems.append(f"weight of event {bad[0]} is {table.weight[bad[0]]}; {len(bad)} weights are not finite")
-    if not np.isinf(table.features).any():
-        return problems
     for name, column in zip(table.feature_names, table.features.T, strict=True):
         if bad := np.flatnonzero(np.isinf(column)).tolist():
             problems.append(
@@ -234,10 +232,10 @@ def _value_problems(table: EventTable) -> list[str]:
 
 def _process_problems(table: EventTable) -> list[str]:
     problems = [f"there is no {role} process" for role in ("signal", "background") if role not in table.roles]
-    entries = np.bincount(table.process, minlength=len(table.process_names)).tolist()
-    for name, role, count in zip(table.process_names, table.roles, entries, strict=True):
+    for index, (name, role) in enumerate(zip(table.process_names, table.roles, strict=True)):
         if role == "data":
             continue
+        count = np.count_nonzero(table.process == index)
         if count == 0:
             problems.append(f"process {name!r} has no event after the selection: loosen the selection or remove it")
         elif count < table.fold_count:
@@ -271,7 +269,7 @@ def as_feature(name: str, column: Any) -> NDArray[np.float32]:
         column: a flat array of numbers or booleans: NumPy, awkward, pandas or a list.
 
     Returns:
-        f4 [N], possibly with NaN and infinities.
+        f4 [N], possibly with NaN and infinities; the column itself when it is f4 already.
 
     Raises:
         InputError: the column is jagged or not numeric.
@@ -297,7 +295,7 @@ def as_feature(name: str, column: Any) -> NDArray[np.float32]:
         msg = f"feature {name!r} has {array.ndim} dimensions. Reduce it to one value per event."
         raise InputError(msg)
     with np.errstate(over="ignore"):
-        return array.astype(np.float32)
+        return array.astype(np.float32, copy=False)
 
 
 def _first_line(error: Exception) -> str:
