@@ -50,8 +50,9 @@ def stored(records, name):
 
 
 @pytest.mark.parametrize("schema", [BaseSchema, NanoAODSchema])
-@pytest.mark.parametrize("executor", [IterativeExecutor(status=False), FuturesExecutor(status=False, workers=2)])
-def test_writes_chunks_in_any_runner(tmp_path, written, executor, schema, scaled_mass):
+@pytest.mark.parametrize("kind", [IterativeExecutor, FuturesExecutor])
+def test_writes_chunks_in_any_runner(tmp_path, written, kind, schema, scaled_mass, pool):
+    executor = kind(status=False) if kind is IterativeExecutor else kind(status=False, pool=pool)
     records = process(tmp_path, written, executor, schema, scaled_mass)
     mass, weight = written.arrays["mass"], written.arrays["genWeight"].astype("f8")
     kept = mass > 90
@@ -99,9 +100,9 @@ def test_jagged_branches_are_no_weights_or_identities(tmp_path, written):
         process(tmp_path, written, executor, BaseSchema, ["mass"], weights={"a": "Jet_pt"})
 
 
-def test_columns_file_in_a_runner(tmp_path, written, selecting_columns):
+def test_columns_file_in_a_runner(tmp_path, written, selecting_columns, pool):
     columns = load_columns(selecting_columns, tmp_path)
-    executor = FuturesExecutor(status=False, workers=2)
+    executor = FuturesExecutor(status=False, pool=pool)
     records = process(tmp_path, written, executor, BaseSchema, columns)
     assert {record.feature_names for record in records.values()} == {("met", "leading", "jets")}
     assert stored(records, "met").min() > 10.0
