@@ -235,9 +235,10 @@ def _dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
         with _connect(distributed, scheduler) as client:
             yield client
         return
+    # Without an address dask takes port 8787, over which two clusters on one machine collide.
     with (
         distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
