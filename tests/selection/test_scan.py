@@ -326,11 +326,19 @@ class TestSettings:
         assert (options.minimum_effective_background, options.minimum_signal_efficiency) == (10.0, 0.05)
 
     @pytest.mark.parametrize(
-        "given", [{"relative_background_uncertainty": 0.1}, {"simulation_uncertainty_in_figure": True}]
+        "given",
+        [
+            {"relative_background_uncertainty": 0.1},
+            {"background_uncertainties": {"dy": 0.0, "top": 0.1}},
+            {"simulation_uncertainty_in_figure": True},
+        ],
     )
     def test_an_uncertainty_that_the_figure_would_ignore_is_refused(self, given):
-        with pytest.raises(ValidationError, match="set it to 'asimov_with_uncertainty'"):
-            WorkingPointSettings(**given)
+        usable = "set it to 's_over_sqrt_b_with_uncertainty' or 'asimov_with_uncertainty'"
+        for figure in ("asimov", "s_over_sqrt_b"):
+            with pytest.raises(ValidationError, match=usable):
+                WorkingPointSettings(figure_of_merit=figure, **given)
+        assert WorkingPointSettings(figure_of_merit="s_over_sqrt_b_with_uncertainty", **given)
         assert WorkingPointSettings(figure_of_merit="asimov_with_uncertainty", **given)
 
     @pytest.mark.parametrize(
@@ -339,6 +347,8 @@ class TestSettings:
             {"minimum_effective_background": 0},
             {"minimum_signal_efficiency": 1.5},
             {"relative_background_uncertainty": -0.1},
+            {"background_uncertainties": {"dy": -0.1}, "figure_of_merit": "asimov_with_uncertainty"},
+            {"signals": "average"},
             {"figure_of_merit": "best"},
             {"minimum_background": 10},
         ],

@@ -14,6 +14,7 @@ from zsig_hep.statistics import (
     asimov_with_uncertainty,
     evaluate,
     s_over_sqrt_b,
+    s_over_sqrt_b_with_uncertainty,
 )
 
 RATIOS = np.logspace(-6, 6, 49)
@@ -71,6 +72,7 @@ class TestPinnedValues:
 
     def test_simple_significance(self):
         assert s_over_sqrt_b(3.0, 4.0) == 1.5
+        assert s_over_sqrt_b_with_uncertainty(10.0, 9.0, 4.0) == 2.0
 
 
 class TestAgainstEightyDigits:
@@ -122,6 +124,7 @@ class TestEdges:
         s, b = library(np.array([0.0, 2.0, 2.0])), library(np.zeros(3))
         sigma = library(np.array([0.0, 0.0, 1.0]))
         np.testing.assert_array_equal(np.asarray(asimov_with_uncertainty(s, b, sigma)), [0.0, np.inf, 0.0])
+        np.testing.assert_array_equal(np.asarray(s_over_sqrt_b_with_uncertainty(s, b, sigma)), [0.0, np.inf, 2.0])
 
     def test_limit_of_a_vanishing_background_at_fixed_uncertainty(self):
         assert asimov_with_uncertainty(2.0, 1e-12, 1.0) < 1e-5
@@ -130,6 +133,8 @@ class TestEdges:
         assert math.isnan(asimov(-1.0, 1.0))
         assert math.isnan(asimov(-2.0, 1.0))
         assert math.isnan(asimov_with_uncertainty(1.0, 1.0, -0.1))
+        assert math.isnan(s_over_sqrt_b_with_uncertainty(1.0, 1.0, -0.1))
+        assert math.isnan(s_over_sqrt_b_with_uncertainty(1.0, -1.0, 2.0))
         assert math.isnan(asimov(math.nan, 1.0))
         assert math.isnan(asimov(1.0, math.nan))
 
@@ -153,6 +158,7 @@ class TestEdges:
             s, b, sigma = np.meshgrid(finite, finite, [0.0, 0.5])
             asimov(s, b)
             asimov_with_uncertainty(s, b, sigma)
+            s_over_sqrt_b_with_uncertainty(s, b, sigma)
             s_over_sqrt_b(s, b)
             asimov(np.nan, grid[-3])
 
@@ -174,6 +180,7 @@ class TestGradients:
         assert torch.autograd.gradcheck(s_over_sqrt_b, (s, background), **options)
         assert torch.autograd.gradcheck(asimov, (s, background), **options)
         assert torch.autograd.gradcheck(asimov_with_uncertainty, (s, background, sigma), **options)
+        assert torch.autograd.gradcheck(s_over_sqrt_b_with_uncertainty, (s, background, sigma), **options)
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
     def test_gradients_are_finite_in_the_whole_domain(self, dtype):
@@ -248,8 +255,10 @@ class TestEvaluate:
             if figure == FigureOfMerit.S_OVER_SQRT_B:
                 return mpmath.mpf(s) / mpmath.sqrt(b)
             sigma = 0.0
-            if figure == FigureOfMerit.ASIMOV_WITH_UNCERTAINTY:
+            if figure.knows_background_uncertainty:
                 sigma = mpmath.sqrt((k * b) ** 2 + (var_b if simulation else 0))
+            if figure == FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY:
+                return mpmath.mpf(s) / mpmath.sqrt(b + sigma**2)
             return exact_root(s, b, sigma)
 
         return value
@@ -288,8 +297,8 @@ class TestEvaluate:
         rng = np.random.default_rng(11)
         signal = rng.normal(20.0, 0.5, size=200_000)
         background = rng.normal(100.0, 2.0, size=200_000)
-        toys = evaluate(figure, signal, background, 0.25, 4.0, 0.1 * (figure == "asimov_with_uncertainty")).value
-        quoted = evaluate(figure, 20.0, 100.0, 0.25, 4.0, 0.1 * (figure == "asimov_with_uncertainty")).uncertainty
+        toys = evaluate(figure, signal, background, 0.25, 4.0, 0.1 * figure.knows_background_uncertainty).value
+        quoted = evaluate(figure, 20.0, 100.0, 0.25, 4.0, 0.1 * figure.knows_background_uncertainty).uncertainty
         assert toys.std() == pytest.approx(float(quoted), rel=0.02)
 
     @pytest.mark.parametrize("figure", list(FigureOfMerit))

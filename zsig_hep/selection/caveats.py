@@ -3,7 +3,8 @@
 import numpy as np
 
 from zsig_hep.selection.evaluation import ClassifierEvaluation
-from zsig_hep.selection.scan import ThresholdScan, WorkingPointSettings, required_effective_entries, significance
+from zsig_hep.selection.merit import WorkingPointSettings, significance
+from zsig_hep.selection.scan import ThresholdScan, required_effective_entries
 
 FEW_ENTRIES = 3
 NOTABLE_GAIN = 1.1
@@ -47,20 +48,19 @@ def _limit(scan: ThresholdScan, settings: WorkingPointSettings) -> str:
 def _thin_backgrounds(evaluation: ClassifierEvaluation, settings: WorkingPointSettings) -> list[str]:
     """Say what one more event of each background that hardly passes would do."""
     point, scan = evaluation.working_point, evaluation.scan
-    if point.signal is None or point.background is None or point.significance is None:
+    if point.significance is None:
         return []
+    selected = [point.yields[name] for name in scan.process_names]
+    yields, variances = (np.array([getattr(each, kind) for each in selected]) for kind in ("value", "variance"))
     sentences = []
     for row, (name, role) in enumerate(zip(scan.process_names, scan.roles, strict=True)):
         passing = point.yields[name]
         if role != "background" or passing.entries >= FEW_ENTRIES:
             continue
         mean_weight = float(scan.total_yields[row] / scan.total_entries[row])
+        one = np.arange(len(selected)) == row
         worse = significance(
-            point.signal.value,
-            point.background.value + mean_weight,
-            point.signal.variance,
-            point.background.variance + mean_weight**2,
-            settings,
+            yields + mean_weight * one, variances + mean_weight**2 * one, scan.process_names, scan.roles, settings
         )
         sentences.append(
             f"simulated events of '{name}' that pass the cuts: {passing.entries}; one more, of mean weight "

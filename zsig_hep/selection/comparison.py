@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.errors import InputError
-from zsig_hep.selection.scan import WorkingPointSettings, significance
+from zsig_hep.ntuples.datasets import Role
+from zsig_hep.selection.merit import WorkingPointSettings, significance
 
 _BLOCK_BYTES = 2**25
 
@@ -51,7 +52,10 @@ def paired_difference(
     first: npt.NDArray[np.bool_],
     second: npt.NDArray[np.bool_],
     weight: npt.NDArray[np.float64],
-    is_signal: npt.NDArray[np.bool_],
+    process: npt.NDArray[np.integer],
+    *,
+    process_names: Sequence[str],
+    roles: Sequence[Role],
     settings: WorkingPointSettings,
     generator: np.random.Generator,
     replicas: int = 1000,
@@ -64,8 +68,10 @@ def paired_difference(
     Args:
         first: events that the first selection accepts, shape (N,).
         second: events that the second accepts, shape (N,).
-        weight: signed weights [events], shape (N,), of simulated events.
-        is_signal: shape (N,).
+        weight: signed weights [events], shape (N,).
+        process: index into `process_names`, shape (N,).
+        process_names: names of all processes.
+        roles: role of each process; events of data processes are left out.
         settings: figure of merit.
         generator: source of randomness.
         replicas: number of bootstrap replicas.
@@ -78,43 +84,41 @@ def paired_difference(
 
     Example:
         >>> everything = np.ones(4, dtype=bool)
-        >>> paired_difference(everything, everything, np.ones(4), np.array([True, False, False, False]),
-        ...     WorkingPointSettings(), np.random.default_rng(0), replicas=50)
+        >>> paired_difference(everything, everything, np.ones(4), np.array([0, 1, 1, 1]),
+        ...     process_names=("hmumu", "dy"), roles=("signal", "background"), settings=WorkingPointSettings(),
+        ...     generator=np.random.default_rng(0), replicas=50)
         Difference(value=0.0, uncertainty=0.0)
     """
-    if not len(first) == len(second) == len(weight) == len(is_signal):
-        message = "Selections, weights and the signal mask differ in length."
+    if not len(first) == len(second) == len(weight) == len(process):
+        message = "Selections, weights and processes differ in length."
         raise InputError(message)
-    accepted = first | second
-    weight, is_signal = weight[accepted], is_signal[accepted]
-    masks = np.stack([first[accepted], second[accepted]]).astype(np.float64)
-    nominal = _significances(np.ones((1, len(weight))), masks, weight, is_signal, settings)
+    rows = [index for index, role in enumerate(roles) if role != "data"]
+    accepted = (first | second) & np.isin(process, rows)
+    weight, of_process = weight[accepted], process[accepted] == np.array(rows)[:, None]
+    terms = np.stack([first[accepted], second[accepted]])[:, None] * of_process * weight
+    names, of_role = [process_names[row] for row in rows], [roles[row] for row in rows]
+
+    def values(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return _significances(counts, terms, names, of_role, settings)
+
+    nominal = values(np.ones((1, len(weight))))
     block = max(1, _BLOCK_BYTES // max(8 * len(weight), 1))
     drawn = [
-        _significances(
-            generator.poisson(1.0, (min(block, replicas - start), len(weight))).astype(np.float64),
-            masks,
-            weight,
-            is_signal,
-            settings,
-        )
+        values(generator.poisson(1.0, (min(block, replicas - start), len(weight))).astype(np.float64))
         for start in range(0, replicas, block)
     ]
-    differences = np.concatenate([values[:, 0] - values[:, 1] for values in drawn])
-    return Difference(float(nominal[0, 0] - nominal[0, 1]), float(np.nanstd(differences, ddof=1)))
+    differences = np.concatenate([one - other for one, other in drawn])
+    return Difference(float(nominal[0, 0] - nominal[1, 0]), float(np.nanstd(differences, ddof=1)))
 
 
 def _significances(
     counts: npt.NDArray[np.float64],
-    masks: npt.NDArray[np.float64],
-    weight: npt.NDArray[np.float64],
-    is_signal: npt.NDArray[np.bool_],
+    terms: npt.NDArray[np.float64],
+    process_names: Sequence[str],
+    roles: Sequence[Role],
     settings: WorkingPointSettings,
 ) -> npt.NDArray[np.float64]:
-    """Significance per replica and selection, shape (R, 2); NaN where it is not finite."""
-    s = counts @ (masks * weight * is_signal).T
-    b = counts @ (masks * weight * ~is_signal).T
-    var_s = counts @ (masks * weight**2 * is_signal).T
-    var_b = counts @ (masks * weight**2 * ~is_signal).T
-    value = np.asarray(significance(s, b, var_s, var_b, settings).value)
+    """Significance per selection and replica, shape (2, R), from terms of shape (2, P, N); NaN where it is not finite."""
+    yields, variances = (np.moveaxis(each @ counts.T, 1, 0) for each in (terms, terms**2))
+    value = np.asarray(significance(yields, variances, process_names, roles, settings).value)
     return np.where(np.isfinite(value), value, np.nan)

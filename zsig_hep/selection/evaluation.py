@@ -7,8 +7,9 @@ import numpy.typing as npt
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.selection.events import Floats
 from zsig_hep.selection.histograms import WeightedHist, score_edges, score_histogram
+from zsig_hep.selection.merit import WorkingPointSettings
 from zsig_hep.selection.roc import RocCurve, roc_curve
-from zsig_hep.selection.scan import ThresholdScan, WorkingPointSettings, scan_thresholds
+from zsig_hep.selection.scan import ThresholdScan, scan_thresholds
 from zsig_hep.selection.working_points import HeldOutWorkingPoint, hold_out_working_point
 
 

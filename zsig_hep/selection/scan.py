@@ -6,46 +6,17 @@ An event is selected when its score is at or above the threshold, so events of e
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
 
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.datasets import Role
 from zsig_hep.selection.events import Booleans, Events, Floats, Integers
-from zsig_hep.settings import Settings
-from zsig_hep.statistics.significance import FigureOfMerit, Significance, evaluate
+from zsig_hep.selection.merit import WorkingPointSettings, check_background_uncertainties, significance
+from zsig_hep.statistics.significance import Significance
 from zsig_hep.statistics.yields import effective_entries
-
-
-class WorkingPointSettings(Settings):
-    """What a cut is chosen by, and how much simulation must be left above it.
-
-    The significance of a cut that leaves few simulated background events is biased upward: the cut moves to where the
-    simulation fluctuated down. A threshold therefore qualifies only if enough effective background entries pass it.
-    """
-
-    figure_of_merit: FigureOfMerit = FigureOfMerit.ASIMOV
-    relative_background_uncertainty: float = Field(default=0.0, ge=0)
-    simulation_uncertainty_in_figure: bool = False
-    # One or more: fewer are the rounding of weights that cancel, not an estimate.
-    minimum_effective_background: float = Field(default=10.0, ge=1)
-    minimum_signal_efficiency: float = Field(default=0.05, ge=0, le=1)
-    dominant_background_fraction: float = Field(default=0.1, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _uncertainty_is_used(self) -> Self:
-        given = self.relative_background_uncertainty > 0 or self.simulation_uncertainty_in_figure
-        if given and self.figure_of_merit is not FigureOfMerit.ASIMOV_WITH_UNCERTAINTY:
-            message = (
-                f"figure_of_merit '{self.figure_of_merit}' has no background uncertainty; set it to "
-                "'asimov_with_uncertainty', or remove relative_background_uncertainty and "
-                "simulation_uncertainty_in_figure"
-            )
-            raise ValueError(message)
-        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +139,9 @@ def scan_thresholds(
         The scan over T <= N distinct scores of signal and background events.
 
     Raises:
-        InputError: lengths differ, a score or weight is not finite, an index is out of range, or the signal or the
-            background has no positive yield before the cut.
+        InputError: lengths differ, a score or weight is not finite, an index is out of range, an uncertainty is given
+            for what is no background process, or the signal (each, unless they are summed) or the background has no
+            positive yield before the cut.
 
     Example:
         >>> import numpy as np
@@ -183,6 +155,7 @@ def scan_thresholds(
         (array([1.134, 1.5  , 1.   ,   inf]), array([False, False, False, False]))
     """
     events = Events.checked(score, weight, process, process_names=process_names, roles=roles)
+    check_background_uncertainties(settings, process_names, roles)
     kept = [index for index, role in enumerate(roles) if role != "data"]
     row_of_process = np.full(len(roles), -1, dtype=np.int64)
     row_of_process[kept] = np.arange(len(kept))
@@ -190,17 +163,12 @@ def scan_thresholds(
     threshold, yields, variances, entries = _cumulative(
         events.score[simulated], events.weight[simulated], row_of_process[events.process[simulated]], len(kept)
     )
-    kept_roles = tuple(roles[index] for index in kept)
-    s, b, var_s, var_b = (
-        values[[index for index, of_process in enumerate(kept_roles) if of_process == role]].sum(axis=0)
-        for values in (yields, variances)
-        for role in ("signal", "background")
-    )
-    _require_positive_yields(s, b)
-    z = significance(s, b, var_s, var_b, settings)
+    kept_names, kept_roles = tuple(process_names[index] for index in kept), tuple(roles[index] for index in kept)
+    _require_positive_yields(yields, kept_names, kept_roles, each_signal=settings.signals != "sum")
+    z = significance(yields, variances, kept_names, kept_roles, settings)
     scan = ThresholdScan(
         threshold=threshold,
-        process_names=tuple(process_names[index] for index in kept),
+        process_names=kept_names,
         roles=kept_roles,
         yields=yields,
         variances=variances,
@@ -212,25 +180,6 @@ def scan_thresholds(
         qualifies=np.zeros(threshold.size, dtype=np.bool_),
     )
     return replace(scan, qualifies=_qualifying(scan, settings))
-
-
-def significance(
-    signal: npt.ArrayLike,
-    background: npt.ArrayLike,
-    signal_variance: npt.ArrayLike,
-    background_variance: npt.ArrayLike,
-    settings: WorkingPointSettings,
-) -> Significance:
-    """The figure of merit of the settings; see `zsig_hep.statistics.significance.evaluate`."""
-    return evaluate(
-        settings.figure_of_merit,
-        signal,
-        background,
-        signal_variance,
-        background_variance,
-        settings.relative_background_uncertainty,
-        simulation_uncertainty_in_figure=settings.simulation_uncertainty_in_figure,
-    )
 
 
 def significance_at_signal_efficiency(scan: ThresholdScan, efficiencies: npt.ArrayLike) -> Significance:
@@ -279,11 +228,29 @@ def required_effective_entries(scan: ThresholdScan, settings: WorkingPointSettin
     return np.stack([scan.effective_background, *(scan.effective_entries_of(int(index)) for index in dominant)]), names
 
 
+def sufficient_signal(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans:
+    """Whether enough signal stands above each threshold, shape [T].
+
+    The required efficiency is that of the summed signal processes, or the mean or the smallest of their efficiencies,
+    as the figure of merit combines them.
+
+    Args:
+        scan: yields above every distinct score.
+        settings: the minimum, and how signal processes are combined.
+    """
+    efficiency = scan.signal_efficiency
+    if settings.signals != "sum":
+        each = scan.yields[scan.is_signal] / scan.total_yields[scan.is_signal, None]
+        efficiency = each.mean(axis=0) if settings.signals == "mean" else each.min(axis=0)
+    return np.asarray((efficiency >= settings.minimum_signal_efficiency) & (scan.signal > 0))
+
+
 def _qualifying(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans:
     counts, _ = required_effective_entries(scan, settings)
-    efficient = scan.signal_efficiency >= settings.minimum_signal_efficiency
-    # Effective entries are 0 where the background is not positive, so that no infinite significance qualifies.
-    return np.asarray((counts.min(axis=0) >= settings.minimum_effective_background) & efficient & (scan.signal > 0))
+    # Effective entries are 0 where the background is not positive, so that no infinite significance qualifies; one of
+    # several signal hypotheses may lie outside the domain of the figure of merit.
+    enough = (counts.min(axis=0) >= settings.minimum_effective_background) & sufficient_signal(scan, settings)
+    return np.asarray(enough & np.isfinite(scan.significance))
 
 
 def _cumulative(score: Floats, weight: Floats, row: Integers, rows: int) -> tuple[Floats, Floats, Floats, Integers]:
@@ -311,12 +278,23 @@ def _positive_effective_entries(sum_w: Floats, sum_w2: Floats) -> Floats:
     return np.where(sum_w > 0, effective_entries(sum_w, sum_w2), 0.0)
 
 
-def _require_positive_yields(signal: Floats, background: Floats) -> None:
-    for role, values in (("signal", signal), ("background", background)):
-        total = values[0] if values.size else 0.0
+def _require_positive_yields(
+    yields: Floats, process_names: Sequence[str], roles: Sequence[Role], *, each_signal: bool
+) -> None:
+    before = dict(zip(process_names, yields[:, 0] if yields.size else np.zeros(len(roles)), strict=True))
+    of_role = dict(zip(process_names, roles, strict=True))
+    for role in ("signal", "background"):
+        total = sum(float(value) for name, value in before.items() if of_role[name] == role)
         if not total > 0:
             message = (
                 f"The {role} yield before the cut is {total:g}; a threshold scan needs a positive {role} yield: "
                 f"at least one process of role {role} with events whose weights add up to more than 0."
             )
             raise InputError(message)
+    empty = [name for name, value in before.items() if of_role[name] == "signal" and not value > 0]
+    if each_signal and empty:
+        message = (
+            f"The yield of signal process '{empty[0]}' before the cut is {before[empty[0]]:g}; as a hypothesis of its "
+            "own it needs a positive one. Leave the process out, or set signals: sum."
+        )
+        raise InputError(message)

@@ -10,16 +10,24 @@ import numpy.typing as npt
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.datasets import Role
 from zsig_hep.selection.events import Booleans, Events
-from zsig_hep.selection.scan import (
-    ThresholdScan,
-    WorkingPointSettings,
-    required_effective_entries,
-    scan_thresholds,
-    significance,
-)
+from zsig_hep.selection.merit import SelectionSignificance, WorkingPointSettings, significance
+from zsig_hep.selection.scan import ThresholdScan, required_effective_entries, scan_thresholds, sufficient_signal
 from zsig_hep.statistics.yields import Yield, weighted_yield
 
 Status = Literal["ok", "no_threshold_qualifies", "no_held_out_background"]
+
+
+@dataclass(frozen=True)
+class HypothesisSignificance:
+    """Significance of one signal process alone over the background of a selection.
+
+    Attributes:
+        value: figure of merit.
+        uncertainty: its standard deviation from the finite simulation.
+    """
+
+    value: float
+    uncertainty: float
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class WorkingPoint:
         purity: s / (s + b).
         significance: figure of merit.
         significance_uncertainty: its standard deviation from the finite simulation.
+        hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
     """
 
     status: Status
@@ -51,6 +60,7 @@ class WorkingPoint:
     purity: float | None = None
     significance: float | None = None
     significance_uncertainty: float | None = None
+    hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,7 @@ class HeldOutWorkingPoint:
         purity: s / (s + b).
         significance: figure of merit of the held-out yields.
         significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts.
+        hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
         choosing_significance: mean over folds of the figure of merit on the events that chose the cut.
         optimism: choosing_significance - significance; what quoting the former would have gained by the choice.
     """
@@ -85,6 +96,7 @@ class HeldOutWorkingPoint:
     purity: float | None = None
     significance: float | None = None
     significance_uncertainty: float | None = None
+    hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
     choosing_significance: float | None = None
     optimism: float | None = None
 
@@ -246,7 +258,13 @@ def _selection_numbers(
     nothing = Yield(0.0, 0.0, 0)
     signal = sum((passed for name, passed in yields.items() if roles[name] == "signal"), nothing)
     background = sum((passed for name, passed in yields.items() if roles[name] == "background"), nothing)
-    z = significance(signal.value, background.value, signal.variance, background.variance, settings)
+    z = significance(
+        np.array([passed.value for passed in yields.values()]),
+        np.array([passed.variance for passed in yields.values()]),
+        tuple(yields),
+        [roles[name] for name in yields],
+        settings,
+    )
     all_selected = signal.value + background.value
     return {
         "yields": dict(yields),
@@ -258,11 +276,19 @@ def _selection_numbers(
         "purity": signal.value / all_selected if all_selected > 0 else None,
         "significance": float(z.value),
         "significance_uncertainty": float(z.uncertainty),
+        "hypotheses": _by_signal(z, [name for name in yields if roles[name] == "signal"]),
     }
 
 
+def _by_signal(z: SelectionSignificance, signals: Sequence[str]) -> dict[str, HypothesisSignificance]:
+    if z.hypotheses is None:
+        return {}
+    numbers = zip(signals, z.hypotheses.value, z.hypotheses.uncertainty, strict=True)
+    return {name: HypothesisSignificance(float(value), float(uncertainty)) for name, value, uncertainty in numbers}
+
+
 def _why_none_qualifies(scan: ThresholdScan, settings: WorkingPointSettings) -> str:
-    efficient = (scan.signal_efficiency >= settings.minimum_signal_efficiency) & (scan.signal > 0)
+    efficient = sufficient_signal(scan, settings)
     counts, names = required_effective_entries(scan, settings)
     weakest = counts.min(axis=0)
     best = int(np.argmax(np.where(efficient, weakest, -np.inf)))

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import array_api_compat
 import numpy as np
+
+from zsig_hep.statistics.arrays import floating_arrays, namespace, where
 
 # Below this |x| equations A and B are summed as series, above it their logarithms lose less than one decimal digit.
 _SERIES_LIMIT = 0.3
@@ -28,8 +29,14 @@ class FigureOfMerit(StrEnum):
     """The significances that a threshold can be chosen by."""
 
     S_OVER_SQRT_B = "s_over_sqrt_b"
+    S_OVER_SQRT_B_WITH_UNCERTAINTY = "s_over_sqrt_b_with_uncertainty"
     ASIMOV = "asimov"
     ASIMOV_WITH_UNCERTAINTY = "asimov_with_uncertainty"
+
+    @property
+    def knows_background_uncertainty(self) -> bool:
+        """Whether the figure depends on the uncertainty sigma_b of the background."""
+        return self in {FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY, FigureOfMerit.ASIMOV_WITH_UNCERTAINTY}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +68,33 @@ def s_over_sqrt_b(signal: Any, background: Any) -> Any:
         >>> float(s_over_sqrt_b(10.0, 25.0))
         2.0
     """
-    s, b = _arrays(signal, background)
+    s, b = floating_arrays(signal, background)
     valid = b > 0
-    z = s / _namespace(b).sqrt(_where(valid, b, 1.0))
-    return _where(valid, z, _without_background(s, b))
+    z = s / namespace(b).sqrt(where(valid, b, 1.0))
+    return where(valid, z, _without_background(s, b))
+
+
+def s_over_sqrt_b_with_uncertainty(signal: Any, background: Any, background_uncertainty: Any) -> Any:
+    """Simple significance where the background is known to b +- sigma_b.
+
+        Z = s / sqrt(b + sigma_b^2)                                                            (1a)
+
+    is equation 1 with the variance of the background added to that of the count; equation 4 tends to it for s << b.
+
+    Args:
+        signal: expected signal yield s, any shape and sign, in events.
+        background: expected background yield b >= 0, in events.
+        background_uncertainty: absolute standard deviation sigma_b >= 0 of b, in events.
+
+    Returns:
+        Z, with the sign of s. Where b = sigma_b = 0: as `s_over_sqrt_b`. Where b < 0 or sigma_b < 0: NaN.
+
+    Example:
+        >>> float(s_over_sqrt_b_with_uncertainty(10.0, 16.0, 3.0))
+        2.0
+    """
+    s, b, sigma = floating_arrays(signal, background, background_uncertainty)
+    return where(sigma >= 0, _simple_with_variance(s, b, sigma**2), np.nan)
 
 
 def asimov(signal: Any, background: Any) -> Any:
@@ -90,12 +120,12 @@ def asimov(signal: Any, background: Any) -> Any:
         >>> float(asimov(0.0, 25.0))
         0.0
     """
-    s, b = _arrays(signal, background)
-    xp = _namespace(b)
+    s, b = floating_arrays(signal, background)
+    xp = namespace(b)
     valid = _in_domain(s, b)
-    s_safe, b_safe = _where(valid, s, 0.0), _where(valid, b, 1.0)
-    z = s_safe / xp.sqrt(b_safe) * xp.sqrt(_phi(s_safe / b_safe))
-    return _where(valid, z, _without_background(s, b))
+    s_safe, b_safe = where(valid, s, 0.0), where(valid, b, 1.0)
+    z = s_safe / xp.sqrt(b_safe) * xp.sqrt(phi(s_safe / b_safe))
+    return where(valid, z, _without_background(s, b))
 
 
 def asimov_with_uncertainty(signal: Any, background: Any, background_uncertainty: Any) -> Any:
@@ -125,14 +155,8 @@ def asimov_with_uncertainty(signal: Any, background: Any, background_uncertainty
         >>> round(float(asimov_with_uncertainty(10.0, 25.0, 5.0)), 6)
         1.294013
     """
-    s, b, sigma = _arrays(signal, background, background_uncertainty)
-    xp = _namespace(b)
-    valid = _in_domain(s, b) & (sigma >= 0)
-    s_safe, b_safe, v = _where(valid, s, 0.0), _where(valid, b, 1.0), _where(valid, sigma, 0.0) ** 2
-    z = s_safe / xp.sqrt(b_safe + v) * xp.sqrt(_shape_with_uncertainty(s_safe, b_safe, v))
-    unknown = (b == 0) & (s >= 0) & (sigma > 0)
-    known = _where(sigma == 0, _without_background(s, b), np.nan)
-    return _where(valid, z, _where(unknown, 0.0, known))
+    s, b, sigma = floating_arrays(signal, background, background_uncertainty)
+    return where(sigma >= 0, _asimov_with_variance(s, b, sigma**2), np.nan)
 
 
 def evaluate(
@@ -149,11 +173,12 @@ def evaluate(
 
         sigma_Z^2 = (dZ/ds)^2 sum_s w^2 + (dZ/db)^2 sum_b w^2                                  (6)
 
-    with analytic derivatives; s and b are independent. For `asimov_with_uncertainty`
+    with analytic derivatives; s and b are independent. For the figures with uncertainty
 
         sigma_b^2 = (k b)^2 [+ sum_b w^2],                                                     (7)
 
-    and dZ/db is taken along this rule: k b follows b, sum_b w^2 is held.
+    and dZ/db is taken along this rule: k b follows b, sum_b w^2 is held. For uncertainties of single background
+    processes see `zsig_hep.statistics.processes.evaluate_processes`.
 
     Args:
         figure: the figure of merit.
@@ -161,8 +186,8 @@ def evaluate(
         background: expected background yield b, in events.
         signal_variance: sum of squared signal weights.
         background_variance: sum of squared background weights.
-        relative_background_uncertainty: k >= 0 of equation 7; only `asimov_with_uncertainty` knows it.
-        simulation_uncertainty_in_figure: keep the bracket of equation 7; only `asimov_with_uncertainty` knows it.
+        relative_background_uncertainty: k >= 0 of equation 7; only figures with uncertainty know it.
+        simulation_uncertainty_in_figure: keep the bracket of equation 7; only figures with uncertainty know it.
 
     Returns:
         Z and sigma_Z; sigma_Z is NaN where b <= 0 or s <= -b.
@@ -172,74 +197,115 @@ def evaluate(
         >>> float(z.value), round(float(z.uncertainty), 6)
         (2.0, 0.215407)
     """
-    s, b, var_s, var_b = _arrays(signal, background, signal_variance, background_variance)
-    xp = _namespace(b)
+    s, b, var_s, var_b = floating_arrays(signal, background, signal_variance, background_variance)
+    k = relative_background_uncertainty
+    variance = (k * b) ** 2 + var_b if simulation_uncertainty_in_figure else (k * b) ** 2
+    value, slope_s, slope_b = value_and_slopes(figure, s, b, variance, 2 * (k * k * b))
+    return Significance(value, namespace(b).sqrt(slope_s**2 * var_s + slope_b**2 * var_b))
+
+
+def value_and_slopes(
+    figure: FigureOfMerit, signal: Any, background: Any, variance: Any, variance_slope: Any
+) -> tuple[Any, Any, Any]:
+    """Figure of merit Z(s, b, sigma_b^2(b)) with its analytic derivatives in s and b.
+
+    Args:
+        figure: the figure of merit.
+        signal: s, a floating point array of any shape, in events.
+        background: b, same namespace.
+        variance: sigma_b^2 >= 0; ignored by figures without uncertainty.
+        variance_slope: d sigma_b^2 / db; a leading axis gives a derivative for each of several ways in which b grows.
+
+    Returns:
+        Z, dZ/ds and dZ/db; the derivatives are NaN where b <= 0 or s <= -b.
+    """
+    s, b, v = signal, background, variance
+    xp = namespace(b)
     valid = _in_domain(s, b)
-    s_safe, b_safe = _where(valid, s, 0.0), _where(valid, b, 1.0)
+    safe = where(valid, s, 0.0), where(valid, b, 1.0)
     match FigureOfMerit(figure):
         case FigureOfMerit.S_OVER_SQRT_B:
-            value = s_over_sqrt_b(s, b)
-            slope_s, slope_b = 1 / xp.sqrt(b_safe), -s_safe / b_safe / (2 * xp.sqrt(b_safe))
+            value, slopes = s_over_sqrt_b(s, b), _simple_slopes(*safe, 0.0 * safe[1], 0.0)
+        case FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY:
+            value, slopes = _simple_with_variance(s, b, v), _simple_slopes(*safe, v, variance_slope)
         case FigureOfMerit.ASIMOV:
-            value = asimov(s, b)
-            slope_s, slope_b = _asimov_slopes(s_safe, b_safe)
+            value, slopes = asimov(s, b), _asimov_slopes(*safe)
         case FigureOfMerit.ASIMOV_WITH_UNCERTAINTY:
-            proportional = (relative_background_uncertainty * b) ** 2
-            sigma2 = proportional + var_b if simulation_uncertainty_in_figure else proportional
-            value = asimov_with_uncertainty(s, b, xp.sqrt(sigma2))
-            slope_s, slope_b = _slopes_with_uncertainty(s_safe, b_safe, sigma2, proportional)
-    uncertainty = xp.sqrt(slope_s**2 * var_s + slope_b**2 * var_b)
-    return Significance(value, _where(valid, uncertainty, np.nan))
+            value, slopes = _asimov_with_variance(s, b, v), _slopes_with_variance(*safe, v, variance_slope)
+    return value, *(where(xp.broadcast_to(valid, slope.shape), slope, np.nan) for slope in slopes)
+
+
+def _simple_with_variance(s: Any, b: Any, v: Any) -> Any:
+    """Equation 1a; v = sigma_b^2."""
+    valid = (b >= 0) & (b + v > 0)
+    z = s / namespace(b).sqrt(where(valid, b + v, 1.0))
+    return where(valid, z, _without_background(s, b))
+
+
+def _simple_slopes(s: Any, b: Any, v: Any, variance_slope: Any) -> tuple[Any, Any]:
+    """Derivatives of equation 1a along d sigma_b^2 / db."""
+    root = namespace(b).sqrt(b + v)
+    return 1 / root, -s / (b + v) / (2 * root) * (1 + variance_slope)
+
+
+def _asimov_with_variance(s: Any, b: Any, v: Any) -> Any:
+    """Equation 5; v = sigma_b^2."""
+    valid = _in_domain(s, b)
+    s_safe, b_safe, v_safe = where(valid, s, 0.0), where(valid, b, 1.0), where(valid, v, 0.0)
+    z = s_safe / namespace(b).sqrt(b_safe + v_safe) * namespace(b).sqrt(_shape_with_variance(s_safe, b_safe, v_safe))
+    unknown = (b == 0) & (s >= 0) & (v > 0)
+    known = where(v == 0, _without_background(s, b), np.nan)
+    return where(valid, z, where(unknown, 0.0, known))
 
 
 def _asimov_slopes(s: Any, b: Any) -> tuple[Any, Any]:
     """Derivatives of equation 3: Z dZ/ds = ln(1 + x), Z dZ/db = ln(1 + x) - x."""
-    xp = _namespace(b)
+    xp = namespace(b)
     x = s / b
-    root = xp.sqrt(b * _phi(x))
+    root = xp.sqrt(b * phi(x))
     return _log1p_ratio(x) / root, -x * _psi(x) / (2 * root)
 
 
-def _shape_with_uncertainty(s: Any, b: Any, v: Any) -> Any:
+def _shape_with_variance(s: Any, b: Any, v: Any) -> Any:
     """The sum under the second root of equation 5; v = sigma_b^2."""
     x, c, d = s / b, v / (b + v), b / (b + v)
     e = d * x / (1 + c * x)
-    return d / (1 + c * x) * _phi(e) + c * _psi(c * x)
+    return d / (1 + c * x) * phi(e) + c * _psi(c * x)
 
 
-def _slopes_with_uncertainty(s: Any, b: Any, v: Any, proportional: Any) -> tuple[Any, Any]:
-    """Derivatives of equation 5 along equation 7; `proportional` is the part (k b)^2 of v.
+def _slopes_with_variance(s: Any, b: Any, v: Any, variance_slope: Any) -> tuple[Any, Any]:
+    """Derivatives of equation 5 along d sigma_b^2 / db.
 
-    Z dZ/ds = ln(1 + e) and, with f = (k b)^2 / v,
-    Z dZ/db = -x^2/2 d/(1 + cx) { d psi(e) / (1 + cx) - 2c [1 - phi(cx)] + 2 c f [2 - phi(cx)] },
+    Z dZ/ds = ln(1 + e) and
+    Z dZ/db = -x^2/2 d/(1 + cx) { d psi(e) / (1 + cx) - 2c [1 - phi(cx)] + d [2 - phi(cx)] d sigma_b^2/db },
     from p(x) = p(cx) + p(e) + c x e for p(x) = x - ln(1 + x) and (1 + x) psi(x) = 2 - phi(x).
     """
-    xp = _namespace(b)
+    xp = namespace(b)
     x, c, d = s / b, v / (b + v), b / (b + v)
     e = d * x / (1 + c * x)
-    root = (1 + c * x) * xp.sqrt((b + v) * _shape_with_uncertainty(s, b, v))
-    phi = _phi(c * x)
-    braces = d / (1 + c * x) * _psi(e) - 2 * c * (1 - phi) + 2 * proportional / (b + v) * (2 - phi)
+    root = (1 + c * x) * xp.sqrt((b + v) * _shape_with_variance(s, b, v))
+    curvature = phi(c * x)
+    braces = d / (1 + c * x) * _psi(e) - 2 * c * (1 - curvature) + d * (2 - curvature) * variance_slope
     return _log1p_ratio(e) / root, -x * braces / (2 * root)
 
 
-def _phi(x: Any) -> Any:
+def phi(x: Any) -> Any:
     """Equation A for x > -1: a series in u = x / (2 + x) near 0, (1 - u)[1 + u (1 + u) A(u^2)]."""
-    xp = _namespace(x)
+    xp = namespace(x)
     near = abs(x) < _SERIES_LIMIT
-    u, rest = _inverse_tanh_series(_where(near, x, 0.0))
-    far = _where(near, 1.0, x)
+    u, rest = _inverse_tanh_series(where(near, x, 0.0))
+    far = where(near, 1.0, x)
     # Divided by x twice: x^2 would overflow in float32.
-    return _where(near, (1 - u) * (1 + u * (1 + u) * rest), 2 * ((1 + far) / far * xp.log1p(far) - 1) / far)
+    return where(near, (1 - u) * (1 + u * (1 + u) * rest), 2 * ((1 + far) / far * xp.log1p(far) - 1) / far)
 
 
 def _psi(x: Any) -> Any:
     """Equation B for x > -1: a series in u = x / (2 + x) near 0, (1 - u)[1 - u (1 - u) A(u^2)]."""
-    xp = _namespace(x)
+    xp = namespace(x)
     near = abs(x) < _SERIES_LIMIT
-    u, rest = _inverse_tanh_series(_where(near, x, 0.0))
-    far = _where(near, 1.0, x)
-    return _where(near, (1 - u) * (1 - u * (1 - u) * rest), 2 * (1 - xp.log1p(far) / far) / far)
+    u, rest = _inverse_tanh_series(where(near, x, 0.0))
+    far = where(near, 1.0, x)
+    return where(near, (1 - u) * (1 - u * (1 - u) * rest), 2 * (1 - xp.log1p(far) / far) / far)
 
 
 def _inverse_tanh_series(x: Any) -> tuple[Any, Any]:
@@ -255,8 +321,8 @@ def _inverse_tanh_series(x: Any) -> tuple[Any, Any]:
 def _log1p_ratio(x: Any) -> Any:
     """ln(1 + x) / x, and 1 at x = 0."""
     nonzero = x != 0
-    safe = _where(nonzero, x, 1.0)
-    return _where(nonzero, _namespace(x).log1p(safe) / safe, 1.0)
+    safe = where(nonzero, x, 1.0)
+    return where(nonzero, namespace(x).log1p(safe) / safe, 1.0)
 
 
 def _in_domain(s: Any, b: Any) -> Any:
@@ -265,40 +331,5 @@ def _in_domain(s: Any, b: Any) -> Any:
 
 def _without_background(s: Any, b: Any) -> Any:
     """Limits at b = 0: infinite with the sign of s, 0 at s = 0; NaN everywhere else."""
-    limit = _where(s > 0, np.inf, _where(s < 0, -np.inf, _where(s == 0, 0.0 * s, np.nan)))
-    return _where(b == 0, limit, np.nan)
-
-
-def _namespace(array: Any) -> Any:
-    return array_api_compat.array_namespace(array)
-
-
-def _where(condition: Any, chosen: Any, other: Any) -> Any:
-    """`where` that takes numbers for either side and keeps the dtype of the array side."""
-    xp = _namespace(condition)
-    like = next((side for side in (chosen, other) if array_api_compat.is_array_api_obj(side)), None)
-    chosen, other = (
-        xp.asarray(side, dtype=like.dtype, device=array_api_compat.device(like))
-        if like is not None and not array_api_compat.is_array_api_obj(side)
-        else side
-        for side in (chosen, other)
-    )
-    return xp.where(condition, chosen, other)
-
-
-def _arrays(*values: Any) -> tuple[Any, ...]:
-    """Bring numbers and integer arrays to floating point arrays of one namespace, device and floating type."""
-    arrays = [value for value in values if array_api_compat.is_array_api_obj(value)]
-    if not arrays:
-        return tuple(np.asarray(value, dtype=np.float64) for value in values)
-    xp = array_api_compat.array_namespace(*arrays)
-    device = array_api_compat.device(arrays[0])
-    floating = [array for array in arrays if xp.isdtype(array.dtype, "real floating")]
-    dtype = xp.result_type(*floating) if floating else xp.float64
-    # Arrays are cast, not rebuilt: torch's asarray leaves the graph of gradients.
-    return tuple(
-        xp.astype(value, dtype, copy=False)
-        if array_api_compat.is_array_api_obj(value)
-        else xp.asarray(value, dtype=dtype, device=device)
-        for value in values
-    )
+    limit = where(s > 0, np.inf, where(s < 0, -np.inf, where(s == 0, 0.0 * s, np.nan)))
+    return where(b == 0, limit, np.nan)

@@ -1,0 +1,212 @@
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zsig_hep.errors import InputError
+from zsig_hep.statistics import FigureOfMerit, combine_hypotheses, evaluate, evaluate_processes
+
+FIGURES = list(FigureOfMerit)
+LIBRARIES = {"numpy": np.asarray, "torch": torch.tensor}
+
+
+@pytest.fixture(params=LIBRARIES)
+def library(request):
+    return LIBRARIES[request.param]
+
+
+def exact(figure, s, backgrounds, variance_of_simulation, uncertainties, common):
+    """The printed formulas with sigma_b^2 = sum (k_p b_p)^2 + (k b)^2 + sum w^2."""
+    s, backgrounds = mpmath.mpf(s), [mpmath.mpf(each) for each in backgrounds]
+    b = sum(backgrounds)
+    v = variance_of_simulation + (common * b) ** 2
+    v += sum((mpmath.mpf(k) * each) ** 2 for k, each in zip(uncertainties, backgrounds, strict=True))
+    if not figure.knows_background_uncertainty:
+        v = mpmath.mpf(0)
+    if figure in {FigureOfMerit.S_OVER_SQRT_B, FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY}:
+        return s / mpmath.sqrt(b + v)
+    square = 2 * ((s + b) * mpmath.log(1 + s / b) - s)
+    if v > 0:
+        square = 2 * (
+            (s + b) * mpmath.log((s + b) * (b + v) / (b**2 + (s + b) * v))
+            - b**2 / v * mpmath.log(1 + v * s / (b * (b + v)))
+        )
+    return mpmath.sign(s) * mpmath.sqrt(square)
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("simulation", [False, True])
+@pytest.mark.parametrize("common", [0.0, 0.1])
+@pytest.mark.parametrize("yields", [(3.0, 20.0, 5.0), (1e-3, 1e4, 300.0), (-2.0, 30.0, 5.0), (40.0, 6.0, -0.5)])
+def test_value_slopes_and_uncertainty_against_sixty_digits(figure, simulation, common, yields):
+    s, *backgrounds = yields
+    uncertainties, var_s, var_p = (0.02, 0.3), 0.4, (1.5, 0.25)
+    held = sum(var_p) if simulation else 0.0
+    arguments = (s, *backgrounds)
+
+    def function(s, *of):
+        return exact(figure, s, of, held, uncertainties, common)
+
+    with mpmath.workdps(60):
+        slopes = [
+            float(mpmath.diff(lambda x, i=i: function(*arguments[:i], x, *arguments[i + 1 :]), arguments[i]))
+            for i in range(3)
+        ]
+        value = float(function(*arguments))
+    found = evaluate_processes(
+        figure, s, backgrounds, var_s, var_p, uncertainties,
+        relative_background_uncertainty=common, simulation_uncertainty_in_figure=simulation,
+    )  # fmt: skip
+    assert found.value == pytest.approx(value, rel=1e-13)
+    assert [float(found.signal_slope), *found.background_slopes] == pytest.approx(slopes, rel=1e-11)
+    variance = sum(slope**2 * v for slope, v in zip(slopes, (var_s, *var_p), strict=True))
+    assert found.uncertainty == pytest.approx(math.sqrt(variance), rel=1e-11)
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("simulation", [False, True])
+@pytest.mark.parametrize(("own", "common"), [(0.0, 0.2), (0.2, 0.0)])
+def test_one_process_is_evaluate(figure, simulation, own, common, library):
+    rng = np.random.default_rng(0)
+    s, b, var_s, var_b = (library(rng.uniform(0.1, 50, 20)) for _ in range(4))
+    found = evaluate_processes(
+        figure, s, b[None], var_s, var_b[None], [own],
+        relative_background_uncertainty=common, simulation_uncertainty_in_figure=simulation,
+    )  # fmt: skip
+    expected = evaluate(figure, s, b, var_s, var_b, own + common, simulation_uncertainty_in_figure=simulation)
+    np.testing.assert_array_equal(found.value, expected.value)
+    np.testing.assert_allclose(found.uncertainty, expected.uncertainty, rtol=1e-15)
+
+
+@pytest.mark.parametrize("figure", [FigureOfMerit.S_OVER_SQRT_B, FigureOfMerit.ASIMOV])
+def test_without_uncertainties_all_backgrounds_weigh_the_same(figure):
+    found = evaluate_processes(figure, 5.0, [4.0, 9.0, 1.0], 0.1, [0.1, 0.2, 0.3], [0.5, 0.5, 0.5])
+    assert found.background_slopes.shape == (3,)
+    assert len(set(found.background_slopes)) == 1
+    expected = evaluate(figure, 5.0, 14.0, 0.1, 0.6)
+    assert float(found.value) == pytest.approx(float(expected.value), rel=1e-15)
+    assert float(found.uncertainty) == pytest.approx(float(expected.uncertainty), rel=1e-15)
+
+
+def test_effective_weights_of_s_over_sqrt_b_with_uncertainty():
+    # c_p is proportional to 1 + 2 k_p^2 b_p.
+    backgrounds, k = np.array([100.0, 40.0]), np.array([0.02, 0.3])
+    slopes = evaluate_processes("s_over_sqrt_b_with_uncertainty", 5.0, backgrounds, 0, [0, 0], k).background_slopes
+    assert slopes[1] / slopes[0] == pytest.approx((1 + 2 * 0.09 * 40) / (1 + 2 * 0.0004 * 100), rel=1e-14)
+    assert (slopes < 0).all()
+
+
+@given(st.permutations(range(4)), st.lists(st.floats(0.5, 100), min_size=4, max_size=4), st.floats(0, 1))
+def test_order_of_the_processes_does_not_matter(order, backgrounds, k):
+    b, uncertainties, order = np.array(backgrounds), k * np.array([0.0, 0.1, 0.3, 1.0]), np.array(order)
+    first = evaluate_processes("asimov_with_uncertainty", 7.0, b, 0.1, 0.01 * b, uncertainties)
+    second = evaluate_processes("asimov_with_uncertainty", 7.0, b[order], 0.1, 0.01 * b[order], uncertainties[order])
+    assert second.value == pytest.approx(float(first.value), rel=1e-12)
+    assert second.uncertainty == pytest.approx(float(first.uncertainty), rel=1e-10)
+    np.testing.assert_allclose(second.background_slopes, first.background_slopes[order], rtol=1e-10)
+
+
+def test_gradients_flow_into_yields_and_uncertainties_and_agree_with_the_slopes():
+    s = torch.tensor([3.0, 9.0], dtype=torch.float64, requires_grad=True)
+    b = torch.tensor([[10.0, 40.0], [5.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    k = torch.tensor([0.0, 0.4], dtype=torch.float64, requires_grad=True)
+    for figure in FIGURES:
+        found = evaluate_processes(figure, s, b, 0.0, torch.zeros_like(b), k, relative_background_uncertainty=0.1)
+        slopes = torch.autograd.grad(found.value.sum(), (s, b), retain_graph=True)
+        torch.testing.assert_close(slopes[0], found.signal_slope, rtol=1e-12, atol=0)
+        torch.testing.assert_close(slopes[1], found.background_slopes, rtol=1e-12, atol=0)
+        (of_k,) = torch.autograd.grad(found.value.sum(), k, allow_unused=not figure.knows_background_uncertainty)
+        assert of_k is None or (torch.isfinite(of_k).all() and of_k[1] < 0)
+
+    def value(s, b, k):
+        return evaluate_processes("asimov_with_uncertainty", s, b, 0.0, torch.zeros_like(b), k).value
+
+    assert torch.autograd.gradcheck(value, (s, b, k))
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_gradients_are_finite_without_any_uncertainty(figure):
+    b = torch.tensor([[10.0], [5.0]], requires_grad=True)
+    k = torch.zeros(2, requires_grad=True)
+    found = evaluate_processes(figure, torch.ones(1), b, 0.0, torch.zeros_like(b), k)
+    (found.value + 0 * k.sum()).sum().backward()
+    assert torch.isfinite(b.grad).all()
+    assert torch.isfinite(k.grad).all()
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_outside_the_domain_slopes_are_unknown(figure, library):
+    b = library(np.array([[0.0, -3.0], [0.0, 1.0]]))
+    found = evaluate_processes(figure, library(np.ones(2)), b, 0.0, 0.0 * b, [0.1, 0.1])
+    for unknown in (found.uncertainty, found.signal_slope, found.background_slopes):
+        assert np.isnan(np.asarray(unknown)).all()
+
+
+def test_the_number_of_uncertainties_is_that_of_the_processes():
+    with pytest.raises(InputError, match="found 2 processes and 1 of them"):
+        evaluate_processes("asimov", 1.0, [1.0, 2.0], 0.0, [0.0, 0.0], [0.1])
+    with pytest.raises(InputError, match=r"must have shape \[processes, \.\.\.\]; found shape \(0,\)"):
+        evaluate_processes("asimov", 1.0, [], 0.0, [], [])
+
+
+class TestHypotheses:
+    def evaluated(self, library=np.asarray, shift=(0.0, 0.0, 0.0)):
+        signals = library(np.array([[3.0, 4.0], [2.0 + shift[0], 8.0]]))
+        backgrounds = library(np.array([[10.0 + shift[1], 4.0], [6.0 + shift[2], 2.0]]))
+        variances = library(np.array([[0.3, 0.2], [0.1, 0.4]]))
+        return (
+            evaluate_processes(
+                "asimov_with_uncertainty", signals, backgrounds[:, None], variances, variances[:, None], [0.1, 0.3]
+            ),
+            variances,
+            variances,
+        )
+
+    @pytest.mark.parametrize(("combination", "function"), [("mean", np.mean), ("minimum", np.min)])
+    def test_value_slopes_and_propagation(self, combination, function, library):
+        found = combine_hypotheses(*self.evaluated(library), combination)
+        np.testing.assert_allclose(found.value, function(np.asarray(self.evaluated()[0].value), axis=0), rtol=1e-14)
+        h = 1e-6
+        for index, slope in (
+            (0, found.signal_slope[1]),
+            (1, found.background_slopes[0]),
+            (2, found.background_slopes[1]),
+        ):
+            up, down = (
+                combine_hypotheses(
+                    *self.evaluated(shift=[sign * h * (i == index) for i in range(3)]), combination
+                ).value
+                for sign in (1, -1)
+            )
+            assert float(slope[0]) == pytest.approx((up - down)[0] / (2 * h), rel=1e-7)
+        variance = sum(
+            np.asarray(slopes) ** 2 * self.evaluated()[1]
+            for slopes in (found.signal_slope, found.background_slopes)
+        ).sum(axis=0)  # fmt: skip
+        np.testing.assert_allclose(found.uncertainty, np.sqrt(variance), rtol=1e-14)
+
+    def test_common_background_is_correlated(self):
+        # Two equal hypotheses without signal variance: the mean knows no more than each.
+        two = evaluate_processes("s_over_sqrt_b", [10.0, 10.0], [[25.0]], 0.0, [[4.0]], [0.0])
+        mean = combine_hypotheses(two, [0.0, 0.0], [4.0], "mean")
+        assert float(mean.uncertainty) == pytest.approx(float(two.uncertainty[0]), rel=1e-15)
+
+    def test_one_hypothesis_is_itself(self, library):
+        b = library(np.array([[3.0, 8.0]]))
+        one = evaluate_processes("asimov", library(np.array([[1.0, 2.0]])), b[:, None], 0.2, 0.1, [0.0])
+        for combination in ("mean", "minimum"):
+            found = combine_hypotheses(one, 0.2, 0.1, combination)
+            np.testing.assert_allclose(found.value, one.value[0], rtol=1e-15)
+            np.testing.assert_allclose(found.uncertainty, one.uncertainty[0], rtol=1e-15)
+
+    @pytest.mark.parametrize("combination", ["mean", "minimum"])
+    def test_without_background_nothing_is_known(self, combination, library):
+        b = library(np.array([[0.0, 2.0]]))
+        two = evaluate_processes("asimov", library(np.array([[1.0, 2.0], [-1.0, 2.0]])), b[:, None], 0.2, 0.1, [0.0])
+        found = combine_hypotheses(two, 0.2, 0.1, combination)
+        assert np.isnan(np.asarray(found.value)).tolist() == [True, False]
+        assert np.isnan(np.asarray(found.uncertainty)).tolist() == [True, False]

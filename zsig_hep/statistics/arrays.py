@@ -1,0 +1,42 @@
+"""One code for NumPy arrays, torch tensors and numbers."""
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+
+def namespace(array: Any) -> Any:
+    """Namespace of the array API that an array belongs to."""
+    return array_api_compat.array_namespace(array)
+
+
+def where(condition: Any, chosen: Any, other: Any) -> Any:
+    """`where` that takes numbers for either side and keeps the dtype of the array side."""
+    xp = namespace(condition)
+    like = next((side for side in (chosen, other) if array_api_compat.is_array_api_obj(side)), None)
+    chosen, other = (
+        xp.asarray(side, dtype=like.dtype, device=array_api_compat.device(like))
+        if like is not None and not array_api_compat.is_array_api_obj(side)
+        else side
+        for side in (chosen, other)
+    )
+    return xp.where(condition, chosen, other)
+
+
+def floating_arrays(*values: Any) -> tuple[Any, ...]:
+    """Bring numbers and integer arrays to floating point arrays of one namespace, device and floating type."""
+    arrays = [value for value in values if array_api_compat.is_array_api_obj(value)]
+    if not arrays:
+        return tuple(np.asarray(value, dtype=np.float64) for value in values)
+    xp = array_api_compat.array_namespace(*arrays)
+    device = array_api_compat.device(arrays[0])
+    floating = [array for array in arrays if xp.isdtype(array.dtype, "real floating")]
+    dtype = xp.result_type(*floating) if floating else xp.float64
+    # Arrays are cast, not rebuilt: torch's asarray leaves the graph of gradients.
+    return tuple(
+        xp.astype(value, dtype, copy=False)
+        if array_api_compat.is_array_api_obj(value)
+        else xp.asarray(value, dtype=dtype, device=device)
+        for value in values
+    )

@@ -1,0 +1,161 @@
+"""Significance over several background processes, each with a systematic uncertainty of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from zsig_hep.errors import InputError
+from zsig_hep.statistics.arrays import floating_arrays, namespace, where
+from zsig_hep.statistics.significance import FigureOfMerit, Significance, value_and_slopes
+
+Combination = Literal["mean", "minimum"]
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessSignificance(Significance):
+    """A significance with its derivatives in the yield of every process.
+
+    A region that maximises F(s, b_1..b_P) accepts what has p_s(x) dF/ds > sum_p c_p lambda_p p_p(x): it is a cut on
+    the likelihood ratio of the signal against a mixture of the backgrounds with the effective weights
+
+        c_p = -dF/db_p                                                                         (1)
+
+    beside their yields lambda_p. They are equal where F depends on b_1 + ... + b_P alone.
+
+    Attributes:
+        signal_slope: dF/ds, in the shape of the value; NaN outside the domain of F, as the other derivatives.
+        background_slopes: dF/db_p, shape [P, ...].
+    """
+
+    signal_slope: Any
+    background_slopes: Any
+
+
+def evaluate_processes(
+    figure: FigureOfMerit,
+    signal: Any,
+    backgrounds: Any,
+    signal_variance: Any,
+    background_variances: Any,
+    relative_uncertainties: Sequence[float] | Any,
+    *,
+    relative_background_uncertainty: float = 0.0,
+    simulation_uncertainty_in_figure: bool = False,
+) -> ProcessSignificance:
+    """Figure of merit over P background processes with independent uncertainties, and what the simulation leaves on it.
+
+    With b = sum_p b_p, the figures with uncertainty take
+
+        sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2 [+ sum_p sum w^2]                              (2)
+
+    where k_p belongs to one process and k moves all of them together. The uncertainty from the finite simulation is
+
+        sigma_Z^2 = (dZ/ds)^2 sum_s w^2 + sum_p (dZ/db_p)^2 sum_p w^2                          (3)
+
+    with the analytic derivatives dZ/db_p = Z_b + Z_v (2 k_p^2 b_p + 2 k^2 b) of Z(s, b, v = sigma_b^2), along which
+    sum w^2 is held. With P = 1 these are equations 6 and 7 of `zsig_hep.statistics.significance.evaluate`.
+
+    Args:
+        figure: the figure of merit.
+        signal: expected signal yield s, any shape, in events.
+        backgrounds: expected yields b_p, shape [P, ...], in events; the other axes broadcast with those of s. A
+            single b_p may be negative (signed weights) as long as b > 0.
+        signal_variance: sum of squared signal weights.
+        background_variances: sums of squared weights of each process, shape [P, ...].
+        relative_uncertainties: k_p >= 0, shape [P], or [P, ...] with the axes of the backgrounds; only figures with
+            uncertainty know it.
+        relative_background_uncertainty: k >= 0, common to all processes; only figures with uncertainty know it.
+        simulation_uncertainty_in_figure: keep the bracket of equation 2; only figures with uncertainty know it.
+
+    Returns:
+        Z, sigma_Z, dZ/ds and dZ/db_p; all but Z are NaN where b <= 0 or s <= -b.
+
+    Raises:
+        InputError: there is no background process, or the number of relative uncertainties is not P.
+
+    Example:
+        >>> z = evaluate_processes(
+        ...     FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY, 20.0, [64.0, 20.0], 1.0, [4.0, 4.0], [0.0, 0.2])
+        >>> float(z.value), z.background_slopes.round(6).tolist()
+        (2.0, [-0.01, -0.026])
+    """
+    s, b_p, var_s, var_p, k_p = floating_arrays(
+        signal, backgrounds, signal_variance, background_variances, relative_uncertainties
+    )
+    _check_counts(b_p, k_p)
+    xp, k = namespace(b_p), relative_background_uncertainty
+    if k_p.ndim == 1:
+        k_p = xp.reshape(k_p, (-1,) + (1,) * (b_p.ndim - 1))
+    b = xp.sum(b_p, axis=0)
+    variance = xp.sum((k_p * b_p) ** 2, axis=0) + (k * b) ** 2
+    if simulation_uncertainty_in_figure:
+        variance = variance + xp.sum(var_p, axis=0)
+    variance_slopes = 2 * (k_p * k_p * b_p + k * k * b)
+    s, b = xp.broadcast_arrays(s, b)
+    value, slope_s, slopes_b = value_and_slopes(figure, s, b, variance, variance_slopes)
+    slopes_b = xp.broadcast_to(slopes_b, (b_p.shape[0], *value.shape))
+    spread = xp.sqrt(slope_s**2 * var_s + xp.sum(slopes_b**2 * var_p, axis=0))
+    return ProcessSignificance(value, spread, slope_s, slopes_b)
+
+
+def combine_hypotheses(
+    hypotheses: ProcessSignificance, signal_variances: Any, background_variances: Any, combination: Combination
+) -> ProcessSignificance:
+    """Mean or smallest significance of several signal hypotheses over one common background.
+
+    The background moves all hypotheses together, so that the mean of H hypotheses has the derivatives
+
+        dF/ds_h = dF_h/ds_h / H,    dF/db_p = sum_h dF_h/db_p / H                              (4)
+
+    and its uncertainty follows from equation 3; the smallest has those of its hypothesis, the first of equals.
+
+    Args:
+        hypotheses: of `evaluate_processes` with signals of shape [H, ...] and backgrounds of shape [P, 1, ...].
+        signal_variances: sums of squared weights of each hypothesis, shape [H, ...].
+        background_variances: sums of squared weights of each background, shape [P, ...].
+        combination: "mean" or "minimum".
+
+    Returns:
+        F of shape [...] with dF/ds_h of shape [H, ...] and dF/db_p of shape [P, ...]. NaN where a hypothesis is not finite.
+
+    Example:
+        >>> two = evaluate_processes(FigureOfMerit.S_OVER_SQRT_B, [10.0, 20.0], [[25.0]], 0.0, [[4.0]], [0.0])
+        >>> mean = combine_hypotheses(two, [0.0, 0.0], [4.0], "mean")
+        >>> float(mean.value), round(float(mean.uncertainty), 3), mean.signal_slope.tolist()
+        (3.0, 0.12, [0.1, 0.1])
+    """
+    values, slopes_s, slopes_b, var_s, var_p = floating_arrays(
+        hypotheses.value,
+        hypotheses.signal_slope,
+        hypotheses.background_slopes,
+        signal_variances,
+        background_variances,
+    )
+    xp = namespace(values)
+    count = values.shape[0]
+    finite = xp.all(xp.isfinite(values), axis=0)
+    values = where(xp.broadcast_to(finite, values.shape), values, 0.0)
+    if combination == "mean":
+        value, slope_s, slope_b = xp.mean(values, axis=0), slopes_s / count, xp.mean(slopes_b, axis=1)
+    else:
+        column = xp.reshape(xp.arange(count), (-1,) + (1,) * (values.ndim - 1))
+        chosen = column == xp.argmin(values, axis=0)
+        value, slope_s = xp.min(values, axis=0), where(chosen, slopes_s, 0.0)
+        slope_b = xp.sum(where(xp.broadcast_to(chosen, slopes_b.shape), slopes_b, 0.0), axis=1)
+    spread = xp.sqrt(xp.sum(slope_s**2 * var_s, axis=0) + xp.sum(slope_b**2 * var_p, axis=0))
+    return ProcessSignificance(where(finite, value, np.nan), where(finite, spread, np.nan), slope_s, slope_b)
+
+
+def _check_counts(backgrounds: Any, relative_uncertainties: Any) -> None:
+    count = backgrounds.shape[0] if backgrounds.ndim else 0
+    if count == 0:
+        message = f"Background yields must have shape [processes, ...]; found shape {tuple(backgrounds.shape)}."
+        raise InputError(message)
+    found = relative_uncertainties.shape[0] if relative_uncertainties.ndim else 0
+    if found != count:
+        message = (
+            f"Each background process needs one relative uncertainty; found {count} processes and {found} of them."
+        )
+        raise InputError(message)
