@@ -110,8 +110,8 @@ presentation: {experiment: LHCb}
         "training.warm_start.learning_rate (line 14): should be greater than 0, found 0",
         "training.warm_start.batchsize (line 14): unknown key. Did you mean 'batch_size'?",
         (
-            "selection.figure_of_merit (line 15): should be 's_over_sqrt_b', 'asimov' or 'asimov_with_uncertainty', "
-            "found 'asimovv'"
+            "selection.figure_of_merit (line 15): should be 's_over_sqrt_b', 's_over_sqrt_b_with_uncertainty', "
+            "'asimov' or 'asimov_with_uncertainty', found 'asimovv'"
         ),
         "selection.minimum_efective_background (line 15): unknown key. Did you mean 'minimum_effective_background'?",
         "presentation.experiment (line 16): should be 'plain', 'CMS' or 'ATLAS', found 'LHCb'",
@@ -134,11 +134,45 @@ presentation: {experiment: LHCb}
         ("training: {baseline: 5}", "training.baseline (line 8): should be true or false, found 5"),
         ("training: {loss: z}", "training.loss (line 8): should be a group of settings, found 'z'"),
         ("training: {loss: {error: hinge}}", "training.loss.name (line 8): missing"),
-        ("training: {loss: {name: zloss}}", "training.loss.name (line 8): should be 'z' or 'bce', found 'zloss'"),
-        ("training: {loss: {name: bce, error: hinge}}", "training.loss.error (line 8): unknown key. There are: name."),
+        (
+            "training: {loss: {name: zloss}}",
+            "training.loss.name (line 8): unknown name 'zloss'. There are: bce, binned_asimov",
+        ),
+        (
+            "training: {loss: {name: focall}}",
+            "training.loss.name (line 8): unknown name 'focall'. Did you mean 'focal'?",
+        ),
+        (
+            "training: {main: {optimizer: {name: evee}}}",
+            "training.main.optimizer.name (line 8): unknown name 'evee'. Did you mean 'eve'?",
+        ),
+        (
+            "training: {main: {schedule: {kind: graduated, stages: 0}}}",
+            "training.main.schedule.stages (line 8): should be greater than 0, found 0",
+        ),
+        (
+            "training: {main: {schedule: {kind: graduated, gamma: 1.0}}}",
+            "training.main.schedule.gamma (line 8): should be less than 1, found 1.0",
+        ),
+        (
+            "training: {loss: {name: bce, error: hinge}}",
+            "training.loss.error (line 8): unknown key. There are: name, weighting.",
+        ),
         (
             "selection: {relative_background_uncertainty: 0.1}",
             "selection (line 8): figure_of_merit 'asimov' has no background uncertainty; set it to",
+        ),
+        (
+            "selection: {figure_of_merit: asimov_with_uncertainty, background_uncertainties: {dyy: 0.03}}",
+            "selection (line 8): background_uncertainties names 'dyy', which is no background process. Did you mean 'dy'?",
+        ),
+        (
+            "selection: {figure_of_merit: asimov_with_uncertainty, background_uncertainties: {higgs: 0.03}}",
+            "selection (line 8): background_uncertainties names 'higgs', which is no background process.",
+        ),
+        (
+            "selection: {figure_of_merit: asimov_with_uncertainty, background_uncertainties: {dy: -3}}",
+            "selection.background_uncertainties.dy (line 8): should be greater than or equal to 0, found -3",
         ),
     ],
 )
@@ -253,7 +287,7 @@ def test_training_settings_are_replaced_and_checked():
     analysis = Analysis(title="Built", luminosity_ifb=100, processes=PROCESSES)
     changed = analysis.with_training(seeds=5, loss=BCELossSettings())
     assert (changed.training.seeds, changed.training.loss) == (5, BCELossSettings())
-    assert (analysis.training.seeds, analysis.training.loss) == (2, ZLossSettings())
+    assert (analysis.training.seeds, analysis.training.loss) == (2, None)
     with pytest.raises(AnalysisFileError) as caught:
         analysis.with_training(seed_count=5, hidden=[0])
     first, second, third = str(caught.value).splitlines()

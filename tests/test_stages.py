@@ -458,7 +458,7 @@ def test_a_baseline_is_not_trained_twice(small_search, chain, tmp_path):
     assert list(made.losses) == ["bce"]
     both = chain(tmp_path / "out")
     assert list(both.losses) == ["z", "bce"]
-    assert both.losses["z"] == ZLossSettings()
+    assert both.losses["z"] == ZLossSettings(error="sigmoid")
     assert made.fingerprints.training(made.losses["bce"]) == both.fingerprints.training(both.losses["bce"])
 
 

@@ -7,13 +7,13 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, PositiveFloat, ValidationError, field_validator
+from pydantic import BaseModel, Field, PositiveFloat, ValidationError, ValidationInfo, field_validator
 
 from zsig_hep.errors import AnalysisFileError, nearest_name
-from zsig_hep.learning import TrainingSettings
+from zsig_hep.learning import Goal, LossSettings, TrainingSettings
 from zsig_hep.ntuples import NtupleSettings, Process
 from zsig_hep.presentation import PresentationSettings, Style
-from zsig_hep.selection import WorkingPointSettings
+from zsig_hep.selection import WorkingPointSettings, training_goal, unknown_backgrounds
 from zsig_hep.settings import Settings
 
 Location = tuple[int | str, ...]
@@ -58,6 +58,28 @@ class Analysis(Settings):
             message = f"none has the role {' or '.join(map(repr, absent))}; a search needs at least one of each"
             raise ValueError(message)
         return processes
+
+    @field_validator("selection")
+    @classmethod
+    def _uncertain_backgrounds_exist(
+        cls, selection: WorkingPointSettings, validated: ValidationInfo
+    ) -> WorkingPointSettings:
+        processes: dict[str, Process] = validated.data.get("processes", {})
+        roles = [process.role for process in processes.values()]
+        # Without valid processes there is nothing to compare with; they are a problem of their own.
+        if processes and (message := unknown_backgrounds(selection, tuple(processes), roles)):
+            raise ValueError(message)
+        return selection
+
+    @property
+    def goal(self) -> Goal:
+        """What trainings are told of the selection."""
+        return training_goal(self.selection)
+
+    @property
+    def losses(self) -> dict[str, LossSettings]:
+        """What is trained, by name: the loss that was chosen, or that suits the selection, and its baseline."""
+        return self.training.losses(self.goal)
 
     @property
     def style(self) -> Style:
@@ -235,10 +257,10 @@ def _what(place: Location, found: list[Mapping[str, Any]]) -> str:
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     if first["type"] == "union_tag_invalid":
-        expected, value = [f"be {first['ctx']['expected_tags'].replace(', ', ' or ')}"], first["ctx"]["tag"]
-    else:
-        expected = [_EXPECTED.get(each["type"]) or re.sub(r"^\w+ should ", "", each["msg"]) for each in found]
-        value = first["input"]
+        tags = [tag.strip("' ") for tag in first["ctx"]["expected_tags"].split(",")]
+        return f"unknown name {first['ctx']['tag']!r}.{nearest_name(first['ctx']['tag'], tags)}"
+    expected = [_EXPECTED.get(each["type"]) or re.sub(r"^\w+ should ", "", each["msg"]) for each in found]
+    value = first["input"]
     shown = f", found {'nothing' if value is None else repr(value)}" if _is_scalar(value) else ""
     return f"should {' or '.join(dict.fromkeys(expected)).replace(' or be ', ' or ')}{shown}"
 

@@ -137,7 +137,8 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
             result = run_columns(loaded.ntuples, loaded.processes, output_folder=Path(folder), **arguments)
         # To set a training up refuses what it cannot use: unknown features, negative weights, values without a rule.
         training = loaded.with_training(device="cpu").training
-        EnsembleTraining(make_sample(result.table, training), training, training.loss)
+        chosen = training.main_loss(loaded.goal)
+        EnsembleTraining(make_sample(result.table, training), training, chosen, goal=loaded.goal)
         summary = columns_summary(loaded, result)
         if as_json:
             click.echo(json.dumps(without_nan(summary), indent=1))

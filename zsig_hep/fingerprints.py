@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import LossSettings, choose_device
+from zsig_hep.learning import LossSettings, choose_device, depends_on_goal
 from zsig_hep.ntuples import resolve_datasets
 from zsig_hep.workspace import code_fingerprint, file_identity, fingerprint, source_fingerprint
 
@@ -49,14 +49,16 @@ class Fingerprints:
         """Of a classifier that is trained with a loss."""
         training = self._analysis.training
         settings = training.model_dump(mode="json", exclude={"loss", "baseline", "device"})
-        device = choose_device(training.device).type
-        return fingerprint(self.events, settings, loss.model_dump(mode="json"), device, code_fingerprint("learning"))
+        parts = [self.events, settings, loss.model_dump(mode="json"), choose_device(training.device).type]
+        if depends_on_goal(training, loss):
+            parts += [self._analysis.selection.model_dump(mode="json"), code_fingerprint("statistics", "selection")]
+        return fingerprint(*parts, code_fingerprint("learning"))
 
     @cached_property
     def selection(self) -> str:
         """Of the working points."""
         return fingerprint(
-            [self.training(loss) for loss in self._analysis.training.losses.values()],
+            [self.training(loss) for loss in self._analysis.losses.values()],
             self._analysis.selection.model_dump(mode="json"),
             code_fingerprint("statistics", "selection"),
         )

@@ -21,18 +21,24 @@ from zsig_hep.presentation import Gallery, save_figure, write_histograms, write_
 from zsig_hep.selection import (
     ClassifierEvaluation,
     Difference,
+    ImpactTable,
+    cut_sensitivities,
     evaluate_classifier,
     feature_histogram,
     held_out_selection,
     paired_difference,
     simulation_caveats,
 )
-from zsig_hep.summary import JsonDict, classifier_summary, columns_summary, difference_summary, run_summary, without_nan
-from zsig_hep.workspace import (
-    Workspace,
-    command_line,
-    package_versions,
+from zsig_hep.summary import (
+    JsonDict,
+    classifier_summary,
+    columns_summary,
+    difference_summary,
+    impact_summary,
+    run_summary,
+    without_nan,
 )
+from zsig_hep.workspace import Workspace, command_line, package_versions
 
 _LOG = logging.getLogger(__name__)
 
@@ -143,6 +149,7 @@ class Chain:
                     self.table,
                     self.analysis.training,
                     loss=loss,
+                    goal=self.analysis.goal,
                     checkpoint=checkpoint,
                     progress=self._progress_of(loss.label),
                 )
@@ -164,7 +171,8 @@ class Chain:
             classifiers = [
                 classifier_summary(evaluation, self.classifiers[evaluation.name]) for evaluation in self.evaluations
             ]
-            content = without_nan({"classifiers": classifiers, "comparison": difference_summary(self.difference)})
+            comparison, impact = difference_summary(self.difference), self._impact_summary()
+            content = without_nan({"classifiers": classifiers, "comparison": comparison, "impact": impact})
             (folder / "selection.json").write_text(json.dumps(content, indent=1))
         for evaluation in self.evaluations:
             if evaluation.working_point.status != "ok":
@@ -201,7 +209,7 @@ class Chain:
     @property
     def losses(self) -> dict[str, LossSettings]:
         """What is trained, by name: the loss of the analysis, and the weighted cross entropy as its baseline."""
-        return self.analysis.training.losses
+        return self.analysis.losses
 
     @cached_property
     def table(self) -> EventTable:
@@ -273,9 +281,25 @@ class Chain:
             held_out_selection(self.scores[each.name], self.table.fold, each.working_point.thresholds)[simulated]
             for each in self.evaluations[:2]
         )
-        weight, is_signal = self.table.weight[simulated], self.table.is_signal[simulated]
+        return paired_difference(
+            first,
+            second,
+            self.table.weight[simulated],
+            self.table.process[simulated],
+            process_names=self.table.process_names,
+            roles=self.table.roles,
+            settings=self.analysis.selection,
+            generator=np.random.default_rng(self.analysis.training.seed),
+        )
+
+    @cached_property
+    def impacts(self) -> ImpactTable:
+        """How the optimal cut of the loss of the analysis answers to cross sections and uncertainties."""
         generator = np.random.default_rng(self.analysis.training.seed)
-        return paired_difference(first, second, weight, is_signal, self.analysis.selection, generator)
+        return cut_sensitivities(self.scores[self.evaluations[0].name], self.table, self.analysis.selection, generator)
+
+    def _impact_summary(self) -> JsonDict:
+        return impact_summary(self.impacts, self.evaluations[0].label)
 
     def _summary(self) -> JsonDict:
         columns = json.loads((self.workspace.folder("columns") / "columns.json").read_text())
@@ -294,7 +318,7 @@ class Chain:
                 "selection": self.fingerprints.selection,
             },
         }
-        return run_summary(self.analysis, columns, classifiers, self.difference, provenance)
+        return run_summary(self.analysis, columns, classifiers, self.difference, self._impact_summary(), provenance)
 
     def _draw(self, folder: Path) -> list[tuple[str, Path]]:
         """Save every figure; give the caption and the PNG of each."""
@@ -316,6 +340,8 @@ class Chain:
             roles={name: process.role for name, process in analysis.processes.items()},
             style=analysis.style,
             figure_of_merit=analysis.selection.figure_of_merit,
+            signals=analysis.selection.signals,
+            impacts=self.impacts,
             colors=analysis.colors,
             axis_labels=analysis.presentation.axis_labels,
         )

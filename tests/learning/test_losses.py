@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning import BCELoss, ZLoss, rescale_to_process_yields
-from zsig_hep.learning.losses import ERRORS, margin
+from zsig_hep.learning.losses import ERRORS, FocalLoss, margin
 
 GOLDEN = {
     "hinge": (3.0, 3.0, 0.0, 2.0954659),
@@ -153,7 +153,7 @@ def test_leading_axes_are_independent_members():
     assert torch.allclose(shared[1, 2], ZLoss(0.05)(scores[1, 2], is_signal[0, 0], weights[0, 0]))
 
 
-@pytest.mark.parametrize("loss", [ZLoss(0.05), ZLoss(eps=1.0), BCELoss()])
+@pytest.mark.parametrize("loss", [ZLoss(0.05), ZLoss(eps=1.0), BCELoss(), BCELoss(weighting="events"), FocalLoss()])
 @pytest.mark.parametrize("present", ["signal", "background", "neither"])
 def test_one_class_batches_have_finite_values_and_gradients(loss, present):
     scores, is_signal, weights = random_batch(1, 10)
@@ -193,6 +193,68 @@ def test_bce_normalises_each_class():
         expected += 0.5 * w / total * np.log1p(np.exp(-f if s else f))
     assert BCELoss()(scores, is_signal, weights).item() == pytest.approx(expected, rel=1e-12)
     assert gradcheck(lambda f: BCELoss()(f, is_signal, weights), scores.requires_grad_())
+
+
+def test_unweighted_bce_counts_events_and_leaves_out_those_without_weight():
+    scores, is_signal, weights = random_batch(2, 25)
+    weights[5] = 0.0
+    kept = weights > 0
+    expected = BCELoss()(scores[kept], is_signal[kept], torch.ones(24, dtype=torch.float64))
+    assert torch.isclose(BCELoss(weighting="events")(scores, is_signal, weights), expected)
+    assert not torch.isclose(BCELoss()(scores, is_signal, weights), expected)
+
+
+def test_processes_count_the_same_where_asked():
+    scores, is_signal, weights = random_batch(2, 30)
+    process = torch.where(is_signal, 0, 1 + torch.arange(30) % 3)
+    each = [BCELoss()(scores[mine], is_signal[mine], weights[mine]) for mine in (process == p for p in range(4))]
+    expected = each[0] + (each[1] + each[2] + each[3]) / 3
+    for count in (None, 4, 6):
+        loss = BCELoss(weighting="processes", process_count=count)
+        assert torch.isclose(loss(scores, is_signal, weights, process), expected)
+    with pytest.raises(TrainingError, match="give it `process`"):
+        BCELoss(weighting="processes")(scores, is_signal, weights)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_loss_is_its_formula(gamma):
+    scores, is_signal, weights = random_batch(2, 25)
+    expected = 0.0
+    for f, s, w in zip(scores.tolist(), is_signal.tolist(), weights.tolist(), strict=True):
+        p = 1 / (1 + np.exp(-f if s else f))
+        expected += 0.5 * w / weights[is_signal == s].sum().item() * (1 - p) ** gamma * -np.log(p)
+    loss = FocalLoss(gamma)
+    assert loss(scores, is_signal, weights).item() == pytest.approx(expected, rel=1e-12)
+    assert gradcheck(lambda f: loss(f, is_signal, weights), scores.requires_grad_())
+    if gamma == 0:
+        assert torch.isclose(loss(scores, is_signal, weights), BCELoss()(scores, is_signal, weights))
+
+
+def test_focal_loss_is_finite_far_out_in_float32():
+    scores = torch.tensor([300.0, -300.0, 300.0, -300.0], requires_grad=True)
+    value = FocalLoss(2.0)(scores, torch.tensor([True, True, False, False]), torch.ones(4))
+    value.backward()
+    assert value.item() == pytest.approx(150.0)
+    assert torch.isfinite(scores.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FocalLoss(-1.0), "gamma >= 0, found -1"),
+        (lambda: FocalLoss(weighting="cross_sections"), "Did you mean 'cross_section'"),
+        (lambda: BCELoss(weighting="event"), "Did you mean 'events'"),
+    ],
+)
+def test_wrong_options_of_the_cross_entropies_are_refused(make, message):
+    with pytest.raises(TrainingError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("loss", [ZLoss(), BCELoss(), FocalLoss()])
+def test_the_process_is_taken_and_not_needed(loss):
+    data = random_batch(1, 10)
+    assert loss(*data, torch.zeros(10, dtype=torch.long)) == loss(*data)
 
 
 def test_bce_is_minimised_by_the_log_likelihood_ratio():

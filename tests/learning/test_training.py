@@ -138,7 +138,7 @@ def test_scores_do_not_depend_on_the_events_own_fold(table):
 def reference_training(table, options, loss_of_phase):
     """One member of fold 0, trained by a plain loop over torch's own modules and optimiser."""
     sample = make_sample(table, options)
-    run = EnsembleTraining(sample, options, options.loss)
+    run = EnsembleTraining(sample, options, options.main_loss())
     member = make_members(sample.fold, sample.fold_count, [options.seed])[0]
     fitted = run.preprocessing
     x = torch.from_numpy((sample.features - fitted.mean[0]) / fitted.scale[0])
@@ -158,7 +158,9 @@ def reference_training(table, options, loss_of_phase):
         for epoch in range(-1, plan.epochs):
             if epoch >= 0:
                 optimizer.param_groups[0]["lr"] = plan.learning_rate * (1 + np.cos(np.pi * epoch / plan.epochs)) / 2
-                for events in run.batches[phase].epoch(run.member_seeds, 10_000 * phase + epoch, torch.device("cpu")):
+                for events in run.batches(plan.batch_size).epoch(
+                    run.member_seeds, 10_000 * phase + epoch, torch.device("cpu")
+                ):
                     optimizer.zero_grad()
                     evaluate(loss, events[0].numpy()).backward()
                     optimizer.step()
@@ -171,7 +173,7 @@ def reference_training(table, options, loss_of_phase):
 
 
 def test_agrees_with_a_plain_training_loop(table):
-    options = settings(seeds=1)
+    options = settings(seeds=1, loss={"name": "z"})
     classifier = train(table, options)
     reference = reference_training(table, options, (BCELoss(), ZLoss(0.05)))
     for one, other in zip(parameters(classifier), reference.parameters(), strict=True):
@@ -181,7 +183,7 @@ def test_agrees_with_a_plain_training_loop(table):
 def test_the_baseline_is_trained_in_the_same_two_phases(table):
     classifier = train(table, settings(), loss=BCELossSettings())
     assert classifier.history.phase == ("warm start",) * 3 + ("weighted BCE",) * 3
-    assert classifier.configuration["loss"] == {"name": "bce"}
+    assert classifier.configuration["loss"] == {"name": "bce", "weighting": "cross_section"}
 
 
 def test_collapse_is_detected_and_explained(table):
@@ -217,10 +219,11 @@ def test_missing_values_are_imputed_by_the_stored_rule(tmp_path):
     assert np.array_equal(scores, classifier.out_of_fold_scores(table.features, table.fold))
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(table, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adam", "eve"])
+def test_a_loss_that_is_not_finite_stops_the_training(table, tmp_path, optimizer):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    main = {"epochs": 3, "batch_size": 256, "learning_rate": 1e30}
-    with pytest.raises(TrainingError, match=r"NaN or infinite in epoch . of the phase 'weighted BCE'"):
+    main = {"epochs": 3, "batch_size": 256, "learning_rate": 1e30, "optimizer": {"name": optimizer}}
+    with pytest.raises(TrainingError, match=r"NaN or infinite in step . of epoch . of the phase 'weighted BCE'"):
         train(table, settings(main=main, hidden=[8, 8], loss={"name": "bce"}), checkpoint=checkpoint)
     assert checkpoint.exists()
 

@@ -1,33 +1,105 @@
 """Learning: losses, networks and their training."""
 
 from zsig_hep.learning.classifier import Classifier
+from zsig_hep.learning.compositions import HypothesesLoss, SumLoss
+from zsig_hep.learning.constraints import ActiveSet, Barrier
+from zsig_hep.learning.grid_maximum import Envelope, GridMaximum, argmax_on_grid, envelope
+from zsig_hep.learning.held_out import HeldOutSignificance
 from zsig_hep.learning.history import TrainingHistory
-from zsig_hep.learning.losses import (
-    BCELoss,
+from zsig_hep.learning.implicit import ArgminResult, argmax, argmin
+from zsig_hep.learning.linear_solvers import ConjugateGradient, Exact, Neumann
+from zsig_hep.learning.loss_settings import (
     BCELossSettings,
+    BinnedAsimovLossSettings,
+    EffectiveWeightsLossSettings,
+    FocalLossSettings,
+    GeometricPath,
+    HypothesesLossSettings,
+    InverseAsimovLossSettings,
+    LinearPath,
+    LossContext,
     LossSettings,
-    ZLoss,
+    LovaszLossSettings,
+    PunziLossSettings,
+    SoftSignificanceLossSettings,
+    SumLossSettings,
+    TermSettings,
     ZLossSettings,
-    rescale_to_process_yields,
 )
+from zsig_hep.learning.losses import BCELoss, FocalLoss, ZLoss, rescale_to_process_yields
+from zsig_hep.learning.lovasz_loss import LovaszLoss
+from zsig_hep.learning.optimizers import Eve, OptimizerSettings, make_optimizer
 from zsig_hep.learning.options import PhaseSettings, TrainingSettings, choose_device
+from zsig_hep.learning.phases import depends_on_goal
+from zsig_hep.learning.rounds import Goal, Judgement, RoundRecord
 from zsig_hep.learning.sample import TrainingSample, training_weights
+from zsig_hep.learning.schedules import GraduatedStage, ScheduleSettings
+from zsig_hep.learning.soft_counts import BinnedAsimovLoss, InverseAsimovLoss, PunziLoss, SoftSignificanceLoss
 from zsig_hep.learning.training import make_sample, train
+from zsig_hep.learning.tuning import TuningResult, last_layer_activations, tune
+from zsig_hep.learning.tuning_problem import TuningProblem
 
 __all__ = [
+    "ActiveSet",
+    "ArgminResult",
     "BCELoss",
     "BCELossSettings",
+    "Barrier",
+    "BinnedAsimovLoss",
+    "BinnedAsimovLossSettings",
     "Classifier",
+    "ConjugateGradient",
+    "EffectiveWeightsLossSettings",
+    "Envelope",
+    "Eve",
+    "Exact",
+    "FocalLoss",
+    "FocalLossSettings",
+    "GeometricPath",
+    "Goal",
+    "GraduatedStage",
+    "GridMaximum",
+    "HeldOutSignificance",
+    "HypothesesLoss",
+    "HypothesesLossSettings",
+    "InverseAsimovLoss",
+    "InverseAsimovLossSettings",
+    "Judgement",
+    "LinearPath",
+    "LossContext",
     "LossSettings",
+    "LovaszLoss",
+    "LovaszLossSettings",
+    "Neumann",
+    "OptimizerSettings",
     "PhaseSettings",
+    "PunziLoss",
+    "PunziLossSettings",
+    "RoundRecord",
+    "ScheduleSettings",
+    "SoftSignificanceLoss",
+    "SoftSignificanceLossSettings",
+    "SumLoss",
+    "SumLossSettings",
+    "TermSettings",
     "TrainingHistory",
     "TrainingSample",
     "TrainingSettings",
+    "TuningProblem",
+    "TuningResult",
     "ZLoss",
     "ZLossSettings",
+    "argmax",
+    "argmax_on_grid",
+    "argmin",
     "choose_device",
+    "depends_on_goal",
+    "envelope",
+    "last_layer_activations",
+    "make_optimizer",
     "make_sample",
     "rescale_to_process_yields",
     "train",
     "training_weights",
+    "tune",
 ]

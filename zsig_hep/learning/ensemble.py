@@ -1,7 +1,7 @@
 """The whole ensemble, folds x seeds, trained as one batched computation."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +9,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from zsig_hep import __version__
-from zsig_hep.errors import ModelFileError, TrainingError
+from zsig_hep.errors import TrainingError
 from zsig_hep.learning.batches import Member, StratifiedBatches, make_members, padded
+from zsig_hep.learning.best_round import BestRound
 from zsig_hep.learning.calibration import signal_quantiles
-from zsig_hep.learning.checkpoints import read_tensors, write_tensors
 from zsig_hep.learning.classifier import Classifier
 from zsig_hep.learning.history import TrainingHistory
-from zsig_hep.learning.losses import BCELossSettings, LossSettings, rescale_to_process_yields
+from zsig_hep.learning.loss_settings import LossContext, LossSettings
+from zsig_hep.learning.losses import rescale_to_process_yields
 from zsig_hep.learning.network import StackedMLP
+from zsig_hep.learning.noise import stage_just_ended
+from zsig_hep.learning.optimizers import step_with_loss
 from zsig_hep.learning.options import TrainingSettings, choose_device
+from zsig_hep.learning.phases import Phase, plan_phases
 from zsig_hep.learning.preprocessing import Standardisation, fit_preprocessing
+from zsig_hep.learning.resume import restore, store
+from zsig_hep.learning.rounds import Goal
 from zsig_hep.learning.sample import TrainingSample
+from zsig_hep.learning.schedules import GraduatedSettings, GraduatedStage
 
 Progress = Callable[[str, int, int, float], None]
 
@@ -36,6 +42,7 @@ class EnsembleTraining:
         settings: of the training.
         loss: of the main phase.
         members: what to train; by default one network per fold and seed of the settings.
+        goal: what the selection is judged by; losses that are trained in rounds need it.
     """
 
     def __init__(
@@ -44,8 +51,9 @@ class EnsembleTraining:
         settings: TrainingSettings,
         loss: LossSettings,
         members: Sequence[Member] | None = None,
+        goal: Goal | None = None,
     ) -> None:
-        self.settings, self.loss_settings = settings, loss
+        self.sample, self.settings, self.loss_settings, self.goal = sample, settings, loss, goal
         self.device = choose_device(settings.device)
         self.sample_hash = sample.hash()
         seeds = [settings.seed + repetition for repetition in range(settings.seeds)]
@@ -56,19 +64,25 @@ class EnsembleTraining:
         self.preprocessing = fit_preprocessing(
             sample.features, sample.weights, sample.is_signal, training_events, sample.feature_names, settings.missing
         )
-        self.process_count = len(sample.yields)
-        self.phases = [
-            (BCELossSettings(), settings.warm_start, "warm start"),
-            (loss, settings.main, loss.label),
-        ]
-        self.phases = [phase for phase in self.phases if phase[1].epochs > 0]
-        if not self.phases:
-            message = "Neither `warm_start` nor `main` has an epoch; there is nothing to train."
-            raise TrainingError(message)
-        self.batches = [
-            StratifiedBatches.from_members(self.members, sample.process, self.process_count, phase[1].batch_size)
+        self.phases = plan_phases(settings, loss, goal)
+        self.largest_batch = int(np.mean([len(events) for events in training_events]))
+        self.plans = [
+            phase.settings.schedule.plan(
+                phase.settings.epochs, phase.settings.learning_rate, phase.settings.batch_size, self.largest_batch
+            )
             for phase in self.phases
         ]
+        self.context = LossContext(
+            sample.process_names,
+            sample.signal_processes,
+            tuple(sample.yields.tolist()),
+            goal.background_uncertainties if goal else {},
+            goal.figure if goal else None,
+        )
+        # A loss that cannot be built for this analysis is refused before the first phase.
+        for phase in self.phases:
+            phase.loss.build(self.context)
+        self._batches: dict[int, StratifiedBatches] = {}
         self._to_device(sample)
         self.standardise = Standardisation(self.preprocessing).to(self.device)
         self.network = StackedMLP(
@@ -77,6 +91,9 @@ class EnsembleTraining:
         self.history_phase: list[str] = []
         self.training_losses: list[npt.NDArray[np.float64]] = []
         self.validation_losses: list[npt.NDArray[np.float64]] = []
+        self.graduated: list[GraduatedStage] = []
+        self.rounds = BestRound(self.members, sample)
+        self.final_epoch = torch.full((len(self.members),), -1, device=self.device)
         self.begin_phase(0)
 
     def _to_device(self, sample: TrainingSample) -> None:
@@ -88,34 +105,52 @@ class EnsembleTraining:
         indices, present = padded([member.validation for member in self.members])
         self.validation_events, self.validation_present = indices.to(self.device), present.to(self.device)
 
-    def begin_phase(self, phase: int) -> None:
+    @property
+    def current(self) -> Phase:
+        """The phase that is being trained."""
+        return self.phases[self.phase]
+
+    def begin_phase(self, phase: int, *, is_resumed: bool = False) -> None:
         """Start a phase from the current parameters, with a fresh optimiser; its starting point is a candidate."""
         self.phase, self.epoch = phase, 0
         if phase == len(self.phases):
             return
-        self.loss: nn.Module = self.phases[phase][0].build()
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(),
-            lr=self.phases[phase][1].learning_rate,
-            weight_decay=self.settings.weight_decay,
+        if self.current.round is not None and self.goal is not None and not is_resumed:
+            self.rounds.begin(self.current, self.goal, self.validation_outputs(), self.network)
+        factors = torch.from_numpy(self.rounds.member_factors(self.current).astype(np.float32)).to(self.device)
+        # A scaled yield carries the factor into every rescaled batch.
+        self.effective_yields = self.yields * factors
+        self._build_loss()
+        settings = self.current.settings
+        self.optimizer = settings.optimizer.build(
+            self.network.parameters(), settings.learning_rate, self.settings.weight_decay
         )
         self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.best_loss = self.validation_loss()
         self.best_epoch = torch.full((len(self.members),), -1, device=self.device)
         self.stale_epochs = 0
 
+    def _build_loss(self) -> None:
+        """Build the loss as it is in the current epoch; a loss that changes reaches its end in the last one."""
+        last = max(1, self.current.settings.epochs - 1)
+        self.loss: nn.Module = self.current.loss.at(min(1.0, self.epoch / last)).build(self.context)
+
+    def start_from(self, parameters: Mapping[str, Tensor]) -> None:
+        """Begin with the parameters of other networks of the same shape, such as a warm start that trainings share."""
+        self.network.load_state_dict(parameters)
+        self.begin_phase(0)
+
     def run(self, checkpoint: Path | None = None, progress: Progress | None = None) -> Classifier:
         """Train to the end, from the checkpoint where there is one."""
         if checkpoint is not None and checkpoint.exists():
-            self.restore(checkpoint)
+            restore(self, checkpoint)
         while self.phase < len(self.phases):
-            label, plan = self.phases[self.phase][2], self.phases[self.phase][1]
-            number = self.epoch + 1
+            label, epochs, number = self.current.label, self.current.settings.epochs, self.epoch + 1
             self.train_epoch()
             if checkpoint is not None:
-                self.store(checkpoint)
+                store(self, checkpoint)
             if progress is not None:
-                progress(label, number, plan.epochs, float(self.validation_losses[-1].mean()))
+                progress(label, number, epochs, float(self.validation_losses[-1].mean()))
         return self.classifier()
 
     def outputs(self, events: Tensor) -> Tensor:
@@ -124,12 +159,12 @@ class EnsembleTraining:
         return logits
 
     def losses(self, scores: Tensor, events: Tensor, present: Tensor | None = None) -> Tensor:
-        """Loss of each member on its own events, every process rescaled to its full yield."""
-        weights = self.weights[events]
+        """Loss of each member on its own events, every process rescaled to its full, effective yield."""
+        weights, process = self.weights[events], self.process[events]
         if present is not None:
             weights = weights * present
-        weights = rescale_to_process_yields(weights, self.process[events], self.yields)
-        values: Tensor = self.loss(scores, self.is_signal[events], weights)
+        weights = rescale_to_process_yields(weights, process, self.effective_yields)
+        values: Tensor = self.loss(scores, self.is_signal[events], weights, process)
         return values
 
     def validation_loss(self) -> Tensor:
@@ -137,67 +172,106 @@ class EnsembleTraining:
         with torch.no_grad():
             return self.losses(self.outputs(self.validation_events), self.validation_events, self.validation_present)
 
+    def validation_outputs(self) -> list[npt.NDArray[np.float32]]:
+        """Logits of each member for its validation events."""
+        with torch.no_grad():
+            outputs = self.outputs(self.validation_events).cpu().numpy()
+        return [row[: len(member.validation)] for row, member in zip(outputs, self.members, strict=True)]
+
+    def batches(self, batch_size: int) -> StratifiedBatches:
+        """How batches of a size are made up."""
+        if batch_size not in self._batches:
+            self._batches[batch_size] = StratifiedBatches.from_members(
+                self.members, self.sample.process, len(self.sample.yields), batch_size
+            )
+        return self._batches[batch_size]
+
+    def draw_epoch(self, number: int) -> Tensor:
+        """Batches of an epoch of the current phase, indices of shape (steps, M, batch)."""
+        batches = self.batches(self.plans[self.phase][self.epoch].batch_size)
+        return batches.epoch(self.member_seeds, number, self.device)
+
+    def gradients(self, events: Tensor) -> Tensor:
+        """Losses of a batch, shape (M,), with the gradients of their sum left in the parameters."""
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = self.losses(self.outputs(events), events)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        return losses.detach()
+
     def train_epoch(self) -> None:
         """Train one epoch of the current phase and move on when the phase is over."""
-        _, plan, label = self.phases[self.phase]
-        fraction = self.epoch / plan.epochs
+        plan = self.plans[self.phase][self.epoch]
+        self._build_loss()
         for group in self.optimizer.param_groups:
-            group["lr"] = plan.learning_rate * (1 + np.cos(np.pi * fraction)) / 2
+            group["lr"] = plan.learning_rate
         # A number that no other phase of the same member uses, so that phases see their events in another order.
-        drawn = self.batches[self.phase].epoch(self.member_seeds, 10_000 * self.phase + self.epoch, self.device)
-        total = torch.zeros(len(self.members), device=self.device)
-        for events in drawn:
-            self.optimizer.zero_grad(set_to_none=True)
-            losses = self.losses(self.outputs(events), events)
-            losses.sum().backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            total += losses.detach()
-        self._close_epoch(label, total / len(drawn))
+        values = []
+        for events in self.draw_epoch(10_000 * self.phase + self.epoch):
+            values.append(self.gradients(events))
+            try:
+                step_with_loss(self.optimizer, values[-1])
+            except TrainingError:
+                # Eve refuses a loss that is not finite without knowing which step it was.
+                self._require_finite(torch.stack(values))
+                raise
+        self._close_epoch(torch.stack(values))
 
-    def _close_epoch(self, label: str, training_loss: Tensor) -> None:
+    def _close_epoch(self, step_losses: Tensor) -> None:
+        self._require_finite(step_losses)
         validation = self.validation_loss()
-        self.history_phase.append(label)
-        self.training_losses.append(training_loss.cpu().double().numpy())
+        self.history_phase.append(self.current.label)
+        self.training_losses.append(step_losses.mean(0).cpu().double().numpy())
         self.validation_losses.append(validation.cpu().double().numpy())
-        if not np.isfinite(self.training_losses[-1]).all():
-            message = (
-                f"The loss became NaN or infinite in epoch {self.epoch + 1} of the phase {label!r}. Lower its "
-                "learning rate; the checkpoint of the epoch before is kept."
-            )
-            raise TrainingError(message)
-        improved = validation < self.best_loss
+        # Values of a loss that changes do not compare between epochs: its end is what was asked for.
+        improved = validation < self.best_loss if not self.current.changes else torch.ones_like(validation).bool()
         for name, value in self.network.state_dict().items():
             self.best[name] = torch.where(improved.view(-1, 1, 1), value, self.best[name])
         self.best_loss = torch.where(improved, validation, self.best_loss)
         self.best_epoch = torch.where(improved, self.epoch, self.best_epoch)
         self.stale_epochs = 0 if bool(improved.any()) else self.stale_epochs + 1
+        self.graduated += stage_just_ended(self)
         self.epoch += 1
-        if self.epoch == self.phases[self.phase][1].epochs or self.stale_epochs >= self.settings.patience:
-            self.network.load_state_dict(self.best)
-            self.final_epoch = self.best_epoch
-            self.begin_phase(self.phase + 1)
+        # A graduated schedule means its later stages to improve on what the earlier ones cannot.
+        impatient = not isinstance(self.current.settings.schedule, GraduatedSettings)
+        if self.epoch == self.current.settings.epochs or (impatient and self.stale_epochs >= self.settings.patience):
+            self._end_phase()
+
+    def _end_phase(self) -> None:
+        self.network.load_state_dict(self.best)
+        self.final_epoch = self.best_epoch
+        if self.current.round is not None and self.goal is not None:
+            first = len(self.history_phase) - self.epoch - self._epochs_before_rounds()
+            self.rounds.end(self.current, self.goal, self.validation_outputs(), self.network, self.best_epoch, first)
+            if self.current.is_last_round:
+                self.final_epoch = self.rounds.take_up(self.network)
+        self.begin_phase(self.phase + 1)
+
+    def _epochs_before_rounds(self) -> int:
+        """Epochs in the history before the first round of the current loss."""
+        return next(i for i, label in enumerate(self.history_phase) if label == self.current.label)
+
+    def _require_finite(self, step_losses: Tensor) -> None:
+        finite = torch.isfinite(step_losses).all(-1)
+        if not bool(finite.all()):
+            step = int((~finite).nonzero()[0]) + 1
+            message = (
+                f"The loss became NaN or infinite in step {step} of epoch {self.epoch + 1} of the "
+                f"phase {self.current.label!r}. Lower its learning rate; the checkpoint of the epoch before is kept."
+            )
+            raise TrainingError(message)
 
     def collapsed(self) -> npt.NDArray[np.bool_]:
         """Find the members that give all events nearly the same score, where every set loss has its trivial value."""
-        present = self.validation_present
-        with torch.no_grad():
-            scores = self.outputs(self.validation_events)
-        count = present.sum(-1)
-        mean = torch.where(present, scores, 0).sum(-1) / count
-        deviation = torch.where(present, scores - mean.unsqueeze(-1), 0)
-        spread = (deviation.square().sum(-1) / count).sqrt()
-        result: npt.NDArray[np.bool_] = (spread < 0.05 * (1 + mean.abs())).cpu().numpy()
-        return result
+        spreads = [(outputs.std(), np.abs(outputs.mean())) for outputs in self.validation_outputs()]
+        return np.array([spread < 0.05 * (1 + mean) for spread, mean in spreads], dtype=np.bool_)
 
     def signal_quantiles(self) -> npt.NDArray[np.float32]:
         """Calibrate each member on the signal of its validation fold, shape (M, 201)."""
-        events = self.validation_events
-        with torch.no_grad():
-            outputs = self.outputs(events).cpu().numpy()
-        signal = (self.validation_present & self.is_signal[events]).cpu().numpy()
-        weights = self.weights[events].cpu().numpy()
-        rows = zip(outputs, weights, signal, strict=True)
-        return np.stack([signal_quantiles(output[mine], weight[mine]) for output, weight, mine in rows])
+        rows = []
+        for outputs, member in zip(self.validation_outputs(), self.members, strict=True):
+            mine = self.sample.is_signal[member.validation]
+            rows.append(signal_quantiles(outputs[mine], self.sample.weights[member.validation][mine]))
+        return np.stack(rows)
 
     def classifier(self) -> Classifier:
         """Gather the result of a finished training."""
@@ -211,6 +285,10 @@ class EnsembleTraining:
             member_fold=np.array([member.fold for member in self.members]),
             member_seed=np.array(self.member_seeds),
             collapsed=self.collapsed(),
+            rounds=tuple(self.rounds.records),
+            kept_round=tuple(self.rounds.kept_round.tolist()),
+            process_names=self.sample.process_names,
+            graduated=tuple(self.graduated),
         )
         return Classifier(
             network=self.network.to("cpu").eval(),
@@ -231,65 +309,6 @@ class EnsembleTraining:
         del content["baseline"]
         return content
 
-    def store(self, path: Path) -> None:
-        """Write the complete state after an epoch, atomically."""
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        tensors |= {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
-        tensors["training_losses"] = torch.from_numpy(np.stack(self.training_losses))
-        tensors["validation_losses"] = torch.from_numpy(np.stack(self.validation_losses))
-        write_tensors(
-            path,
-            tensors,
-            self._identity()
-            | {
-                "phase": self.phase,
-                "epoch": self.epoch,
-                "stale_epochs": self.stale_epochs,
-                "history_phase": self.history_phase,
-            },
-        )
-
-    def restore(self, path: Path) -> None:
-        """Take up the state that `store` wrote.
-
-        Raises:
-            ModelFileError: if the file is damaged, or was written for other events, settings or another version.
-        """
-        tensors, description = read_tensors(path)
-        expected = self._identity()
-        differing = [key for key, value in expected.items() if description.get(key) != value]
-        if differing:
-            message = (
-                f"The checkpoint {path} was written with another {' and '.join(differing)}. Go on with the settings "
-                "it was made for, or move it away to start anew."
-            )
-            raise ModelFileError(message)
-        self.network.load_state_dict(_part(tensors, "network."))
-        self.begin_phase(int(str(description["phase"])))
-        if self.phase < len(self.phases):
-            self._restore_optimizer(_part(tensors, "optimizer."))
-        self.epoch, self.stale_epochs = int(str(description["epoch"])), int(str(description["stale_epochs"]))
-        self.best = {name: value.to(self.device) for name, value in _part(tensors, "best.").items()}
-        self.best_loss, self.best_epoch = tensors["best_loss"].to(self.device), tensors["best_epoch"].to(self.device)
-        self.final_epoch = self.best_epoch
-        self.training_losses = list(tensors["training_losses"].numpy())
-        self.validation_losses = list(tensors["validation_losses"].numpy())
-        phases = description["history_phase"]
-        self.history_phase = [str(label) for label in phases] if isinstance(phases, list) else []
-
-    def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
-
-    def _identity(self) -> dict[str, object]:
-        return {"configuration": self.configuration(), "events": self.sample_hash, "version": __version__}
-
 
 def _require_both_classes(members: Sequence[Member], is_signal: npt.NDArray[np.bool_]) -> None:
     for member in members:
@@ -301,7 +320,3 @@ def _require_both_classes(members: Sequence[Member], is_signal: npt.NDArray[np.b
                 "(`ntuples: {folds: N}`, at least 3) or more events."
             )
             raise TrainingError(message)
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

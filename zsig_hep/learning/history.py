@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zsig_hep.learning.rounds import RoundRecord
+from zsig_hep.learning.schedules import GraduatedStage
+
 
 @dataclass(frozen=True)
 class TrainingHistory:
     """Losses per epoch and member, in one array over all phases.
 
-    Losses of different phases are different functions; compare within a phase.  `best_epoch` counts in the last phase;
-    -1 stands for its starting point.
+    Losses of different phases are different functions; compare within a phase.  `best_epoch` counts in the last phase,
+    over all its rounds; -1 stands for its starting point.
 
     Attributes:
         loss_name: label of the loss of the last phase.
@@ -23,6 +26,10 @@ class TrainingHistory:
         member_fold: test fold per member, shape (M,).
         member_seed: seed per member, shape (M,).
         collapsed: whether the member ended with equal scores or at its loss's trivial value, shape (M,).
+        rounds: what the rounds reached, the networks they start from first; empty for a training without rounds.
+        kept_round: number of the round that each test fold kept, in ascending order of the folds.
+        process_names: processes of the effective weights in `rounds`.
+        graduated: stages of a graduated schedule with what was measured at their ends.
     """
 
     loss_name: str
@@ -33,6 +40,10 @@ class TrainingHistory:
     member_fold: npt.NDArray[np.int64]
     member_seed: npt.NDArray[np.int64]
     collapsed: npt.NDArray[np.bool_]
+    rounds: tuple[RoundRecord, ...] = ()
+    kept_round: tuple[int, ...] = ()
+    process_names: tuple[str, ...] = ()
+    graduated: tuple[GraduatedStage, ...] = ()
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -61,6 +72,10 @@ class TrainingHistory:
             "member_fold": self.member_fold.tolist(),
             "member_seed": self.member_seed.tolist(),
             "collapsed": self.collapsed.tolist(),
+            "rounds": [record.to_json() for record in self.rounds],
+            "kept_round": list(self.kept_round),
+            "process_names": list(self.process_names),
+            "graduated": [stage.to_json() for stage in self.graduated],
         }
 
     @classmethod
@@ -71,9 +86,17 @@ class TrainingHistory:
             key: np.asarray(content[key], dtype=types.get(key, np.float64))
             for key in ("training_loss", "validation_loss", *types)
         }
-        phase = content["phase"]
         return cls(
             loss_name=str(content["loss_name"]),
-            phase=tuple(str(label) for label in phase) if isinstance(phase, list) else (),
+            phase=tuple(str(label) for label in _list(content, "phase")),
+            rounds=tuple(RoundRecord.from_json(record) for record in _list(content, "rounds")),
+            kept_round=tuple(int(number) for number in _list(content, "kept_round")),
+            process_names=tuple(str(name) for name in _list(content, "process_names")),
+            graduated=tuple(GraduatedStage.from_json(stage) for stage in _list(content, "graduated")),
             **arrays,
         )
+
+
+def _list(content: dict[str, object], key: str) -> list[Any]:
+    value = content.get(key)
+    return value if isinstance(value, list) else []

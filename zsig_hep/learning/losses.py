@@ -1,76 +1,37 @@
-"""The Z loss and its baseline: (scores, signal mask, weights) -> one value per ensemble member.
+"""The Z loss, its relatives and its baselines: (scores, signal mask, weights, process) -> one value per member.
 
 Equations are numbered as in J. Bardhan, C. Neeraj, S. Mitra, T. Mandal, arXiv:2412.09500, where they have a number
 there; S and B are the total signal and background yields of the events given, w an event's weight.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from zsig_hep.errors import TrainingError, nearest_name
 from zsig_hep.learning.lovasz import lovasz_extension
-from zsig_hep.settings import Settings
+from zsig_hep.learning.margins import (
+    ERRORS,
+    check_set_loss_options,
+    class_yields,
+    inverse_or_zero,
+    margin,
+    require_non_negative,
+    require_process,
+)
 
-
-def margin(scores: Tensor, is_signal: Tensor) -> Tensor:
-    """The margin y F with y = +1 for signal and -1 for background; negative where the sign of F is wrong."""
-    return scores * _signs(is_signal, scores.dtype)
-
-
-def hinge_error(margin: Tensor) -> Tensor:
-    """Hinge error, m = max(1 - y F, 0)."""
-    return (1 - margin).clamp(min=0)
-
-
-def sigmoid_error(margin: Tensor) -> Tensor:
-    """Sigmoid error, m = |[y = 1] - p| with the probability p = 1 / (1 + exp(-F)) of the logit F."""
-    return torch.sigmoid(-margin)
-
-
-def cross_entropy_error(margin: Tensor) -> Tensor:
-    """Cross-entropy error, m = -ln p_t = ln(1 + exp(-y F)) for the logit F."""
-    return softplus(-margin)
-
-
-def focal_error(margin: Tensor) -> Tensor:
-    """Focal error, m = (1 - p_t) (-ln p_t): arXiv:1708.02002 with gamma = 1 and no class factor."""
-    return torch.sigmoid(-margin) * softplus(-margin)
-
-
-ErrorName = Literal["hinge", "sigmoid", "cross_entropy", "focal"]
-
-ERRORS: dict[str, Callable[[Tensor], Tensor]] = {
-    "hinge": hinge_error,
-    "sigmoid": sigmoid_error,
-    "cross_entropy": cross_entropy_error,
-    "focal": focal_error,
-}
-
-
-def require_non_negative(weights: Tensor) -> None:
-    """Refuse negative or non-finite weights, for which the set function is neither monotonic nor submodular.
-
-    On a GPU this waits for the device: check once before a training loop, not in each step.
-
-    Raises:
-        TrainingError: with the ways to go on.
-    """
-    if not bool(torch.isfinite(weights).all()):
-        message = "The loss was given weights that are NaN or infinite; remove or repair those events first."
-        raise TrainingError(message)
-    if bool((weights < 0).any()):
-        message = (
-            f"The loss was given {int((weights < 0).sum())} negative weights, for which a set function is not "
-            "submodular. Take their absolute values or drop them, and rescale each process to its signed yield "
-            "(zsig_hep.learning.training_weights, or `training: {negative_weights: absolute}` in the analysis file); "
-            "keep the signed weights for every evaluation."
-        )
-        raise TrainingError(message)
+__all__ = [
+    "ERRORS",
+    "BCELoss",
+    "FocalLoss",
+    "Weighting",
+    "ZLoss",
+    "margin",
+    "require_non_negative",
+    "rescale_to_process_yields",
+]
 
 
 class ZLoss(nn.Module):
@@ -120,38 +81,31 @@ class ZLoss(nn.Module):
         check_weights: bool = True,
     ) -> None:
         super().__init__()
-        if error not in ERRORS:
-            message = f"Unknown error measure {error!r} of the Z loss.{nearest_name(error, ERRORS)}"
-            raise TrainingError(message)
-        if eps is not None and relative_eps is not None:
-            message = "Give the Z loss either relative_eps (a fraction of the background yield) or eps (a yield)."
-            raise TrainingError(message)
         if eps is None and relative_eps is None:
             relative_eps = 0.05
-        for name, value in (("relative_eps", relative_eps), ("eps", eps)):
-            if value is not None and not value > 0:
-                message = f"The Z loss needs {name} > 0, found {value}; 0.01 to 0.1 of the background yield is usual."
-                raise TrainingError(message)
+        check_set_loss_options("Z loss", error, relative_eps, eps)
         self.relative_eps, self.eps, self.error, self.check_weights = relative_eps, eps, error, check_weights
 
-    def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor, process: Tensor | None = None) -> Tensor:
         """Evaluate the loss.
 
         Args:
             scores: network outputs (logits), shape (..., n).
             is_signal: bool, broadcastable to (..., n).
             weights: non-negative yields per event, broadcastable to (..., n).
+            process: not used.
 
         Returns:
             Loss per leading index, shape (...).
         """
+        del process
         if self.check_weights:
             require_non_negative(weights)
         weights = weights.to(scores.dtype)
-        signal, background = _class_yields(weights, is_signal)
+        signal, background = class_yields(weights, is_signal)
         eps = background * self.relative_eps if self.relative_eps is not None else self.eps
-        inverse_eps = _inverse_or_zero(torch.as_tensor(eps, dtype=scores.dtype, device=scores.device))
-        inverse_signal = _inverse_or_zero(signal)
+        inverse_eps = inverse_or_zero(torch.as_tensor(eps, dtype=scores.dtype, device=scores.device))
+        inverse_signal = inverse_or_zero(signal)
         # Without signal there is none to lose to background.
         share_of_eps = inverse_eps * (signal > 0)
 
@@ -166,44 +120,87 @@ class ZLoss(nn.Module):
         return lovasz_extension(errors, is_signal, weights, gains)
 
 
-class BCELoss(nn.Module):
-    r"""Binary cross entropy with physical weights, each class normalised to a total weight of one half.
+Weighting = Literal["cross_section", "events", "processes"]
+
+
+class FocalLoss(nn.Module):
+    r"""Focal loss (arXiv:1708.02002, without class factor) with weights of three kinds.
+
+        L = sum c [1 - p_t]^gamma (-ln p_t),    p_t = 1 / (1 + exp(-y F)),
+
+    which is the cross entropy for gamma = 0.  The weights c add to one half in each class; within a class they are, by
+    `weighting`, proportional to
+
+        cross_section   w, the expected yield;
+        processes       w over the yield of the event's process: all processes of a class count the same;
+        events          1 for every event with a weight above zero: the unweighted loss, which knows no cross sections
+                        and is the baseline of arXiv:2412.09500.
+
+    A class without weight contributes nothing.
+
+    Args:
+        gamma: power of the modulating factor, >= 0.
+        weighting: kind of the weights.
+        process_count: number of processes, for `processes`; by default the largest index of each batch plus one, for
+            which a GPU has to be waited for.
+
+    Raises:
+        TrainingError: for a negative gamma, an unknown weighting, or `processes` without `process`.
+
+    Example:
+        >>> round(FocalLoss(1.0)(torch.zeros(2), torch.tensor([True, False]), torch.tensor([1.0, 10.0])).item(), 4)
+        0.3466
+    """
+
+    def __init__(
+        self, gamma: float = 2.0, *, weighting: Weighting = "cross_section", process_count: int | None = None
+    ) -> None:
+        super().__init__()
+        if not gamma >= 0:
+            message = f"The focal loss needs gamma >= 0, found {gamma}; 2 is usual, 0 is the cross entropy."
+            raise TrainingError(message)
+        known = ("cross_section", "events", "processes")
+        if weighting not in known:
+            message = f"Unknown weighting {weighting!r} of the cross entropy.{nearest_name(weighting, known)}"
+            raise TrainingError(message)
+        self.gamma, self.weighting, self.process_count = gamma, weighting, process_count
+
+    def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor, process: Tensor | None = None) -> Tensor:
+        """Evaluate the loss; arguments and result as for `ZLoss`, scores being logits."""
+        right = margin(scores, is_signal)
+        errors = softplus(-right)
+        if self.gamma > 0:
+            errors = errors * torch.exp(-self.gamma * softplus(right))
+        return (errors * self._shares(weights.to(scores.dtype), is_signal, process)).sum(-1)
+
+    def _shares(self, weights: Tensor, is_signal: Tensor, process: Tensor | None) -> Tensor:
+        if self.weighting == "events":
+            weights = (weights > 0).to(weights.dtype)
+        elif self.weighting == "processes":
+            process = require_process(process, "The cross entropy with the weighting `processes`")
+            count = self.process_count or int(process.max()) + 1
+            weights = rescale_to_process_yields(weights, process, torch.ones(count).to(weights))
+        signal, background = class_yields(weights, is_signal)
+        inverse_signal, inverse_background = inverse_or_zero(signal), inverse_or_zero(background)
+        return weights * (inverse_background + is_signal * (inverse_signal - inverse_background)) / 2
+
+
+class BCELoss(FocalLoss):
+    r"""Binary cross entropy, by default with physical weights, each class normalised to a total weight of one half.
 
         L = (1/2) sum_signal (w / S) ln(1 + exp(-F)) + (1/2) sum_background (w / B) ln(1 + exp(F))
 
     Its minimiser is F = ln p_s(x) / p_b(x) with the cross-section-weighted background density: the likelihood ratio,
     which no other loss can beat for s / sqrt(b) when the network is large and the events are many.
-    A class without weight contributes nothing.
+    Other weightings as for `FocalLoss`; a class without weight contributes nothing.
 
     Example:
         >>> round(BCELoss()(torch.zeros(2), torch.tensor([True, False]), torch.tensor([1.0, 10.0])).item(), 4)
         0.6931
     """
 
-    def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor) -> Tensor:
-        """Evaluate the loss; arguments and result as for `ZLoss`, scores being logits."""
-        weights = weights.to(scores.dtype)
-        signal, background = _class_yields(weights, is_signal)
-        inverse_signal, inverse_background = _inverse_or_zero(signal), _inverse_or_zero(background)
-        share = weights * (inverse_background + is_signal * (inverse_signal - inverse_background))
-        return (cross_entropy_error(margin(scores, is_signal)) * share).sum(-1) / 2
-
-
-def _signs(is_signal: Tensor, dtype: torch.dtype) -> Tensor:
-    """+1 for signal, -1 for background; a product with it is several times faster than torch.where."""
-    return is_signal.to(dtype) * 2 - 1
-
-
-def _class_yields(weights: Tensor, is_signal: Tensor) -> tuple[Tensor, Tensor]:
-    """Signal and background yield, each of shape (..., 1)."""
-    signal = weights * is_signal
-    return signal.sum(-1, keepdim=True), (weights - signal).sum(-1, keepdim=True)
-
-
-def _inverse_or_zero(total: Tensor) -> Tensor:
-    """1 / total, or zero where there is no yield to normalise to, without NaN in the gradient."""
-    present = total > 0
-    return torch.where(present, 1 / torch.where(present, total, 1), 0)
+    def __init__(self, *, weighting: Weighting = "cross_section", process_count: int | None = None) -> None:
+        super().__init__(0.0, weighting=weighting, process_count=process_count)
 
 
 def rescale_to_process_yields(weights: Tensor, process: Tensor, yields: Tensor) -> Tensor:
@@ -228,40 +225,5 @@ def rescale_to_process_yields(weights: Tensor, process: Tensor, yields: Tensor) 
     for index in range(yields.shape[-1]):
         mine = process == index
         inside = torch.where(mine, weights, 0).sum(-1, keepdim=True)
-        factor = torch.where(mine, yields[..., index : index + 1] * _inverse_or_zero(inside), factor)
+        factor = torch.where(mine, yields[..., index : index + 1] * inverse_or_zero(inside), factor)
     return weights * factor
-
-
-class ZLossSettings(Settings):
-    """Settings of the Z loss in the analysis file."""
-
-    name: Literal["z"] = "z"
-    error: ErrorName = "hinge"
-    relative_eps: PositiveFloat = 0.05
-
-    @property
-    def label(self) -> str:
-        """Name for legends."""
-        return "Z loss"
-
-    def build(self) -> ZLoss:
-        """Make the loss; weights are checked once by the training, not in every step."""
-        return ZLoss(self.relative_eps, error=self.error, check_weights=False)
-
-
-class BCELossSettings(Settings):
-    """Settings of the weighted binary cross entropy in the analysis file."""
-
-    name: Literal["bce"] = "bce"
-
-    @property
-    def label(self) -> str:
-        """Name for legends."""
-        return "weighted BCE"
-
-    def build(self) -> BCELoss:
-        """Make the loss."""
-        return BCELoss()
-
-
-LossSettings = Annotated[ZLossSettings | BCELossSettings, Field(discriminator="name")]

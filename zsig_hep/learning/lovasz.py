@@ -19,6 +19,9 @@ Arguments, each of shape (..., n): the event's weight if it is signal, else zero
 zero; the signal yield lost and the background yield accepted before it joins.  The result has the same shape.
 """
 
+ProcessGains = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""As `MarginalGains`, with the process of each event, in the same order, as fifth argument."""
+
 
 def cumulative_before(values: Tensor) -> Tensor:
     """Sum of all earlier entries along the last axis; zero for the first.
@@ -52,10 +55,32 @@ def lovasz_extension(errors: Tensor, is_signal: Tensor, weights: Tensor, gains: 
         1.5
     """
     ordered_errors, order = torch.sort(errors, dim=-1, descending=True)
+    return (ordered_errors * gains(*_ordered_yields(is_signal, weights, order))).sum(-1)
+
+
+def lovasz_extension_by_process(
+    errors: Tensor, is_signal: Tensor, weights: Tensor, process: Tensor, gains: ProcessGains
+) -> Tensor:
+    """Evaluate the Lovasz extension of a set function that tells the background processes apart.
+
+    Args:
+        errors: as for `lovasz_extension`, and so are `is_signal` and `weights`.
+        is_signal: bool.
+        weights: non-negative.
+        process: index of each event's process, broadcastable to the shape of `errors`.
+        gains: marginal gains of the set function.
+
+    Returns:
+        The value per leading index, shape (...).
+    """
+    ordered_errors, order = torch.sort(errors, dim=-1, descending=True)
+    ordered_process = process.expand(errors.shape).gather(-1, order)
+    return (ordered_errors * gains(*_ordered_yields(is_signal, weights, order), ordered_process)).sum(-1)
+
+
+def _ordered_yields(is_signal: Tensor, weights: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Arguments of `MarginalGains` for events in an order."""
     # A product and one gather instead of torch.where on three arrays, which costs as much as the sort.
-    signed = (weights * (is_signal.to(weights.dtype) * 2 - 1)).expand(errors.shape).gather(-1, order)
+    signed = (weights * (is_signal.to(weights.dtype) * 2 - 1)).expand(order.shape).gather(-1, order)
     signal_weight, background_weight = signed.clamp(min=0), (-signed).clamp(min=0)
-    gain = gains(
-        signal_weight, background_weight, cumulative_before(signal_weight), cumulative_before(background_weight)
-    )
-    return (ordered_errors * gain).sum(-1)
+    return signal_weight, background_weight, cumulative_before(signal_weight), cumulative_before(background_weight)

@@ -1,16 +1,24 @@
 """Settings of a training."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from zsig_hep.errors import TrainingError
-from zsig_hep.learning.losses import BCELossSettings, LossSettings, ZLossSettings
+from zsig_hep.learning.loss_settings import (
+    BCELossSettings,
+    EffectiveWeightsLossSettings,
+    LossSettings,
+    ZLossSettings,
+)
 from zsig_hep.learning.network import Activation
+from zsig_hep.learning.optimizers import AdamSettings, OptimizerSettings
 from zsig_hep.learning.preprocessing import ImputationRule
+from zsig_hep.learning.rounds import Goal
 from zsig_hep.learning.sample import NegativeWeights
+from zsig_hep.learning.schedules import CosineSettings, ScheduleSettings
 from zsig_hep.settings import Settings
 
 
@@ -20,6 +28,17 @@ class PhaseSettings(Settings):
     epochs: NonNegativeInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
+    optimizer: OptimizerSettings = AdamSettings()
+    schedule: ScheduleSettings = CosineSettings()
+
+
+class LossPhaseSettings(PhaseSettings):
+    """One stretch of training that names its loss."""
+
+    loss: LossSettings
+    epochs: PositiveInt = 15
+    batch_size: PositiveInt = 4096
+    learning_rate: PositiveFloat = 3e-4
 
 
 class WarmStartSettings(PhaseSettings):
@@ -42,13 +61,14 @@ class TrainingSettings(Settings):
     """What is trained, on which features, for how long.
 
     `warm_start` is run with the weighted cross entropy, `main` with the loss; the baseline runs the same two phases
-    with the cross entropy in both.
+    with the cross entropy in both.  `phases` replaces the two, and `loss` with them, by any number of stretches.
     """
 
     features: tuple[str, ...] | None = None
     missing: Mapping[str, ImputationRule] = Field(default_factory=dict)
     negative_weights: NegativeWeights = "refuse"
-    loss: LossSettings = ZLossSettings()
+    loss: LossSettings | None = None
+    phases: tuple[LossPhaseSettings, ...] = ()
     baseline: bool = True
     hidden: tuple[PositiveInt, ...] = (48, 48)
     activation: Activation = "silu"
@@ -60,12 +80,31 @@ class TrainingSettings(Settings):
     weight_decay: NonNegativeFloat = 0.0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
-    @property
-    def losses(self) -> dict[str, LossSettings]:
+    @model_validator(mode="after")
+    def _loss_stands_once(self) -> Self:
+        if self.phases and self.loss is not None:
+            message = "`loss` is that of the last of the `phases`; remove one of the two"
+            raise ValueError(message)
+        return self
+
+    def main_loss(self, goal: Goal | None = None) -> LossSettings:
+        """The loss that was chosen: `loss`, or that of the last of the `phases`.
+
+        Where none was named: the effective weights if the goal tells processes apart, which is where they gain;
+        otherwise the Z loss with the sigmoid error.
+        """
+        if self.phases:
+            return self.phases[-1].loss
+        if self.loss is not None:
+            return self.loss
+        return EffectiveWeightsLossSettings() if goal and goal.tells_processes_apart else ZLossSettings(error="sigmoid")
+
+    def losses(self, goal: Goal | None = None) -> dict[str, LossSettings]:
         """Losses of the main phase by name: the one that was chosen, and the cross entropy where it is wanted beside."""
-        losses: dict[str, LossSettings] = {self.loss.name: self.loss}
-        if self.baseline:
-            losses.setdefault("bce", BCELossSettings())
+        chosen, baseline = self.main_loss(goal), BCELossSettings()
+        losses: dict[str, LossSettings] = {chosen.name: chosen}
+        if self.baseline and chosen != baseline:
+            losses["weighted_bce" if chosen.name == "bce" else "bce"] = baseline
         return losses
 
 

@@ -25,6 +25,7 @@ class TrainingSample:
         yields: of each process [events], shape (P,).
         fold: shape (N,).
         fold_count: number of folds.
+        process_names: of length P.
     """
 
     features: npt.NDArray[np.float32]
@@ -35,10 +36,18 @@ class TrainingSample:
     yields: npt.NDArray[np.float64]
     fold: npt.NDArray[np.int64]
     fold_count: int
+    process_names: tuple[str, ...]
+
+    @property
+    def signal_processes(self) -> tuple[bool, ...]:
+        """Whether each process is signal, length P."""
+        signal = np.zeros(len(self.yields), dtype=np.bool_)
+        signal[self.process[self.is_signal]] = True
+        return tuple(signal.tolist())
 
     def hash(self) -> str:
         """Fingerprint of everything that a training result depends on."""
-        digest = hashlib.sha256(repr((self.feature_names, self.fold_count)).encode())
+        digest = hashlib.sha256(repr((self.feature_names, self.fold_count, self.process_names)).encode())
         for array in (self.features, self.weights, self.is_signal, self.process, self.fold):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()

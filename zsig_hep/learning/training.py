@@ -6,8 +6,9 @@ import numpy as np
 
 from zsig_hep.learning.classifier import Classifier
 from zsig_hep.learning.ensemble import EnsembleTraining, Progress
-from zsig_hep.learning.losses import LossSettings
+from zsig_hep.learning.loss_settings import LossSettings
 from zsig_hep.learning.options import TrainingSettings
+from zsig_hep.learning.rounds import Goal
 from zsig_hep.learning.sample import TrainingSample, select_features, training_weights
 from zsig_hep.ntuples import EventTable
 
@@ -42,6 +43,7 @@ def make_sample(table: EventTable, settings: TrainingSettings) -> TrainingSample
         yields=np.bincount(process[kept], weights, minlength=len(simulated)).astype(np.float64),
         fold=table.fold[kept].astype(np.int64),
         fold_count=table.fold_count,
+        process_names=names,
     )
 
 
@@ -50,6 +52,7 @@ def train(
     settings: TrainingSettings,
     *,
     loss: LossSettings | None = None,
+    goal: Goal | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Classifier:
@@ -58,7 +61,9 @@ def train(
     Args:
         table: events with features, weights [events at the luminosity] and folds.
         settings: of the training.
-        loss: instead of `settings.loss`; the baseline is trained by giving `BCELossSettings()`.
+        loss: instead of that of the settings; the baseline is trained by giving `BCELossSettings()`.
+        goal: what the selection will be judged by, `zsig_hep.selection.training_goal(working_point_settings)`; losses
+            that are trained in rounds, and losses that know of systematic uncertainties, need it.
         checkpoint: file to write after every epoch and to go on from; a resumed training ends, on the CPU, with
             bit-equal parameters.
         progress: called with the phase's label, the epoch, the number of epochs and the mean validation loss.
@@ -71,5 +76,5 @@ def train(
         ModelFileError: if the checkpoint is damaged or belongs to another configuration.
     """
     sample = make_sample(table, settings)
-    training = EnsembleTraining(sample, settings, settings.loss if loss is None else loss)
+    training = EnsembleTraining(sample, settings, settings.main_loss(goal) if loss is None else loss, goal=goal)
     return training.run(checkpoint, progress)

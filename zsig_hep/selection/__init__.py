@@ -3,16 +3,22 @@
 from zsig_hep.selection.caveats import simulation_caveats
 from zsig_hep.selection.comparison import Difference, held_out_selection, paired_difference
 from zsig_hep.selection.evaluation import ClassifierEvaluation, evaluate_classifier
+from zsig_hep.selection.goal import WorkingPointJudge, training_goal
 from zsig_hep.selection.histograms import feature_histogram, missing_entries, score_edges, score_histogram
-from zsig_hep.selection.roc import RocCurve, roc_curve
-from zsig_hep.selection.scan import (
-    ThresholdScan,
+from zsig_hep.selection.merit import (
+    SelectionSignificance,
+    SensitivitySettings,
     WorkingPointSettings,
-    scan_thresholds,
-    significance_at_signal_efficiency,
+    significance,
+    unknown_backgrounds,
 )
+from zsig_hep.selection.roc import RocCurve, roc_curve
+from zsig_hep.selection.scan import ThresholdScan, scan_thresholds, significance_at_signal_efficiency
+from zsig_hep.selection.sensitivity import Impact, ImpactTable, cut_sensitivities
+from zsig_hep.selection.smooth import Parameter
 from zsig_hep.selection.working_points import (
     HeldOutWorkingPoint,
+    HypothesisSignificance,
     WorkingPoint,
     choose_working_point,
     hold_out_working_point,
@@ -22,11 +28,19 @@ __all__ = [
     "ClassifierEvaluation",
     "Difference",
     "HeldOutWorkingPoint",
+    "HypothesisSignificance",
+    "Impact",
+    "ImpactTable",
+    "Parameter",
     "RocCurve",
+    "SelectionSignificance",
+    "SensitivitySettings",
     "ThresholdScan",
     "WorkingPoint",
+    "WorkingPointJudge",
     "WorkingPointSettings",
     "choose_working_point",
+    "cut_sensitivities",
     "evaluate_classifier",
     "feature_histogram",
     "held_out_selection",
@@ -37,6 +51,9 @@ __all__ = [
     "scan_thresholds",
     "score_edges",
     "score_histogram",
+    "significance",
     "significance_at_signal_efficiency",
     "simulation_caveats",
+    "training_goal",
+    "unknown_backgrounds",
 ]

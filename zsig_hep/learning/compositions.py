@@ -1,0 +1,88 @@
+"""Losses made of losses: sums, and several signal hypotheses at once."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from zsig_hep.errors import TrainingError, nearest_name
+from zsig_hep.learning.margins import require_process
+
+
+class SumLoss(nn.Module):
+    """The sum of c_i L_i over several losses.
+
+    Args:
+        terms: pairs of a coefficient >= 0 and a loss.
+
+    Raises:
+        TrainingError: without terms, or for a coefficient that is negative or not finite.
+
+    Example:
+        >>> from zsig_hep.learning.losses import BCELoss, ZLoss
+        >>> loss = SumLoss([(0.5, ZLoss()), (1.0, BCELoss())])
+        >>> round(loss(torch.zeros(2), torch.tensor([True, False]), torch.ones(2)).item(), 4)
+        1.1931
+    """
+
+    def __init__(self, terms: Sequence[tuple[float, nn.Module]]) -> None:
+        super().__init__()
+        self.coefficients = tuple(float(coefficient) for coefficient, _ in terms)
+        if not terms or not all(0 <= coefficient < float("inf") for coefficient in self.coefficients):
+            message = f"A sum of losses needs terms with coefficients >= 0, found {list(self.coefficients)}."
+            raise TrainingError(message)
+        self.losses = nn.ModuleList(loss for _, loss in terms)
+
+    def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor, process: Tensor | None = None) -> Tensor:
+        """Evaluate the loss; arguments and result as for `ZLoss`."""
+        values = (loss(scores, is_signal, weights, process) for loss in self.losses)
+        terms = [coefficient * value for coefficient, value in zip(self.coefficients, values, strict=True)]
+        return torch.stack(terms).sum(0)
+
+
+class HypothesesLoss(nn.Module):
+    r"""A loss evaluated with one signal process at a time, all backgrounds present, and combined.
+
+        mean      L = (1/H) sum_h L(signal of h only)
+        minimum   L = max_h L(signal of h only): the hypothesis with the lowest significance
+
+    A sum over signal processes instead, as a loss on its own has it, follows the hypothesis with the largest yield.
+
+    Args:
+        loss: the loss of one hypothesis.
+        signal_processes: process index of the signal of each hypothesis.
+        combine: mean or minimum.
+
+    Raises:
+        TrainingError: without a signal process, for an unknown way to combine, or if called without `process`.
+
+    Example:
+        >>> from zsig_hep.learning.losses import ZLoss
+        >>> loss = HypothesesLoss(ZLoss(), [0, 1], combine="minimum")
+        >>> scores, process = torch.tensor([2.0, 0.0, -2.0]), torch.tensor([0, 1, 2])
+        >>> loss(scores, process < 2, torch.ones(3), process).item()
+        1.0
+    """
+
+    def __init__(
+        self, loss: nn.Module, signal_processes: Sequence[int], *, combine: Literal["mean", "minimum"] = "mean"
+    ) -> None:
+        super().__init__()
+        if not signal_processes:
+            message = "A loss over hypotheses needs at least one signal process."
+            raise TrainingError(message)
+        if combine not in {"mean", "minimum"}:
+            message = f"Unknown way {combine!r} to combine hypotheses.{nearest_name(combine, ['mean', 'minimum'])}"
+            raise TrainingError(message)
+        self.loss, self.signal_processes, self.combine = loss, tuple(signal_processes), combine
+
+    def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor, process: Tensor | None = None) -> Tensor:
+        """Evaluate the loss; arguments and result as for `ZLoss`."""
+        process = require_process(process, "A loss over hypotheses")
+        # A leading axis of hypotheses, so that the loss sees them as members of an ensemble.
+        kept = torch.stack([~is_signal | (process == index) for index in self.signal_processes])
+        hypotheses = kept.view(len(kept), *(1,) * (scores.ndim + 1 - kept.ndim), *kept.shape[1:])
+        stacked = scores.expand(len(kept), *scores.shape)
+        values: Tensor = self.loss(stacked, is_signal, weights * hypotheses, process)
+        return values.mean(0) if self.combine == "mean" else values.amax(0)

@@ -1,0 +1,119 @@
+"""The order of a training: phases, each with one loss, and the rounds that some losses are trained in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from zsig_hep.errors import TrainingError
+from zsig_hep.learning.loss_settings import BCELossSettings, EffectiveWeightsLossSettings, LossSettings
+from zsig_hep.learning.options import PhaseSettings, TrainingSettings
+from zsig_hep.learning.rounds import Goal
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with its own optimiser.
+
+    Attributes:
+        label: for legends; the rounds of a loss share theirs.
+        loss: what is minimised.
+        settings: epochs, batch size, step size, optimiser.
+        round: number of the round from 1; None outside of rounds.
+        is_last_round: whether the best round is taken up at its end.
+        reweights: whether the round begins with effective weights from the working point.
+        damping: share of the old effective weights in the new ones.
+    """
+
+    label: str
+    loss: LossSettings
+    settings: PhaseSettings
+    round: int | None = None
+    is_last_round: bool = False
+    reweights: bool = False
+    damping: float = 0.0
+
+    @property
+    def changes(self) -> bool:
+        """Whether the loss changes over the phase; its values at two epochs are then values of two functions."""
+        return self.loss.at(0.0) != self.loss.at(1.0)
+
+    @property
+    def relative_eps(self) -> float | None:
+        """The loss's eps where it has a fixed one."""
+        eps = getattr(self.loss, "relative_eps", None)
+        return eps if isinstance(eps, float) else None
+
+
+def plan_phases(settings: TrainingSettings, loss: LossSettings, goal: Goal | None) -> tuple[Phase, ...]:
+    """Lay out a training with a loss.
+
+    With `settings.phases` empty: the warm start with the weighted cross entropy, then the main phase.  Otherwise the
+    phases as they stand; where `loss` is not the loss of the settings (the baseline), it takes the place of every
+    loss but the weighted cross entropy.
+
+    Args:
+        settings: of the training.
+        loss: of the main phase.
+        goal: what the selection is judged by.
+
+    Returns:
+        Phases with at least one epoch each.
+
+    Raises:
+        TrainingError: if there is nothing to train, or a loss needs a goal that is not given.
+    """
+    wanted: list[tuple[LossSettings, PhaseSettings]]
+    if settings.phases:
+        own = loss == settings.main_loss(goal)
+        wanted = [
+            (each.loss if own or isinstance(each.loss, BCELossSettings) else loss, each) for each in settings.phases
+        ]
+    else:
+        wanted = [(BCELossSettings(), settings.warm_start), (loss, settings.main)]
+    phases: list[Phase] = []
+    for position, (each_loss, phase) in enumerate(wanted):
+        label = "warm start" if not settings.phases and position == 0 else each_loss.label
+        phases += _phases_of(label, each_loss, phase, goal)
+    phases = [phase for phase in phases if phase.settings.epochs > 0]
+    if not phases:
+        message = "Neither `warm_start` nor `main` has an epoch; there is nothing to train."
+        raise TrainingError(message)
+    return tuple(phases)
+
+
+def depends_on_goal(settings: TrainingSettings, loss: LossSettings) -> bool:
+    """Whether a training with this loss may depend on how the selection is judged."""
+    losses = [loss, *(phase.loss for phase in settings.phases)]
+    return any(each.eps_path is not None or each.name not in {"z", "bce", "focal"} for each in losses)
+
+
+def _phases_of(label: str, loss: LossSettings, phase: PhaseSettings, goal: Goal | None) -> Iterator[Phase]:
+    if isinstance(loss, EffectiveWeightsLossSettings):
+        _require_judge(loss, goal)
+        if goal is not None and not goal.tells_processes_apart:
+            yield Phase(label, loss.base, phase)
+            return
+        for each in _rounds(label, [loss.base] * loss.rounds, phase):
+            yield replace(each, reweights=True, damping=loss.damping)
+    elif loss.eps_path:
+        _require_judge(loss, goal)
+        yield from _rounds(label, [loss.with_eps(eps) for eps in loss.eps_path], phase)
+    else:
+        yield Phase(label, loss, phase)
+
+
+def _rounds(label: str, losses: list[LossSettings], phase: PhaseSettings) -> Iterator[Phase]:
+    """Share the phase's epochs out over the rounds; each has one at least."""
+    count = len(losses)
+    for number, loss in enumerate(losses, start=1):
+        epochs = max(1, phase.epochs * number // count - phase.epochs * (number - 1) // count)
+        settings = phase.model_copy(update={"epochs": epochs})
+        yield Phase(label, loss, settings, number, is_last_round=number == count)
+
+
+def _require_judge(loss: LossSettings, goal: Goal | None) -> None:
+    if goal is None or goal.judge is None:
+        message = (
+            f"The {loss.label} is trained in rounds that are judged by a working point: pass "
+            "`goal=zsig_hep.selection.training_goal(working_point_settings)`."
+        )
+        raise TrainingError(message)

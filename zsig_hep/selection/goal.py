@@ -1,0 +1,90 @@
+"""What a training is told of the selection that its scores are made for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zsig_hep.learning.rounds import Goal, Judgement
+from zsig_hep.ntuples.datasets import Role
+from zsig_hep.selection.events import Floats
+from zsig_hep.selection.merit import WorkingPointSettings, significance
+from zsig_hep.selection.scan import scan_thresholds
+from zsig_hep.selection.working_points import WorkingPoint, choose_working_point
+
+# Hypotheses within this fraction of the smallest significance share the effective weight of "minimum".
+_SOFTNESS = 0.1
+
+
+@dataclass(frozen=True)
+class WorkingPointJudge:
+    """Judges scores at the working point that the settings choose; see `zsig_hep.learning.rounds.Judge`.
+
+    Attributes:
+        settings: figure of merit and requirements.
+    """
+
+    settings: WorkingPointSettings
+
+    def __call__(
+        self,
+        score: Floats,
+        weight: Floats,
+        process: npt.NDArray[np.int64],
+        process_names: Sequence[str],
+        signal: Sequence[bool],
+    ) -> Judgement:
+        """Choose the threshold and take the derivatives of the figure of merit there.
+
+        Raises:
+            InputError: for scores or uncertainties that cannot be used.
+        """
+        roles: list[Role] = ["signal" if each else "background" for each in signal]
+        scan = scan_thresholds(score, weight, process, process_names=process_names, roles=roles, settings=self.settings)
+        point = choose_working_point(scan, self.settings)
+        if point.significance is None or point.signal_efficiency is None:
+            return Judgement(np.nan, np.full(len(roles), np.nan), np.nan)
+        return Judgement(point.significance, self._slopes(point, process_names, roles), point.signal_efficiency)
+
+    def _slopes(self, point: WorkingPoint, process_names: Sequence[str], roles: Sequence[Role]) -> Floats:
+        yields = np.array([point.yields[name].value for name in process_names])
+        variances = np.array([point.yields[name].variance for name in process_names])
+        if self.settings.signals != "minimum":
+            return np.asarray(significance(yields, variances, process_names, roles, self.settings).slopes)
+        alone = self.settings.model_copy(update={"signals": "sum"})
+        values, slopes = [], []
+        for hypothesis in (row for row, role in enumerate(roles) if role == "signal"):
+            absent = [row for row, role in enumerate(roles) if role == "signal" and row != hypothesis]
+            kept = np.where(np.isin(np.arange(len(roles)), absent), 0.0, yields)
+            z = significance(kept, variances, process_names, roles, alone)
+            values.append(float(z.value))
+            slopes.append(np.where(np.isin(np.arange(len(roles)), absent), 0.0, z.slopes))
+        # The derivative of the smallest alone would jump between hypotheses from round to round.
+        share = np.exp(-(np.array(values) - min(values)) / (_SOFTNESS * min(values)))
+        return np.asarray((share / share.sum()) @ np.stack(slopes))
+
+
+def training_goal(settings: WorkingPointSettings) -> Goal:
+    """Tell a training what its scores will be judged by.
+
+    Args:
+        settings: of the working point.
+
+    Returns:
+        Figure of merit, uncertainties, and the judge of the rounds.
+
+    Example:
+        >>> training_goal(WorkingPointSettings()).tells_processes_apart
+        False
+        >>> training_goal(WorkingPointSettings(
+        ...     figure_of_merit="asimov_with_uncertainty", background_uncertainties={"top": 0.3})).tells_processes_apart
+        True
+    """
+    return Goal(
+        figure=settings.figure_of_merit,
+        background_uncertainties=dict(settings.background_uncertainties),
+        judge=WorkingPointJudge(settings),
+        tells_processes_apart=any(k > 0 for k in settings.background_uncertainties.values())
+        or settings.signals != "sum",
+    )
