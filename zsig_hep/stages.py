@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from zsig_hep.analysis import Analysis
 from zsig_hep.fingerprints import Fingerprints
-from zsig_hep.learning import Classifier, LossSettings, choose_device, train
+from zsig_hep.learning import Classifier, LossSettings, choose_device, schedule_advice, train
 from zsig_hep.ntuples import TABLE_NAME, EventTable, run_columns
 from zsig_hep.ntuples.reading import Executor
 from zsig_hep.presentation import Gallery, save_figure, write_histograms, write_report
@@ -143,6 +143,8 @@ class Chain:
             if self._current(stage, expected):
                 continue
             self.announce(f"training with the {loss.label}")
+            for sentence in schedule_advice(self.analysis.training):
+                _LOG.warning(sentence)
             checkpoint = self._checkpoint(name, expected)
             with self.workspace.building(stage, expected) as folder:
                 classifier = train(

@@ -3,7 +3,7 @@ import pytest
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning import BCELossSettings, Goal, TrainingSettings, ZLossSettings
 from zsig_hep.learning.loss_settings import EffectiveWeightsLossSettings, GeometricPath
-from zsig_hep.learning.phases import depends_on_goal, plan_phases
+from zsig_hep.learning.phases import depends_on_goal, plan_phases, schedule_advice
 from zsig_hep.statistics.significance import FigureOfMerit
 
 
@@ -105,3 +105,13 @@ def test_only_losses_that_see_the_goal_depend_on_it():
     assert depends_on_goal(settings(), ZLossSettings(relative_eps="auto"))
     assert depends_on_goal(settings(), EffectiveWeightsLossSettings())
     assert depends_on_goal(settings(phases=[{"loss": {"name": "soft_significance"}}]), BCELossSettings())
+
+
+def test_eve_beside_growing_batches_and_delta_without_theory_are_said_once():
+    graduated = {"epochs": 5, "batch_size": 64, "learning_rate": 0.1, "schedule": {"kind": "graduated"}}
+    assert schedule_advice(settings()) == ()
+    assert schedule_advice(settings(main=graduated | {"optimizer": {"name": "sgd", "momentum": 0.0}})) == ()
+    phases = {"warm_start": graduated | {"optimizer": {"name": "eve"}}, "main": graduated | {"optimizer": {"name": "eve"}}}
+    undone, no_theory = schedule_advice(settings(**phases))
+    assert "Eve undoes the growth of batches" in undone
+    assert "there is no theory" in no_theory

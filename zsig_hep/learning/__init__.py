@@ -30,7 +30,7 @@ from zsig_hep.learning.losses import BCELoss, FocalLoss, ZLoss, rescale_to_proce
 from zsig_hep.learning.lovasz_loss import LovaszLoss
 from zsig_hep.learning.optimizers import Eve, OptimizerSettings, make_optimizer
 from zsig_hep.learning.options import PhaseSettings, TrainingSettings, choose_device
-from zsig_hep.learning.phases import depends_on_goal
+from zsig_hep.learning.phases import depends_on_goal, schedule_advice
 from zsig_hep.learning.rounds import Goal, Judgement, RoundRecord
 from zsig_hep.learning.sample import TrainingSample, training_weights
 from zsig_hep.learning.schedules import GraduatedStage, ScheduleSettings
@@ -99,6 +99,7 @@ __all__ = [
     "make_optimizer",
     "make_sample",
     "rescale_to_process_yields",
+    "schedule_advice",
     "train",
     "training_weights",
     "tune",

@@ -7,6 +7,7 @@ from zsig_hep.errors import TrainingError
 from zsig_hep.learning.loss_settings import BCELossSettings, EffectiveWeightsLossSettings, LossSettings
 from zsig_hep.learning.options import PhaseSettings, TrainingSettings
 from zsig_hep.learning.rounds import Goal
+from zsig_hep.learning.schedules import advice
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,13 @@ def depends_on_goal(settings: TrainingSettings, loss: LossSettings) -> bool:
     """Whether a training with this loss may depend on how the selection is judged."""
     losses = [loss, *(phase.loss for phase in settings.phases)]
     return any(each.eps_path is not None or each.name not in {"z", "bce", "focal"} for each in losses)
+
+
+def schedule_advice(settings: TrainingSettings) -> tuple[str, ...]:
+    """Say, once each, where an optimiser and a schedule of the settings do not go together."""
+    phases = settings.phases or (settings.warm_start, settings.main)
+    sentences = [sentence for phase in phases for sentence in advice(phase.optimizer, phase.schedule)]
+    return tuple(dict.fromkeys(sentences))
 
 
 def _phases_of(label: str, loss: LossSettings, phase: PhaseSettings, goal: Goal | None) -> Iterator[Phase]:

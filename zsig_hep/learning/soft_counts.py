@@ -82,7 +82,9 @@ class SoftSignificanceLoss(nn.Module):
         )
         # The significances work on any array, at a cost per call that exceeds that of a few numbers: one call for both.
         both = ((s, totals.signal), (b, totals.background), variances)
-        soft, best = self._log_significance(*(torch.stack(torch.broadcast_tensors(*each)) for each in both))
+        soft, best = self._log_significance(
+            *(torch.stack([of_soft, of_all.expand_as(of_soft)]) for of_soft, of_all in both)
+        )
         log_ratio = 2 * (best - soft) * totals.has_signal
         return log_ratio if self.form == "log" else torch.exp(log_ratio)
 
@@ -232,7 +234,7 @@ class BinnedAsimovLoss(nn.Module):
         totals = _Totals(weights, is_signal)
         position = torch.sigmoid(scores) * (self.bins / self.smoothing)
         counts = [totals.soft(weights * self._shares(position, index)) for index in range(self.bins)]
-        everything = torch.broadcast_tensors(totals.signal, totals.background, counts[0][0])[:2]
+        everything = totals.signal.expand_as(counts[0][0]), totals.background.expand_as(counts[0][1])
         s, b = (torch.stack(each) for each in zip(everything, *counts, strict=True))
         best, *bins = asimov(s, b).square()
         return torch.where(totals.has_signal, best / torch.stack(bins).sum(0), 1)

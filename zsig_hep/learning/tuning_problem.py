@@ -153,7 +153,8 @@ class TuningProblem:
         slope = (weights * (probability - self.is_signal.to(x.dtype))) @ x + penalties * beta
         curvatures = weights * probability * (1 - probability)
         hessian = torch.stack([(x * row.unsqueeze(-1)).T @ x for row in curvatures]) + torch.diag(penalties)
-        return -torch.linalg.solve(hessian, slope)
+        step: Tensor = -torch.linalg.solve(hessian, slope)
+        return step
 
     def _descend(self, beta: Tensor, step: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Take the step, halved until the objective of each model does not rise beyond rounding."""
