@@ -74,7 +74,7 @@ def test_worst_hypothesis_moves_only_its_own_signal():
         (lambda: SumLoss([]), "needs terms with coefficients >= 0"),
         (lambda: SumLoss([(-1.0, ZLoss())]), r"coefficients >= 0, found \[-1.0\]"),
         (lambda: HypothesesLoss(ZLoss(), []), "at least one signal process"),
-        (lambda: HypothesesLoss(ZLoss(), [0], combine="minimun"), "Did you mean 'minimum'"),
+        (lambda: HypothesesLoss(ZLoss(), [0], combine="minimums"), "Did you mean 'minimum'"),
         (lambda: HypothesesLoss(ZLoss(), [0])(*batch()[:3]), "give it `process`"),
     ],
 )

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 from zsig_hep.errors import TrainingError, nearest_name
 from zsig_hep.learning.held_out import OBJECTIVES, HeldOutEvents, HeldOutObjective
 from zsig_hep.learning.implicit import argmin
-from zsig_hep.learning.linear_solvers import LinearSolver
+from zsig_hep.learning.linear_solvers import LinearSolver, choose_solver
 from zsig_hep.learning.margins import require_non_negative
 
 Float64Array = npt.NDArray[np.float64]
@@ -66,7 +66,7 @@ class TuningProblem:
         start: Mapping[str, npt.ArrayLike] | None = None,
         solver: str | LinearSolver = "exact",
     ) -> None:
-        self.objective, self.tuned, self.solver = _choose_objective(objective), tuple(tuned), solver
+        self.objective, self.tuned, self.solver = _choose_objective(objective), tuple(tuned), choose_solver(solver)
         x = torch.from_numpy(np.array(features, dtype=np.float64))
         self.is_signal = torch.from_numpy(np.array(is_signal, dtype=np.bool_))
         w = torch.from_numpy(np.array(weights, dtype=np.float64))
