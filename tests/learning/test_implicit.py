@@ -201,6 +201,7 @@ def test_a_hidden_tensor_with_gradients_is_refused():
     [
         ({"solution": tensor(np.nan)}, "NaN or infinite"),
         ({"solution": torch.zeros(0)}, "empty"),
+        ({"parameters": tensor(np.nan)}, "objective is NaN"),
         ({"parameters": (1.0,)}, "must be tensors"),
         ({"batch_dims": 1}, "batch_dims must be between 0 and 0"),
         ({"damping": -1.0}, "damping must not be negative"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.learning.test_tuning_problem import events
+from tests.learning.logistic_toy import events
 from tests.learning.toy import make_table
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning import TrainingSettings, last_layer_activations, train, tune

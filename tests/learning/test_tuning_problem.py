@@ -3,20 +3,10 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
+from tests.learning.logistic_toy import events
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning.held_out import HeldOutSignificance
 from zsig_hep.learning.tuning_problem import TuningProblem
-
-
-def events(seed=0, n=600, noise=3):
-    """Signal over two backgrounds; one feature separates both, one only the second, the others are noise."""
-    generator = np.random.default_rng(seed)
-    process = np.arange(n) % 3
-    features = generator.normal(size=(n, 2 + noise))
-    features[:, 0] += process == 0
-    features[:, 1] += 0.8 * (process == 2)
-    weights = np.array([0.02, 1.0, 0.3])[process] * generator.exponential(1.0, n)
-    return features, process == 0, weights, process, generator.integers(0, 3, n)
 
 
 def problem(**options):
@@ -101,6 +91,7 @@ def test_strong_separation_still_has_a_solution():
         ({"tuned": []}, "No hyperparameter is tuned"),
         ({"start": {"penalties": 0}}, "Did you mean 'log_penalties'"),
         ({"start": {"log_penalties": [1.0, 2.0]}}, "takes one number or 5"),
+        ({"solver": "exakt"}, "Did you mean 'exact'"),
         ({"validated": [7]}, r"no signal in fold 7.*folds are \[0, 1, 2\]"),
     ],
 )

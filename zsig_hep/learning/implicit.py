@@ -159,8 +159,8 @@ def _stationary(
     )
     y = solution.detach().reshape(max(problem.batch_shape.numel(), 1), -1)
     constants = [leaf.detach().requires_grad_(leaf.requires_grad) for leaf in leaves]
-    _require_no_captured_gradient(problem, y, leaves)
     held = _active_constraints(problem, y, constants)
+    _require_finite_without_graph(problem, y, leaves)
     tolerance = (1e-6 if y.dtype == torch.float64 else 1e-3) if tolerance is None else tolerance
     system = KKTSystem(problem, held, y.clone(), constants, choose_solver(solver), damping)
     unit = y.norm(dim=-1, keepdim=True).clamp(min=1)
@@ -209,15 +209,19 @@ def _require_usable(
         raise TrainingError(message)
 
 
-def _require_no_captured_gradient(problem: InnerProblem, y: Tensor, leaves: Sequence[Tensor]) -> None:
-    """Refuse tensors that would silently get no gradient."""
+def _require_finite_without_graph(problem: InnerProblem, y: Tensor, leaves: Sequence[Tensor]) -> None:
+    """Refuse NaN, and tensors that would silently get no gradient."""
     with torch.enable_grad():
-        if problem.value(y, [leaf.detach() for leaf in leaves]).requires_grad:
-            message = (
-                "The objective uses a tensor that requires gradients and is not among the parameters, to which none "
-                "would flow. Pass it in parameters=, or detach it."
-            )
-            raise TrainingError(message)
+        value = problem.value(y, [leaf.detach() for leaf in leaves])
+    if not bool(torch.isfinite(value).all()):
+        message = "The objective is NaN or infinite at the solution; check the solution and the parameters."
+        raise TrainingError(message)
+    if value.requires_grad:
+        message = (
+            "The objective uses a tensor that requires gradients and is not among the parameters, to which none "
+            "would flow. Pass it in parameters=, or detach it."
+        )
+        raise TrainingError(message)
 
 
 def _active_constraints(problem: InnerProblem, y: Tensor, leaves: Sequence[Tensor]) -> ActiveConstraints:

@@ -50,6 +50,14 @@ class TuningProblem:
 
     Raises:
         TrainingError: for input that cannot be used.
+
+    Example:
+        >>> x = np.array([[1.0], [-1.0], [0.5], [-0.5]])
+        >>> is_signal, fold = np.array([True, False, True, False]), np.array([0, 0, 1, 1])
+        >>> problem = TuningProblem(x, is_signal, np.ones(4), ~is_signal, fold, validated=[1], tuned=["log_penalties"])
+        >>> value, gradient = problem.value_and_gradient(problem.start_vector)
+        >>> round(value, 4), gradient.round(4)
+        (0.0701, array([0.0286]))
     """
 
     def __init__(
