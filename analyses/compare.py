@@ -26,8 +26,16 @@ import xgboost
 
 from zsig_hep.analysis import Analysis
 from zsig_hep.errors import ZsigError
-from zsig_hep.learning import BCELossSettings, LossSettings, TrainingSettings, ZLossSettings, make_sample, train
-from zsig_hep.learning.batches import make_members
+from zsig_hep.learning import (
+    BCELossSettings,
+    LossSettings,
+    TrainingSample,
+    TrainingSettings,
+    ZLossSettings,
+    make_sample,
+    train,
+)
+from zsig_hep.learning.batches import Member, make_members
 from zsig_hep.learning.calibration import signal_quantiles, signal_share_below
 from zsig_hep.ntuples import EventTable
 from zsig_hep.ntuples.identity import assign_folds
@@ -52,36 +60,54 @@ def trained_with(loss: LossSettings) -> Method:
     return scores
 
 
-def boosted_trees(table: EventTable, settings: TrainingSettings, seed: int) -> Scores:
-    """Out-of-fold scores of xgboost: the same folds for training, stopping and testing, weights, and score scale.
+def grow_trees(
+    sample: TrainingSample, member: Member, weights: Scores, *, depth: int = 4, threads: int | None = None
+) -> xgboost.Booster:
+    """Trees of one member of an ensemble, trained and stopped on the events that its network would be.
 
-    Classes are normalised to the same total weight, as in the weighted cross entropy.
+    Args:
+        sample: events.
+        member: which of them train and which stop.
+        weights: of the events; classes are normalised to the same total weight, as in the weighted cross entropy.
+        depth: largest depth of a tree.
+        threads: all processors by default.
     """
+    signal, background = (weights[sample.is_signal == flag].sum() for flag in (True, False))
+    balanced = weights / np.where(sample.is_signal, signal, background) * len(weights) / 2
+    training, stopping = (
+        xgboost.DMatrix(sample.features[part], sample.is_signal[part], weight=balanced[part])
+        for part in (member.training, member.validation)
+    )
+    parameters = {
+        "objective": "binary:logistic",
+        "max_depth": depth,
+        "eta": 0.05,
+        "subsample": 0.7,
+        "colsample_bytree": 0.8,
+        "min_child_weight": 10.0,
+        "seed": member.seed,
+        "nthread": threads or os.cpu_count() or 1,
+    }
+    return xgboost.train(
+        parameters, training, 1000, evals=[(stopping, "stopping")], early_stopping_rounds=30, verbose_eval=False
+    )
+
+
+def tree_margins(trees: xgboost.Booster, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Outputs of the trees up to the round that stopped them."""
+    matrix = xgboost.DMatrix(features, nthread=1)
+    margins: npt.NDArray[np.float32] = trees.predict(
+        matrix, output_margin=True, iteration_range=(0, trees.best_iteration + 1)
+    )
+    return margins
+
+
+def boosted_trees(table: EventTable, settings: TrainingSettings, seed: int) -> Scores:
+    """Out-of-fold scores of xgboost: the same folds for training, stopping and testing, weights, and score scale."""
     sample = make_sample(table, settings)
-    signal, background = (sample.weights[sample.is_signal == flag].sum() for flag in (True, False))
-    weights = sample.weights / np.where(sample.is_signal, signal, background) * len(sample.weights) / 2
-    scores = np.empty(len(weights))
+    scores = np.empty(len(sample.weights))
     for member in make_members(sample.fold, sample.fold_count, [seed]):
-        training, stopping = (
-            xgboost.DMatrix(sample.features[part], sample.is_signal[part], weight=weights[part])
-            for part in (member.training, member.validation)
-        )
-        parameters = {
-            "objective": "binary:logistic",
-            "max_depth": 4,
-            "eta": 0.05,
-            "subsample": 0.7,
-            "colsample_bytree": 0.8,
-            "min_child_weight": 10.0,
-            "seed": member.seed,
-            "nthread": os.cpu_count() or 1,
-        }
-        trees = xgboost.train(
-            parameters, training, 1000, evals=[(stopping, "stopping")], early_stopping_rounds=30, verbose_eval=False
-        )
-        outputs = trees.predict(
-            xgboost.DMatrix(sample.features), output_margin=True, iteration_range=(0, trees.best_iteration + 1)
-        )
+        outputs = tree_margins(grow_trees(sample, member, sample.weights), sample.features)
         calibrating = member.validation[sample.is_signal[member.validation]]
         quantiles = signal_quantiles(outputs[calibrating], sample.weights[calibrating])
         tested = sample.fold == member.fold

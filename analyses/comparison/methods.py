@@ -1,0 +1,141 @@
+"""Losses and optimisers that are compared."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from zsig_hep.learning import LossSettings, TrainingSample
+from zsig_hep.learning.merit_registry import MERITS
+from zsig_hep.learning.optimizers import AdamSettings, EveSettings, OptimizerChoice, RAdamSettings, SGDSettings
+from zsig_hep.learning.rounds import Goal
+from zsig_hep.learning.schedules import CosineSettings, GraduatedSettings, ScheduleChoice
+
+BASELINE = "bce"
+
+ERRORS = ("hinge", "sigmoid", "cross_entropy", "focal")
+
+_PLAIN: dict[str, dict[str, Any]] = {
+    "bce": {"name": "bce"},
+    "bce_events": {"name": "bce", "weighting": "events"},
+    "bce_processes": {"name": "bce", "weighting": "processes"},
+    "focal": {"name": "focal"},
+    **{f"z_{error}": {"name": "z", "error": error, "relative_eps": "auto"} for error in ERRORS},
+}
+
+_SUM = {
+    "name": "sum",
+    "terms": [
+        {"loss": {"name": "z", "error": "sigmoid", "relative_eps": 0.05}},
+        {"coefficient": 0.3, "loss": {"name": "bce"}},
+    ],
+}
+
+SMALL_EPS = {"s_over_sqrt_b_with_uncertainty_of_b", "s_over_sqrt_b_with_process_uncertainties"}
+"""Figures that are submodular only for a small eps."""
+
+LABELS = {
+    "bce": "weighted BCE",
+    "bce_events": "BCE, events equal",
+    "bce_processes": "BCE, processes equal",
+    "focal": "focal",
+    **{f"z_{error}": f"Z loss, {error.replace('_', ' ')}" for error in ERRORS},
+    **{f"lovasz_{figure}": f"Lovasz, {figure.replace('_', ' ')}" for figure in MERITS},
+    "inverse_asimov": "1 / q0, soft counts",
+    "punzi": "Punzi, soft counts",
+    "binned_asimov": "Asimov over bins",
+    "soft_significance": "the figure itself, soft counts",
+    "sum": "Z loss + 0.3 BCE",
+    "effective_weights": "effective weights",
+    "effective_weights_z": "effective weights, Z loss",
+}
+"""Names for tables, in their order."""
+
+
+def losses(sample: TrainingSample, goal: Goal) -> dict[str, LossSettings]:
+    """The losses that make sense for a sample, by name.
+
+    Left out are, without systematic uncertainties, the figures of merit that know them and the effective weights, which
+    are then weighted cross entropy itself; and everywhere the combination of signal hypotheses, since each sample has one.
+    A figure that knows one uncertainty of the whole background is given that of the background before the cut.
+
+    Args:
+        sample: for its yields.
+        goal: what the selection is judged by.
+    """
+    overall = overall_uncertainty(sample, goal)
+    wanted = dict(_PLAIN)
+    for figure, merit in MERITS.items():
+        if "uncertaint" in figure and not overall:
+            continue
+        wanted[f"lovasz_{figure}"] = {"name": "lovasz", "figure": figure, "error": "sigmoid"}
+        if merit.default_relative_eps is not None:
+            wanted[f"lovasz_{figure}"]["relative_eps"] = "auto"
+        if "relative_uncertainty" in merit.__dataclass_fields__:
+            wanted[f"lovasz_{figure}"]["relative_uncertainty"] = overall
+    for figure in SMALL_EPS & set(MERITS):
+        if f"lovasz_{figure}" in wanted:
+            wanted[f"lovasz_{figure}"]["path"] = _submodular_path(sample, goal)
+    wanted["inverse_asimov"] = {"name": "inverse_asimov", "relative_uncertainty": overall}
+    for name in ("punzi", "binned_asimov", "soft_significance"):
+        wanted[name] = {"name": name}
+    wanted["sum"] = _SUM
+    if overall:
+        wanted["effective_weights"] = {"name": "effective_weights"}
+        base = {"name": "z", "error": "sigmoid", "relative_eps": 0.05}
+        wanted["effective_weights_z"] = {"name": "effective_weights", "base": base}
+    adapter: TypeAdapter[LossSettings] = TypeAdapter(LossSettings)
+    return {name: adapter.validate_python(content) for name, content in wanted.items()}
+
+
+def _submodular_path(sample: TrainingSample, goal: Goal) -> tuple[float, ...]:
+    """The default values of a relative eps, lowered by a common factor to k^2 eps < 3/4 for the largest k."""
+    background = sample.yields[~np.array(sample.signal_processes)].sum()
+    first = min(0.3, 0.7 / max(goal.background_uncertainties.values()) ** 2 / background)
+    return tuple(float(first * factor) for factor in (1, 1 / 3, 1 / 10, 1 / 30))
+
+
+def overall_uncertainty(sample: TrainingSample, goal: Goal) -> float:
+    """Relative uncertainty of the whole background before the cut, from independent ones of its processes."""
+    signal = np.array(sample.signal_processes)
+    each = np.array([goal.background_uncertainties.get(name, 0.0) for name in sample.process_names])
+    return float(np.linalg.norm((each * sample.yields)[~signal]) / sample.yields[~signal].sum())
+
+
+def rounds_of(loss: LossSettings, goal: Goal) -> int:
+    """Rounds that the epochs of a loss are shared out over; 1 for one that is trained in one go."""
+    if loss.name == "effective_weights":
+        return loss.rounds if goal.tells_processes_apart else 1
+    return len(loss.eps_path or (None,))
+
+
+@dataclass(frozen=True)
+class OptimizerMethod:
+    """An optimiser with its schedule.
+
+    Attributes:
+        label: for tables.
+        settings: of the optimiser.
+        learning_rates: the step sizes that are tried for the MLP; those of linear models are ten times larger.
+        is_graduated: whether batches grow by the hybrid graduated schedule; otherwise the step size falls by a cosine.
+    """
+
+    label: str
+    settings: OptimizerChoice
+    learning_rates: tuple[float, ...]
+    is_graduated: bool = False
+
+    def schedule(self, epochs: int) -> ScheduleChoice:
+        """Five stages, or one per epoch where a round has fewer."""
+        return (
+            GraduatedSettings(mode="hybrid", stages=max(1, min(5, epochs))) if self.is_graduated else CosineSettings()
+        )
+
+
+OPTIMIZERS = {
+    "adam": OptimizerMethod("Adam", AdamSettings(), (3e-4, 1e-3, 3e-3)),
+    "radam": OptimizerMethod("RAdam", RAdamSettings(), (3e-4, 1e-3, 3e-3)),
+    "eve": OptimizerMethod("Eve", EveSettings(), (1e-4, 3e-4, 1e-3)),
+    "sgd": OptimizerMethod("SGD, graduated", SGDSettings(momentum=0.9), (0.01, 0.1, 1.0), is_graduated=True),
+}

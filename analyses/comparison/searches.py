@@ -1,0 +1,113 @@
+"""Simulated searches, judged by out-of-fold scores with cuts chosen on other folds."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from analyses.comparison.units import EFFICIENCIES, Predict, Unit
+from zsig_hep.analysis import Analysis
+from zsig_hep.learning import TrainingSettings, make_sample
+from zsig_hep.learning.batches import make_members
+from zsig_hep.learning.calibration import signal_share_below
+from zsig_hep.ntuples import EventTable
+from zsig_hep.ntuples.identity import assign_folds
+from zsig_hep.selection import (
+    WorkingPointSettings,
+    evaluate_classifier,
+    significance_at_signal_efficiency,
+    training_goal,
+)
+
+UNCERTAINTIES = {"hmumu": {"dy": 0.03, "ttbar": 0.20}, "leptoquark": {"dy": 0.10, "ttbar": 0.30, "diboson": 0.10}}
+"""Relative uncertainties of the searches' backgrounds where there are any."""
+
+
+@dataclass(frozen=True)
+class SearchCase:
+    """A simulated search whose seeds are assignments of the events to folds.
+
+    Attributes:
+        name: key in the results.
+        analysis: the analysis file.
+        table: its simulated events.
+        background_uncertainties: relative uncertainties by background process.
+        epochs: of the warm start and of the main phase.
+        batch_sizes: likewise.
+        warm_start_step: step size of the MLP's warm start, of 3e-3 and 1e-2 the one with the smaller validation loss.
+    """
+
+    name: str
+    analysis: Analysis
+    table: EventTable
+    background_uncertainties: Mapping[str, float]
+    epochs: tuple[int, int]
+    batch_sizes: tuple[int, int]
+    warm_start_step: float = 3e-3
+    hidden: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=lambda: {"linear": (), "mlp": (48, 48)})
+
+    @property
+    def title(self) -> str:
+        """For tables."""
+        return self.name
+
+    @property
+    def has_uncertainties(self) -> bool:
+        """Whether the figure of merit knows systematic uncertainties of the backgrounds."""
+        return bool(self.background_uncertainties)
+
+    @property
+    def training(self) -> TrainingSettings:
+        """Preprocessing and activation as in the analysis file."""
+        return self.analysis.training.model_copy(update={"device": "cpu", "loss": None, "phases": ()})
+
+    @cached_property
+    def settings(self) -> WorkingPointSettings:
+        """As in the analysis file, with the uncertainties."""
+        if not self.has_uncertainties:
+            return self.analysis.selection
+        content = self.analysis.selection.model_dump() | {
+            "figure_of_merit": "asimov_with_uncertainty",
+            "background_uncertainties": self.background_uncertainties,
+        }
+        return WorkingPointSettings.model_validate(content)
+
+    def _folded(self, seed: int) -> EventTable:
+        fold = assign_folds(self.table.identity, self.table.fold_count, seed)
+        return dataclasses.replace(self.table, fold=fold)
+
+    def units(self, seeds: Sequence[int]) -> list[Unit]:
+        """One ensemble per seed, with a network per fold."""
+        units = []
+        for seed in seeds:
+            sample = make_sample(self._folded(seed), self.training)
+            members = make_members(sample.fold, sample.fold_count, [1000 * seed + 1])
+            units.append(Unit((seed,), sample, members, training_goal(self.settings)))
+        return units
+
+    def judge(self, unit: Unit, predict: Predict) -> list[dict[str, object]]:
+        """Held-out significance, and out-of-fold significance at the efficiencies."""
+        table = self._folded(unit.seeds[0])
+        outputs, quantiles = predict(unit.sample.features), unit.quantiles(predict)
+        scores = np.empty(len(table.weight))
+        for index, member in enumerate(unit.members):
+            tested = table.fold == member.fold
+            scores[tested] = signal_share_below(outputs[None, index, tested], quantiles[None, index])[0]
+        evaluation = evaluate_classifier(self.name, self.name, scores, table, self.settings)
+        point = evaluation.working_point
+        at = significance_at_signal_efficiency(evaluation.scan, EFFICIENCIES)
+        return [
+            {
+                "at_efficiency": at.value.tolist(),
+                "errors_at_efficiency": at.uncertainty.tolist(),
+                "working_point": point.significance,
+                "simulation_error": point.significance_uncertainty,
+                "signal_efficiency": point.signal_efficiency,
+            }
+        ]
+
+    def limits(self) -> dict[str, list[float]]:
+        """None is known."""
+        return {}

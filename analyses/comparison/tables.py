@@ -1,0 +1,177 @@
+"""Tables of the results in markdown.
+
+Numbers are mean ± standard deviation over seeds.  Toys are given as fractions of what the optimal selection reaches at the
+same signal efficiency; "cut" is the working point chosen on validation events, over what the optimal selection reaches where
+such a choice is possible, and "best cut" the best threshold of all over that of the optimal selection.  A fraction of "cut"
+may exceed one: a threshold that the validation events allowed by a fluctuation is tighter than the average one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analyses.comparison.methods import BASELINE, LABELS, OPTIMIZERS
+from analyses.comparison.samples import SAMPLES
+from analyses.comparison.units import EFFICIENCIES
+
+Row = Mapping[str, Any]
+Limits = Mapping[str, Mapping[str, Sequence[float]]]
+Floats = npt.NDArray[np.float64]
+
+CUT = len(EFFICIENCIES)
+MODELS = {"mlp": "MLP", "linear": "linear", "trees": "boosted trees"}
+
+
+def numbers(row: Row) -> Floats:
+    """Significances at the efficiencies, at the working point, and of the best cut where it is known."""
+    if "error" in row:
+        return np.full(CUT + 2, np.nan)
+    values = [*row["at_efficiency"], row["working_point"], row.get("best")]
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+class Results:
+    """Results by sample, model, loss, optimiser and seed, as fractions of a limit where one is known.
+
+    Args:
+        rows: of the results file; the last of equals counts.
+        limits: by sample.
+    """
+
+    def __init__(self, rows: Sequence[Row], limits: Limits) -> None:
+        self.limits = limits
+        self.rows: dict[tuple[str, str, str, str], dict[int, Row]] = {}
+        for row in rows:
+            key = (row["sample"], row["model"], row["loss"], row["optimizer"])
+            self.rows.setdefault(key, {})[row["seed"]] = row
+
+    def samples(self) -> list[str]:
+        """Samples with a result."""
+        return [sample for sample in SAMPLES if any(key[0] == sample for key in self.rows)]
+
+    def losses(self, sample: str, model: str, optimizer: str) -> list[str]:
+        """Losses with a result, in the order of the labels."""
+        return [loss for loss in LABELS if (sample, model, loss, optimizer) in self.rows]
+
+    def values(self, sample: str, model: str, loss: str, optimizer: str, limit: str = "limit") -> dict[int, Floats]:
+        """Numbers of each seed."""
+        of_seed = self.rows.get((sample, model, loss, optimizer), {})
+        scale = np.array(self.limits.get(sample, {}).get(limit) or [1.0] * (CUT + 2))
+        return {seed: numbers(row) / scale for seed, row in sorted(of_seed.items())}
+
+    def error(self, sample: str, model: str, loss: str, optimizer: str) -> str | None:
+        """Why there are no numbers."""
+        of_seed = self.rows.get((sample, model, loss, optimizer), {})
+        return next((row["error"] for row in of_seed.values() if "error" in row), None)
+
+
+def with_spread(values: Sequence[float], digits: int = 3) -> str:
+    """Mean and standard deviation; a dash where a seed has none."""
+    array = np.array(values)
+    if not len(array) or not np.isfinite(array).all():
+        return "–"
+    return f"{array.mean():.{digits}f} ± {array.std(ddof=1) if len(array) > 1 else np.nan:.{digits}f}"
+
+
+def difference(mine: Mapping[int, Floats], baseline: Mapping[int, Floats], column: int = CUT) -> str:
+    """Mean difference paired by seed, with the error of the mean."""
+    values = np.array([mine[seed][column] - baseline[seed][column] for seed in mine if seed in baseline])
+    if not len(values) or not np.isfinite(values).all():
+        return "–"
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{values.mean():+.3f} ± {error:.3f}"
+
+
+def table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Render a table."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *lines))
+
+
+def _kinds(results: Results, sample: str, model: str) -> Iterator[tuple[str, str, str, str]]:
+    """Label, model, loss and optimiser of a table's rows: the networks with Adam, then the trees."""
+    for loss in results.losses(sample, model, "adam"):
+        yield LABELS[loss], model, loss, "adam"
+    for loss in results.losses(sample, "trees", "xgboost"):
+        yield ("boosted trees" if loss == BASELINE else "boosted trees, effective weights"), "trees", loss, "xgboost"
+
+
+def loss_table(results: Results, sample: str, model: str, limit: str = "limit") -> str:
+    """Losses of one sample and model with Adam, and boosted trees, at every efficiency and at the working point."""
+    is_toy = sample in results.limits and bool(results.limits[sample])
+    heads = ["loss", *(f"{each:g}" for each in EFFICIENCIES), "cut", f"cut − {LABELS[BASELINE]}"]
+    if is_toy:
+        heads += ["best cut", f"best cut − {LABELS[BASELINE]}"]
+    lines = []
+    baseline = results.values(sample, model, BASELINE, "adam", limit)
+    for label, of_model, loss, optimizer in _kinds(results, sample, model):
+        values = results.values(sample, of_model, loss, optimizer, limit)
+        if results.error(sample, of_model, loss, optimizer):
+            lines.append([label, "refused", *[""] * (len(heads) - 2)])
+            continue
+        is_baseline = (of_model, loss) == (model, BASELINE)
+        columns = [with_spread([row[column] for row in values.values()]) for column in range(CUT + 2)]
+        cells = [label, *columns[: CUT + 1], "" if is_baseline else difference(values, baseline)]
+        if is_toy:
+            cells += [columns[CUT + 1], "" if is_baseline else difference(values, baseline, CUT + 1)]
+        lines.append(cells)
+    return table(heads, lines)
+
+
+def optimizer_table(results: Results, sample: str, model: str, column: int = CUT) -> str:
+    """Losses against optimisers at the working point."""
+    present = [name for name in OPTIMIZERS if results.losses(sample, model, name)]
+    lines = []
+    for loss in LABELS:
+        cells = [
+            with_spread([row[column] for row in results.values(sample, model, loss, name).values()]) for name in present
+        ]
+        if any(results.values(sample, model, loss, name) for name in present):
+            lines.append([LABELS[loss], *cells])
+    return table(["loss", *(OPTIMIZERS[name].label for name in present)], lines)
+
+
+def summary_table(results: Results, model: str = "mlp", column: int = CUT) -> str:
+    """Methods with Adam against samples."""
+    samples = results.samples()
+    lines = []
+    for kind in dict.fromkeys(kind for sample in samples for kind in _kinds(results, sample, model)):
+        label, of_model, loss, optimizer = kind
+        cells = []
+        for sample in samples:
+            values = results.values(sample, of_model, loss, optimizer)
+            cells.append(with_spread([row[column] for row in values.values()]) if values else "")
+        lines.append([label, *cells])
+    order = [*LABELS.values(), "boosted trees", "boosted trees, effective weights"]
+    lines.sort(key=lambda cells: order.index(cells[0]))
+    return table(["method", *(sample.replace("_", " ") for sample in samples)], lines)
+
+
+def refusals(results: Results) -> str:
+    """What could not be trained, and why."""
+    found: dict[str, list[str]] = {}
+    for key in results.rows:
+        if reason := results.error(*key):
+            found.setdefault(f"{LABELS[key[2]]}: {reason}", []).append(f"{key[0]} {key[1]} {key[3]}")
+    return "\n".join(f"- {reason} ({', '.join(where)})" for reason, where in found.items())
+
+
+def all_tables(rows: Sequence[Row], limits: Limits) -> str:
+    """Every table: the summary, then sample by sample."""
+    results = Results(rows, limits)
+    parts = []
+    for model in ("mlp", "linear"):
+        parts += [f"## Summary, {MODELS[model]} with Adam, at the working point", summary_table(results, model)]
+    for sample in results.samples():
+        for model in ("mlp", "linear"):
+            if not results.losses(sample, model, "adam"):
+                continue
+            parts += [f"## {sample}, {MODELS[model]}, Adam", loss_table(results, sample, model)]
+            if model == "linear" and limits.get(sample):
+                parts += ["As fractions of the best linear cut:", loss_table(results, sample, model, "linear")]
+            if any(results.losses(sample, model, name) for name in OPTIMIZERS if name != "adam"):
+                parts += [f"## {sample}, {MODELS[model]}, optimisers", optimizer_table(results, sample, model)]
+    if reasons := refusals(results):
+        parts += ["## Refused", reasons]
+    return "\n\n".join(parts)
