@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from zsig_hep.analysis import Analysis
 from zsig_hep.errors import AnalysisFileError
-from zsig_hep.learning import BCELossSettings, ZLossSettings
+from zsig_hep.learning import BCELossSettings
 from zsig_hep.ntuples import Dataset, NtupleSettings, Process
 
 BASE = """\

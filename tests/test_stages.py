@@ -25,7 +25,7 @@ from zsig_hep.stages import Chain, RunOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
-FIGURES = ("efficiency_purity", "feature_x", "feature_y", "roc", "score", "significance", "training")
+FIGURES = ("efficiency_purity", "feature_x", "feature_y", "impact", "roc", "score", "significance", "training")
 
 TRAINING_LINES = ["training with the Z loss", "training with the weighted BCE"]
 

@@ -9,13 +9,15 @@ import pytest
 
 from zsig_hep import __version__
 from zsig_hep.ntuples import EventTable
-from zsig_hep.selection import Difference, HeldOutWorkingPoint
+from zsig_hep.selection import Difference, HeldOutWorkingPoint, HypothesisSignificance, ImpactTable
 from zsig_hep.stages import Chain
 from zsig_hep.statistics.significance import FigureOfMerit
 from zsig_hep.statistics.yields import Yield
 from zsig_hep.summary import (
     FIGURE_OF_MERIT_LABELS,
     difference_summary,
+    figure_of_merit_summary,
+    impact_summary,
     process_rows,
     without_nan,
     working_point_summary,
@@ -131,10 +133,49 @@ def test_a_working_point_without_a_threshold_has_null_numbers():
     content = working_point_summary(point)
     assert (content["status"], content["reason"]) == ("no_threshold_qualifies", "too few")
     assert content["thresholds"] == [None, 0.5]
-    assert content["yields"] == {}
-    assert {value for key, value in content.items() if key not in {"status", "reason", "thresholds", "yields"}} == {
-        None
+    assert content["yields"] == content["hypotheses"] == {}
+    told = {"status", "reason", "thresholds", "yields", "hypotheses"}
+    assert {value for key, value in content.items() if key not in told} == {None}
+
+
+def test_every_signal_hypothesis_is_told():
+    each = {"vbf": HypothesisSignificance(1.5, 0.1), "ggf": HypothesisSignificance(0.5, 0.2)}
+    point = HeldOutWorkingPoint(status="ok", significance=1.0, hypotheses=each)
+    assert working_point_summary(point)["hypotheses"] == {
+        "vbf": {"significance": 1.5, "significance_uncertainty": 0.1},
+        "ggf": {"significance": 0.5, "significance_uncertainty": 0.2},
     }
+
+
+def test_uncertainties_of_the_figure_of_merit_are_told_with_the_labels_of_their_processes(small_search):
+    selection = {"figure_of_merit": "asimov_with_uncertainty", "background_uncertainties": {"top": 0.2}}
+    analysis = small_search.analysis(selection=selection | {"relative_background_uncertainty": 0.05})
+    assert figure_of_merit_summary(analysis) == {
+        "figure_of_merit": "Asimov significance with background uncertainty",
+        "signals": "sum",
+        "background_uncertainties": [{"name": "top", "label": analysis.labels["top"], "relative": 0.2}],
+        "relative_background_uncertainty": 0.05,
+        "simulation_uncertainty_in_figure": False,
+    }
+
+
+def test_the_impact_table_is_that_of_the_chain(finished, summary):
+    impact, table = summary["impact"], finished.impacts
+    assert impact["classifier"] == finished.evaluations[0].label
+    assert (impact["status"], impact["reason"], impact["replicas"]) == (table.status, table.reason, table.replicas)
+    assert (impact["cut"], impact["bandwidth"]) == (table.cut, table.bandwidth)
+    assert len(impact["rows"]) == len(table.rows) == 4
+    for row, expected in zip(impact["rows"], table.rows, strict=True):
+        assert (row["kind"], row["process"]) == (expected.parameter.kind, expected.parameter.process)
+        assert (row["significance_slope"], row["cut_slope"]) == (expected.significance, expected.cut)
+        half_and_double = row["cut_slope_half_bandwidth"], row["cut_slope_double_bandwidth"]
+        assert half_and_double == expected.cut_with_bandwidths
+
+
+def test_a_runner_up_has_names():
+    found = impact_summary(ImpactTable("several_maxima", "close", runner_up=(0.5, 1.2)), "Z loss")
+    assert found["runner_up"] == {"cut": 0.5, "significance": 1.2}
+    assert found["rows"] == []
 
 
 def test_an_empty_yield_is_json():

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,23 @@ from zsig_hep import __version__
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import Classifier
 from zsig_hep.ntuples import ColumnsResult, EventTable
-from zsig_hep.selection import ClassifierEvaluation, Difference, HeldOutWorkingPoint
+from zsig_hep.selection import ClassifierEvaluation, Difference, HeldOutWorkingPoint, ImpactTable
 from zsig_hep.statistics.yields import Yield
 
 JsonDict = dict[str, object]
 
+_OF_THE_FIGURE = (
+    "figure_of_merit",
+    "signals",
+    "background_uncertainties",
+    "relative_background_uncertainty",
+    "simulation_uncertainty_in_figure",
+    "sensitivity",
+)
+
 FIGURE_OF_MERIT_LABELS = {
     "s_over_sqrt_b": "s/sqrt(b)",
+    "s_over_sqrt_b_with_uncertainty": "s/sqrt(b) with background uncertainty",
     "asimov": "Asimov significance",
     "asimov_with_uncertainty": "Asimov significance with background uncertainty",
 }
@@ -93,6 +103,10 @@ def working_point_summary(point: HeldOutWorkingPoint) -> JsonDict:
         "purity": point.purity,
         "significance": point.significance,
         "significance_uncertainty": point.significance_uncertainty,
+        "hypotheses": {
+            name: {"significance": each.value, "significance_uncertainty": each.uncertainty}
+            for name, each in point.hypotheses.items()
+        },
         "choosing_significance": point.choosing_significance,
         "optimism": point.optimism,
         "yields": {name: yield_row(value) for name, value in point.yields.items()},
@@ -104,15 +118,60 @@ def difference_summary(difference: Difference | None) -> JsonDict | None:
     return None if difference is None else {"difference": difference.value, "uncertainty": difference.uncertainty}
 
 
+def impact_summary(table: ImpactTable, classifier: str) -> JsonDict:
+    """How the optimal cut of a classifier answers to cross sections, luminosity and uncertainties."""
+    runner_up = table.runner_up
+    rows = [
+        {
+            "kind": row.parameter.kind,
+            "process": row.parameter.process,
+            "relative_uncertainty": row.parameter.relative_uncertainty,
+            "significance_slope": row.significance,
+            "significance_slope_uncertainty": row.significance_uncertainty,
+            "cut_slope": row.cut,
+            "cut_slope_uncertainty": row.cut_uncertainty,
+            "cut_slope_half_bandwidth": row.cut_with_bandwidths[0],
+            "cut_slope_double_bandwidth": row.cut_with_bandwidths[1],
+            "shift": row.shift,
+        }
+        for row in table.rows
+    ]
+    of_table = {
+        field.name: getattr(table, field.name) for field in fields(table) if field.name not in {"rows", "runner_up"}
+    }
+    return {
+        "classifier": classifier,
+        **of_table,
+        "runner_up": None if runner_up is None else dict(zip(("cut", "significance"), runner_up, strict=True)),
+        "rows": rows,
+    }
+
+
+def figure_of_merit_summary(analysis: Analysis) -> JsonDict:
+    """What the cut maximises, in words: the figure of merit, its uncertainties, and how signals are combined."""
+    selection = analysis.selection
+    return {
+        "figure_of_merit": FIGURE_OF_MERIT_LABELS[str(selection.figure_of_merit)],
+        "signals": selection.signals,
+        "background_uncertainties": [
+            {"name": name, "label": analysis.labels[name], "relative": relative}
+            for name, relative in selection.background_uncertainties.items()
+        ],
+        "relative_background_uncertainty": selection.relative_background_uncertainty,
+        "simulation_uncertainty_in_figure": selection.simulation_uncertainty_in_figure,
+    }
+
+
 def run_summary(
     analysis: Analysis,
     columns: Mapping[str, object],
     classifiers: Sequence[JsonDict],
     difference: Difference | None,
+    impact: JsonDict,
     provenance: Mapping[str, object],
 ) -> JsonDict:
     """Everything that the report shows."""
-    selection = analysis.selection.model_dump(mode="json")
+    requirements = analysis.selection.model_dump(mode="json", exclude=set(_OF_THE_FIGURE))
     return {
         "title": analysis.title,
         "name": analysis.name,
@@ -122,8 +181,9 @@ def run_summary(
         **columns,
         "classifiers": list(classifiers),
         "comparison": difference_summary(difference),
-        "figure_of_merit": FIGURE_OF_MERIT_LABELS[str(selection.pop("figure_of_merit"))],
-        "requirements": selection,
+        "impact": impact,
+        **figure_of_merit_summary(analysis),
+        "requirements": requirements,
         "provenance": dict(provenance),
     }
 

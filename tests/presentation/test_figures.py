@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import hist
@@ -17,6 +18,7 @@ from zsig_hep.presentation import (
     Style,
     efficiency_purity_figure,
     feature_figure,
+    impact_figure,
     roc_figure,
     save_figure,
     score_figure,
@@ -26,6 +28,7 @@ from zsig_hep.presentation import (
 from zsig_hep.presentation.distributions import _scale_factor
 from zsig_hep.presentation.layout import _paths, _touched, drawn_points
 from zsig_hep.presentation.style import fill_colors
+from zsig_hep.selection import Impact, ImpactTable, Parameter
 from zsig_hep.selection.evaluation import ClassifierEvaluation
 from zsig_hep.selection.histograms import feature_histogram
 from zsig_hep.statistics.significance import FigureOfMerit
@@ -76,6 +79,17 @@ def all_figures(
     }
 
 
+IMPACTS = ImpactTable(
+    status="ok",
+    rows=(
+        Impact(Parameter("cross_section", "vbf"), 1.2, 0.1, -0.02, 0.01, (-0.01, -0.03), None),
+        Impact(Parameter("cross_section", "ttbar", 0.2), -0.5, 0.05, 0.03, None, (None, 0.02), -0.1),
+        Impact(Parameter("uncertainty", "ttbar", 0.2), -0.2, 0.02, 0.01, 0.002, (0.01, 0.01), None),
+    ),
+    cut=0.6,
+)
+
+
 @pytest.mark.parametrize("with_data", [False, True])
 def test_figures_are_labelled_clear_and_leave_no_trace(
     evaluations: Evaluations,
@@ -109,6 +123,34 @@ def test_figures_without_qualifying_thresholds(
     for figure in figures.values():
         assert_legends_clear(figure)
     assert legend_texts(figures["significance"].axes[0]).count("no cut qualifies") == 2
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_impacts_are_bars_ranked_from_the_top(style: Style, moves: bool) -> None:
+    rows = IMPACTS.rows if moves else tuple(replace(row, cut=None, cut_uncertainty=None) for row in IMPACTS.rows)
+    figure = impact_figure(replace(IMPACTS, rows=rows), LABELS, style)
+    figure.draw_without_rendering()
+    left, *right = figure.axes
+    assert len(right) == moves
+    assert [text.get_text() for text in left.get_yticklabels()] == [
+        rf"σ({LABELS['vbf']})",
+        rf"σ({LABELS['ttbar']})",
+        rf"uncertainty of {LABELS['ttbar']}",
+    ]
+    assert left.get_ylim()[0] > left.get_ylim()[1]
+    expected = [[row.significance for row in rows]] + [[row.cut for row in rows]] * moves
+    for axes, values in zip(figure.axes, expected, strict=True):
+        bars = axes.patches
+        assert [bar.get_width() for bar in bars] == values
+        assert [bar.get_y() + bar.get_height() / 2 for bar in bars] == pytest.approx([0, 1, 2])
+        assert len({bar.get_facecolor() for bar in bars}) == 2
+        assert axes.get_xlim()[0] < min(values) < max(values) < axes.get_xlim()[1]
+    (shift,) = [line for line in left.lines if line.get_marker() == "D"]
+    np.testing.assert_allclose(shift.get_xydata(), [[-0.1, 1]])
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x1 <= figure.bbox.x1
+    assert not any(legend.overlaps(axes.get_tightbbox()) for axes in figure.axes)
+    assert "140" in texts(figure)
 
 
 def test_roc_draws_both_efficiencies_and_quotes_both_areas(evaluations: Evaluations) -> None:

@@ -59,7 +59,7 @@ def working_point(**changes: Any) -> dict[str, Any]:
         "status": "ok", "reason": "", "thresholds": [0.91, 0.925], "signal": 5.214, "signal_uncertainty": 0.1234,
         "background": 8.3, "background_uncertainty": 0.62, "effective_background": 179.2, "signal_efficiency": 0.2034,
         "background_efficiency": 0.0012, "purity": 0.386, "significance": 1.6543, "significance_uncertainty": 0.0712,
-        "choosing_significance": 1.71, "optimism": 0.056, "yields": {"vbf": passed},
+        "choosing_significance": 1.71, "optimism": 0.056, "yields": {"vbf": passed}, "hypotheses": {},
     } | changes  # fmt: skip
 
 
@@ -95,8 +95,13 @@ def summary() -> dict[str, Any]:
         "cutflow": {"vbf": [{"cut": "pt > 30 & more", "entries": 15000, "yield": 25.64, "uncertainty": 0.2093}]},
         "classifiers": [classifier("zloss", "Z loss"), classifier("bce", "Weighted BCE", significance=1.6)],
         "comparison": {"difference": 0.05, "uncertainty": 0.04},
+        "impact": {"rows": []},
         "figure_of_merit": "Asimov significance",
-        "requirements": {"minimum_effective_background": 10.0, "simulation_uncertainty_in_figure": False},
+        "signals": "sum",
+        "background_uncertainties": [],
+        "relative_background_uncertainty": 0.0,
+        "simulation_uncertainty_in_figure": False,
+        "requirements": {"minimum_effective_background": 10.0},
         "notes": ["<script>alert(1)</script>"],
         "provenance": {"command": "zsig run <x>", "versions": {"torch": "2.13.0"}, "device": "cpu"},
     }  # fmt: skip
@@ -170,6 +175,46 @@ def test_statement_says_who_is_better_only_when_the_simulation_does(
     assert words in text
     assert "reaches Z = 1.65 ± 0.07" in text
     assert text.startswith("For 140 fb⁻¹ at √s = 13 TeV, a search for VBF H → μμ over DY <1> and tt was")
+
+
+def test_uncertainties_stand_beside_the_figure_of_merit(summary: dict[str, Any]) -> None:
+    assert "figure of merit “Asimov significance”." in " ".join(statement(summary))
+    uncertain = [{"name": "dy", "label": "DY <1>", "relative": 0.03}, {"name": "tt", "label": "tt", "relative": 0.2}]
+    summary |= {"background_uncertainties": uncertain, "relative_background_uncertainty": 0.01}
+    text = " ".join(statement(summary)).replace("\u00a0", " ")
+    assert "with these uncertainties: DY <1> 3 %, tt 20 %, all backgrounds together 1 %." in text
+
+
+def test_hypotheses_have_rows_of_their_own(summary: dict[str, Any], tmp_path: Path) -> None:
+    summary["signals"] = "minimum"
+    alone = {"vbf": {"significance": 1.2345, "significance_uncertainty": 0.05}}
+    summary["classifiers"][0]["working_point"]["hypotheses"] = alone
+    write_report(tmp_path / "report.html", summary, [])
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8").replace("\u00a0", " "))
+    assert page.row("Z of VBF H → μμ alone")[1:] == ["1.23 ± 0.05", "–"]
+    assert "the smallest of their significances counts" in page.text
+
+
+def test_the_impact_table_stands_in_the_report_with_its_reason(summary: dict[str, Any], tmp_path: Path) -> None:
+    row = {
+        "kind": "cross_section", "process": "vbf", "significance_slope": 1.1677, "significance_slope_uncertainty": 0.0418,
+        "cut_slope": 0.0251, "cut_slope_uncertainty": 0.0113, "cut_slope_half_bandwidth": 0.0096,
+        "cut_slope_double_bandwidth": 0.0282, "shift": None,
+    }  # fmt: skip
+    unmoved = dict.fromkeys(row) | {"kind": "uncertainty", "process": None, "significance_slope": -0.0908}
+    summary["impact"] = {
+        "classifier": "Z loss", "status": "ok", "reason": "", "cut": 0.6297, "cut_uncertainty": 0.0334,
+        "significance": 1.9458, "bandwidth": 0.05138, "rows": [row, unmoved],
+    }  # fmt: skip
+    for status, reason in (("ok", ""), ("several_maxima", "the cut may jump")):
+        summary["impact"] |= {"status": status, "reason": reason}
+        write_report(tmp_path / "report.html", summary, [])
+        page = Page((tmp_path / "report.html").read_text(encoding="utf-8").replace("\u00a0", " "))
+        expected = ["σ(VBF H → μμ)", "1.17 ± 0.04", "–", "0.025 ± 0.011", "0.0096, 0.028"]
+        assert page.row("σ(VBF H → μμ)") == expected
+        assert page.row("uncertainty of all backgrounds")[1:4] == ["−0.09080", "–", "–"]
+        assert "One cut at 0.630 ± 0.033 for all" in re.sub(r"\s+", " ", page.text)
+        assert ("the cut may jump" in page.text) is (status != "ok")
 
 
 def test_totals_add_variances(summary: dict[str, Any]) -> None:

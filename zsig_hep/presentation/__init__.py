@@ -4,6 +4,7 @@ from zsig_hep.presentation.export import write_histograms
 from zsig_hep.presentation.figures import (
     efficiency_purity_figure,
     feature_figure,
+    impact_figure,
     roc_figure,
     save_figure,
     score_figure,
@@ -11,6 +12,7 @@ from zsig_hep.presentation.figures import (
     training_figure,
 )
 from zsig_hep.presentation.gallery import Gallery
+from zsig_hep.presentation.graduated import graduated_figure
 from zsig_hep.presentation.report import write_report
 from zsig_hep.presentation.style import PresentationSettings, Style
 
@@ -20,6 +22,8 @@ __all__ = [
     "Style",
     "efficiency_purity_figure",
     "feature_figure",
+    "graduated_figure",
+    "impact_figure",
     "roc_figure",
     "save_figure",
     "score_figure",

@@ -1,7 +1,7 @@
 """Figures that compare classifiers: ROC, significance, efficiency and purity against the threshold."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,9 +21,12 @@ _TALLEST_FAINT = 1.5
 
 FIGURE_OF_MERIT_LABELS = {
     FigureOfMerit.S_OVER_SQRT_B: "Significance $s$/√$b$",
+    FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY: r"Significance $s$/√($b+\sigma_b^2$)",
     FigureOfMerit.ASIMOV: r"Asimov significance $Z_\mathrm{A}$",
     FigureOfMerit.ASIMOV_WITH_UNCERTAINTY: r"$Z_\mathrm{A}$ with background uncertainty",
 }
+
+_COMBINED = {"sum": "", "mean": "Mean over signals: ", "minimum": "Smallest over signals: "}
 
 
 def roc_figure(evaluations: Sequence[ClassifierEvaluation], style: Style) -> Figure:
@@ -101,6 +104,7 @@ def significance_figure(
     style: Style,
     *,
     figure_of_merit: FigureOfMerit = FigureOfMerit.ASIMOV,
+    signals: Literal["sum", "mean", "minimum"] = "sum",
 ) -> Figure:
     """Draw the significance against the threshold, with its band from the finite simulation and the chosen cuts.
 
@@ -113,6 +117,7 @@ def significance_figure(
         evaluations: classifiers to compare.
         style: look and label.
         figure_of_merit: what the scans hold, for the label of the axis.
+        signals: how they combine signal processes, for the same label.
 
     Returns:
         The figure.
@@ -127,7 +132,7 @@ def significance_figure(
         handles.append(_proxy("0.6", "-", label="requirements not met", width=1.0))
         _threshold_axis(axes, evaluations)
         axes.set_ylim(0, 1.05 * highest)
-        axes.set_ylabel(FIGURE_OF_MERIT_LABELS[figure_of_merit])
+        axes.set_ylabel(_COMBINED[signals] + FIGURE_OF_MERIT_LABELS[figure_of_merit])
         add_legend(axes, inside=add_label(style, axes), handles=handles, locations=("upper left", "upper right"))
         return figure
 

@@ -7,11 +7,13 @@ from matplotlib.figure import Figure
 from zsig_hep.files import atomic_path
 from zsig_hep.presentation.comparison import efficiency_purity_figure, roc_figure, significance_figure
 from zsig_hep.presentation.distributions import feature_figure, score_figure
+from zsig_hep.presentation.impact import impact_figure
 from zsig_hep.presentation.training import training_figure
 
 __all__ = [
     "efficiency_purity_figure",
     "feature_figure",
+    "impact_figure",
     "roc_figure",
     "save_figure",
     "score_figure",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import hist
 from matplotlib.figure import Figure
@@ -11,9 +11,10 @@ from zsig_hep.learning.history import TrainingHistory
 from zsig_hep.ntuples.datasets import Role
 from zsig_hep.presentation.comparison import efficiency_purity_figure, roc_figure, significance_figure
 from zsig_hep.presentation.distributions import feature_figure, score_figure
+from zsig_hep.presentation.impact import impact_figure
 from zsig_hep.presentation.style import Style
 from zsig_hep.presentation.training import training_figure
-from zsig_hep.selection import ClassifierEvaluation
+from zsig_hep.selection import ClassifierEvaluation, ImpactTable
 from zsig_hep.statistics.significance import FigureOfMerit
 
 SIGNIFICANCE = """Significance above each threshold of the out-of-fold score with its Monte-Carlo uncertainty; faint
@@ -21,6 +22,8 @@ where a requirement of the working point is not met. Dotted: the cut of each fol
 SCORE = "Out-of-fold scores: backgrounds stacked with their Monte-Carlo uncertainty, signals overlaid."
 ROC = "Background against signal efficiency, weighted with cross sections and counting simulated events."
 PURITY = "Signal efficiency and purity above each threshold."
+IMPACT = """How the highest significance and the cut that gives it answer to relative changes of cross sections,
+luminosity and background uncertainties, with bootstrap errors."""
 TRAINING = "Training and validation loss of every network of the ensemble; a dot marks the epoch that was kept."
 
 
@@ -36,6 +39,8 @@ class Gallery:
         roles: role by process.
         style: look and label.
         figure_of_merit: what the significance is.
+        signals: how it combines signal processes.
+        impacts: of the first classifier's optimal cut; None, or without rows, is not drawn.
         colors: colour by process, where one is wished.
         axis_labels: axis title by feature, where one is wished.
     """
@@ -47,6 +52,8 @@ class Gallery:
     roles: Mapping[str, Role]
     style: Style
     figure_of_merit: FigureOfMerit
+    signals: Literal["sum", "mean", "minimum"] = "sum"
+    impacts: ImpactTable | None = None
     colors: Mapping[str, str | None] = field(default_factory=dict)
     axis_labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -57,11 +64,15 @@ class Gallery:
             File name without suffix, caption, figure.
         """
         evaluations, style, processes = self.evaluations, self.style, (self.labels, self.roles, self.colors)
-        significance = significance_figure(evaluations, style, figure_of_merit=self.figure_of_merit)
+        significance = significance_figure(
+            evaluations, style, figure_of_merit=self.figure_of_merit, signals=self.signals
+        )
         yield "significance", SIGNIFICANCE.replace("\n", " "), significance
         yield "score", SCORE, score_figure(evaluations, *processes, style)
         yield "roc", ROC, roc_figure(evaluations, style)
         yield "efficiency_purity", PURITY, efficiency_purity_figure(evaluations, style)
+        if self.impacts is not None and self.impacts.rows:
+            yield "impact", IMPACT.replace("\n", " "), impact_figure(self.impacts, self.labels, style)
         yield "training", TRAINING, training_figure(self.histories, style)
         for name, histogram in self.features.items():
             label = self.axis_labels.get(name, name)

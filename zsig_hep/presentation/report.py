@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from zsig_hep.errors import OutputError
 from zsig_hep.files import atomic_path
 from zsig_hep.presentation.rounding import percent, significant, with_uncertainty
-from zsig_hep.presentation.wording import plain_label, statement
+from zsig_hep.presentation.wording import parameter_label, plain_label, statement
+from zsig_hep.selection.smooth import Parameter
 
 _TEMPLATE = "report.html.j2"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -78,7 +79,12 @@ def render_report(summary: Mapping[str, Any], figures: Sequence[ReportFigure]) -
         totals={role: _total(summary["processes"], role) for role in ("signal", "background")},
         labels={row["name"]: row["label"] for row in summary["processes"]},
         thresholds=_thresholds,
+        parameter=_parameter,
     )
+
+
+def _parameter(row: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    return plain_label(parameter_label(Parameter(row["kind"], row["process"]), labels))
 
 
 def _embedded(caption: str, image: Path) -> ReportFigure:

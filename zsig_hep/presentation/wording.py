@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zsig_hep.presentation.rounding import percent, significant, with_uncertainty
+from zsig_hep.selection.smooth import Parameter
 
 _SYMBOLS = {
     "to": "→", "rightarrow": "→", "gamma": "γ", "mu": "μ", "nu": "ν", "tau": "τ", "ell": "ℓ", "pi": "π", "eta": "η",
@@ -41,6 +42,21 @@ def _spaced(symbol: str) -> str:
     return f" {symbol} " if symbol in {"→", "±", "×", "≥", "≤"} else symbol
 
 
+def parameter_label(parameter: Parameter, labels: Mapping[str, str]) -> str:
+    """Name a parameter of the impact table for readers.
+
+    Example:
+        >>> parameter_label(Parameter("cross_section", "dy"), {"dy": "Drell-Yan"})
+        'σ(Drell-Yan)'
+        >>> parameter_label(Parameter("uncertainty", None, 0.1), {})
+        'uncertainty of all backgrounds'
+    """
+    name = "all backgrounds" if parameter.process is None else labels.get(parameter.process, parameter.process)
+    return {"cross_section": f"σ({name})", "luminosity": "luminosity", "uncertainty": f"uncertainty of {name}"}[
+        parameter.kind
+    ]
+
+
 def statement(summary: Mapping[str, Any]) -> list[str]:
     """Say what was found, sentence by sentence, from the numbers of the summary.
 
@@ -67,8 +83,33 @@ def _setting(summary: Mapping[str, Any]) -> str:
     signal, background = (_listed(summary["processes"], role) for role in ("signal", "background"))
     return (
         f"For {summary['luminosity_ifb']:g} fb⁻¹{energy}, a search for {signal} over {background} was optimised for "
-        f"the figure of merit “{summary['figure_of_merit']}”."
+        f"the figure of merit “{summary['figure_of_merit']}”{_uncertainties(summary)}{_combination(summary)}."
     )
+
+
+def _uncertainties(summary: Mapping[str, Any]) -> str:
+    """Which uncertainties the figure of merit holds, as “Drell-Yan 3 %, top pairs 20 %”."""
+    known = [
+        f"{plain_label(each['label'])} {_short_percent(each['relative'])}"
+        for each in summary["background_uncertainties"]
+        if each["relative"]
+    ]
+    if common := summary["relative_background_uncertainty"]:
+        known.append(f"all backgrounds together {_short_percent(common)}")
+    if summary["simulation_uncertainty_in_figure"]:
+        known.append("the statistical uncertainty of the simulation")
+    return f" with these uncertainties: {', '.join(known)}" if known else ""
+
+
+def _short_percent(fraction: float) -> str:
+    return f"{100 * fraction:g}\u00a0%"
+
+
+def _combination(summary: Mapping[str, Any]) -> str:
+    if summary["signals"] == "sum":
+        return ""
+    which = "mean" if summary["signals"] == "mean" else "smallest"
+    return f"; each signal is a hypothesis of its own, and the {which} of their significances counts"
 
 
 def _listed(rows: Sequence[Mapping[str, Any]], role: str) -> str:

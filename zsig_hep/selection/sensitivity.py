@@ -138,7 +138,7 @@ def cut_sensitivities(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> process = np.repeat(["higgs", "dy"], 4000)
-        >>> score = rng.normal(2.0 * (process == "higgs"))
+        >>> score = rng.normal(1.0 * (process == "higgs"))
         >>> table = EventTable.from_arrays(
         ...     {"x": score}, weight=np.where(process == "higgs", 0.01, 0.5), process=process,
         ...     roles={"higgs": "signal", "dy": "background"}, luminosity_ifb=1.0)
@@ -304,13 +304,13 @@ def _status(
             f"working point allow, {cut:.4g}: the cut does not answer to the parameters"
         )
     slope, curvature = float(nominal.derivatives.cut), float(nominal.derivatives.cut_cut)
-    if not curvature < 0:
-        return "flat", f"Z has the curvature {curvature:.3g} at its highest cut {cut:.4g} and no maximum there"
-    if not nominal.stationary[0]:
+    if abs(slope) * nominal.bandwidth >= _STATIONARY * best:
         return "kink", (
             f"at the highest Z the slope in the cut is {slope:.3g} and not zero: there the smallest significance changes "
             "from one signal to another; with signals: mean, or sum, derivatives exist"
         )
+    if not curvature < 0:
+        return "flat", f"Z has the curvature {curvature:.3g} at its highest cut {cut:.4g} and no maximum there"
     if runner_up is not None:
         with torch.no_grad():
             first, second = (

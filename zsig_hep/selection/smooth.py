@@ -182,7 +182,7 @@ class SmoothFigure:
             rises = found.cut > 0
             low, high = torch.where(rises, cut, low), torch.where(rises, high, cut)
             step = cut - found.cut / found.cut_cut
-            inside = (step > low) & (step < high) & (found.cut_cut < 0)
+            inside = (step >= low) & (step <= high) & (found.cut_cut < 0)
             following = torch.where(inside, step, (low + high) / 2)
             settled = bool(((following - cut).abs() <= _TOLERANCE * self.bandwidth).all())
             cut = following
