@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from zsig_hep import __version__
+from zsig_hep.learning import RoundRecord, TrainingHistory
 from zsig_hep.ntuples import EventTable
-from zsig_hep.selection import Difference, HeldOutWorkingPoint, HypothesisSignificance, ImpactTable
+from zsig_hep.selection import (
+    Difference,
+    HeldOutWorkingPoint,
+    HypothesisSignificance,
+    ImpactTable,
+    WorkingPointSettings,
+)
 from zsig_hep.stages import Chain
 from zsig_hep.statistics.significance import FigureOfMerit
 from zsig_hep.statistics.yields import Yield
@@ -19,6 +26,8 @@ from zsig_hep.summary import (
     figure_of_merit_summary,
     impact_summary,
     process_rows,
+    round_rows,
+    theory_notes,
     without_nan,
     working_point_summary,
     yield_row,
@@ -209,3 +218,39 @@ def test_numbers_that_json_cannot_hold_are_null(value, expected):
     assert json.loads(json.dumps(found, allow_nan=False)) == expected
     if expected is not None:
         assert type(found) is type(expected)
+
+
+def history_of_rounds():
+    factors = [np.ones((2, 3)), np.array([[1.0, 0.8, 2.0], [1.0, 0.6, 3.0]])]
+    figures = [np.array([1.0, np.nan]), np.array([1.5, 2.5])]
+    records = [
+        RoundRecord(number, None, factors[number], figures[number], np.array([0.2, 0.4]) + number / 10)
+        for number in range(2)
+    ]
+    nothing = np.zeros((1, 2))
+    members = np.arange(2)
+    return TrainingHistory(
+        "effective weights", ("a",), nothing, nothing, members, members, members, members > 5,
+        rounds=tuple(records), kept_round=(1, 1), process_names=("higgs", "dy", "top"),
+    )  # fmt: skip
+
+
+def test_rounds_are_averaged_over_the_folds_that_have_a_working_point():
+    start, first = round_rows(history_of_rounds())
+    assert (start["figure"], start["change"], start["folds_that_kept_it"]) == (1.0, None, 0)
+    assert (first["figure"], first["figure_spread"], first["folds_that_kept_it"]) == (2.0, 0.5, 2)
+    assert first["effective_weights"] == {"higgs": 1.0, "dy": pytest.approx(0.7), "top": 2.5}
+    assert first["signal_efficiency"] == pytest.approx(0.4)
+    assert first["change"] == pytest.approx(np.log(3))
+
+
+def test_theory_is_quoted_where_it_expects_no_gain(small_search):
+    analysis = small_search.analysis()
+    (note,) = theory_notes(analysis)
+    assert "Theory expects no gain" in note
+    uncertain = WorkingPointSettings(
+        figure_of_merit="asimov_with_uncertainty",
+        background_uncertainties={next(name for name, p in analysis.processes.items() if p.role == "background"): 0.1},
+    )
+    assert theory_notes(analysis.model_copy(update={"selection": uncertain})) == []
+    assert theory_notes(analysis.with_training(loss={"name": "bce"})) == []

@@ -36,6 +36,7 @@ from zsig_hep.summary import (
     difference_summary,
     impact_summary,
     run_summary,
+    theory_notes,
     without_nan,
 )
 from zsig_hep.workspace import Workspace, command_line, package_versions
@@ -305,6 +306,7 @@ class Chain:
 
     def _summary(self) -> JsonDict:
         columns = json.loads((self.workspace.folder("columns") / "columns.json").read_text())
+        columns["notes"] += theory_notes(self.analysis)
         for evaluation in self.evaluations:
             columns["notes"] += simulation_caveats(evaluation, self.analysis.selection)
         classifiers = [

@@ -6,10 +6,11 @@ from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from zsig_hep import __version__
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import Classifier
+from zsig_hep.learning import Classifier, TrainingHistory
 from zsig_hep.ntuples import ColumnsResult, EventTable
 from zsig_hep.selection import ClassifierEvaluation, Difference, HeldOutWorkingPoint, ImpactTable
 from zsig_hep.statistics.yields import Yield
@@ -83,8 +84,46 @@ def classifier_summary(evaluation: ClassifierEvaluation, classifier: Classifier)
             "collapsed_members": int(history.collapsed.sum()),
             "advice": history.advice(),
             "input_hash": classifier.input_hash,
+            "rounds": round_rows(history),
         },
     }
+
+
+def round_rows(history: TrainingHistory) -> list[JsonDict]:
+    """What the rounds of a training reached, averaged over the test folds; the networks they start from first."""
+    rows: list[JsonDict] = []
+    for index, record in enumerate(history.rounds):
+        rows.append(
+            {
+                "number": record.number,
+                "relative_eps": record.relative_eps,
+                "effective_weights": dict(zip(history.process_names, record.factors.mean(0).tolist(), strict=True)),
+                "change": record.change(history.rounds[index - 1]) if index else None,
+                "figure": _mean(record.figure),
+                "figure_spread": float(np.nanstd(record.figure)) if np.isfinite(record.figure).any() else None,
+                "signal_efficiency": _mean(record.signal_efficiency),
+                "folds_that_kept_it": history.kept_round.count(record.number),
+            }
+        )
+    return rows
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float | None:
+    """Mean over the folds that have a working point."""
+    found = values[np.isfinite(values)]
+    return float(found.mean()) if len(found) else None
+
+
+def theory_notes(analysis: Analysis) -> list[str]:
+    """What theory expects of the loss that was trained, where it expects nothing."""
+    if analysis.goal.tells_processes_apart or list(analysis.losses) == ["bce"]:
+        return []
+    note = (
+        "The figure of merit knows no difference between the backgrounds, so the best selection is a cut on the "
+        "likelihood ratio that weighted cross entropy learns. Theory expects no gain from another loss unless the model "
+        "is limited: a linear or very small network, or few events."
+    )
+    return [note]
 
 
 def working_point_summary(point: HeldOutWorkingPoint) -> JsonDict:

@@ -11,6 +11,7 @@ from zsig_hep.learning.history import TrainingHistory
 from zsig_hep.ntuples.datasets import Role
 from zsig_hep.presentation.comparison import efficiency_purity_figure, roc_figure, significance_figure
 from zsig_hep.presentation.distributions import feature_figure, score_figure
+from zsig_hep.presentation.graduated import graduated_figure
 from zsig_hep.presentation.impact import impact_figure
 from zsig_hep.presentation.style import Style
 from zsig_hep.presentation.training import training_figure
@@ -24,6 +25,8 @@ ROC = "Background against signal efficiency, weighted with cross sections and co
 PURITY = "Signal efficiency and purity above each threshold."
 IMPACT = """How the highest significance and the cut that gives it answer to relative changes of cross sections,
 luminosity and background uncertainties, with bootstrap errors."""
+GRADUATED = """Stages of the graduated schedules: step size, batch size, smoothing degree delta of the noise of the
+minibatches, and loss."""
 TRAINING = "Training and validation loss of every network of the ensemble; a dot marks the epoch that was kept."
 
 
@@ -74,6 +77,8 @@ class Gallery:
         if self.impacts is not None and self.impacts.rows:
             yield "impact", IMPACT.replace("\n", " "), impact_figure(self.impacts, self.labels, style)
         yield "training", TRAINING, training_figure(self.histories, style)
+        if graduated := {label: each.graduated for label, each in self.histories.items() if each.graduated}:
+            yield "graduated", GRADUATED.replace("\n", " "), graduated_figure(graduated, style)
         for name, histogram in self.features.items():
             label = self.axis_labels.get(name, name)
             yield f"feature_{name}", f"Input feature {name}.", feature_figure(histogram, *processes, label, style)
