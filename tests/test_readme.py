@@ -3,6 +3,10 @@ import runpy
 from pathlib import Path
 
 import pytest
+import yaml
+
+from zsig_hep.learning import TrainingSettings
+from zsig_hep.selection import WorkingPointSettings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,6 +36,12 @@ def test_the_loss_fits_into_fifteen_lines_and_learns(tmp_path):
     selected = names["model"](names["x"]).squeeze(-1).detach() > 0
     s, b = (weights[selected & flag].sum() for flag in (is_signal, ~is_signal))
     assert s / b.sqrt() > 5 * weights[is_signal].sum() / weights[~is_signal].sum().sqrt()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL))
+def test_every_setting_of_the_readme_is_valid(block):
+    ((group, content),) = yaml.safe_load(block).items()
+    {"training": TrainingSettings, "selection": WorkingPointSettings}[group].model_validate(content)
 
 
 def test_links_lead_to_files():

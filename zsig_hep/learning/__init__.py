@@ -1,4 +1,16 @@
-"""Learning: losses, networks and their training."""
+"""Learning: losses, networks and their training.
+
+Losses: `losses` (the Z loss and the cross entropies) and `lovasz_loss` (any submodular figure of merit) stand on `lovasz`
+(the extension), `margins` (the error measures) and `merits`, `uncertain_merits`, `merit_registry` (figures of merit);
+`soft_counts` and `compositions` hold the smooth losses and those made of others; `loss_settings` says how an analysis
+file names them.
+
+Training: `training` is the way in; `phases` lays it out, `ensemble` runs it on `network` and `batches`, `rounds` and
+`best_round` judge and choose, `resume` and `checkpoints` store it, `classifier` and `history` are what is left of it.
+
+Optimisation: `eve` and `optimizers`; `schedules`, `smoothing` and `noise` for graduated optimisation; `implicit` with
+`constraints`, `kkt`, `linear_solvers` and `grid_maximum` for derivatives of argmin and argmax, which `tuning` uses.
+"""
 
 from zsig_hep.learning.classifier import Classifier
 from zsig_hep.learning.compositions import HypothesesLoss, SumLoss
