@@ -74,7 +74,8 @@ class Analysis(Settings):
     @property
     def goal(self) -> Goal:
         """What trainings are told of the selection."""
-        return training_goal(self.selection)
+        roles = [process.role for process in self.processes.values() if process.role != "data"]
+        return training_goal(self.selection).among([role == "signal" for role in roles])
 
     @property
     def losses(self) -> dict[str, LossSettings]:

@@ -51,7 +51,9 @@ class Fingerprints:
         settings = training.model_dump(mode="json", exclude={"loss", "baseline", "device"})
         parts = [self.events, settings, loss.model_dump(mode="json"), choose_device(training.device).type]
         if depends_on_goal(training, loss):
-            parts += [self._analysis.selection.model_dump(mode="json"), code_fingerprint("statistics", "selection")]
+            # How the finished cut is studied changes no training.
+            judged_by = self._analysis.selection.model_dump(mode="json", exclude={"sensitivity"})
+            parts += [judged_by, code_fingerprint("statistics", "selection")]
         return fingerprint(*parts, code_fingerprint("learning"))
 
     @cached_property

@@ -144,8 +144,6 @@ class Chain:
             if self._current(stage, expected):
                 continue
             self.announce(f"training with the {loss.label}")
-            for sentence in schedule_advice(self.analysis.training):
-                _LOG.warning(sentence)
             checkpoint = self._checkpoint(name, expected)
             with self.workspace.building(stage, expected) as folder:
                 classifier = train(
@@ -306,7 +304,7 @@ class Chain:
 
     def _summary(self) -> JsonDict:
         columns = json.loads((self.workspace.folder("columns") / "columns.json").read_text())
-        columns["notes"] += theory_notes(self.analysis)
+        columns["notes"] += theory_notes(self.analysis) + list(schedule_advice(self.analysis.training))
         for evaluation in self.evaluations:
             columns["notes"] += simulation_caveats(evaluation, self.analysis.selection)
         classifiers = [

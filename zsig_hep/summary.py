@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from zsig_hep import __version__
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import Classifier, TrainingHistory
+from zsig_hep.learning import Classifier, RoundRecord, TrainingHistory
 from zsig_hep.ntuples import ColumnsResult, EventTable
 from zsig_hep.selection import ClassifierEvaluation, Difference, HeldOutWorkingPoint, ImpactTable
 from zsig_hep.statistics.yields import Yield
@@ -98,7 +98,7 @@ def round_rows(history: TrainingHistory) -> list[JsonDict]:
                 "number": record.number,
                 "relative_eps": record.relative_eps,
                 "effective_weights": dict(zip(history.process_names, record.factors.mean(0).tolist(), strict=True)),
-                "change": record.change(history.rounds[index - 1]) if index else None,
+                "change": _change(record, history.rounds[index - 1]) if index else None,
                 "figure": _mean(record.figure),
                 "figure_spread": float(np.nanstd(record.figure)) if np.isfinite(record.figure).any() else None,
                 "signal_efficiency": _mean(record.signal_efficiency),
@@ -106,6 +106,12 @@ def round_rows(history: TrainingHistory) -> list[JsonDict]:
             }
         )
     return rows
+
+
+def _change(record: RoundRecord, before: RoundRecord) -> float | None:
+    """Largest change of the effective weights; None where they do not change but for rounding."""
+    change = record.change(before)
+    return change if change > 1e-9 else None
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float | None:
@@ -116,7 +122,8 @@ def _mean(values: npt.NDArray[np.float64]) -> float | None:
 
 def theory_notes(analysis: Analysis) -> list[str]:
     """What theory expects of the loss that was trained, where it expects nothing."""
-    if analysis.goal.tells_processes_apart or list(analysis.losses) == ["bce"]:
+    figure_differs = analysis.goal.tells_processes_apart or analysis.selection.simulation_uncertainty_in_figure
+    if figure_differs or list(analysis.losses) == ["bce"]:
         return []
     note = (
         "The figure of merit knows no difference between the backgrounds, so the best selection is a cut on the "

@@ -42,9 +42,21 @@ def is_done(job: Job, options: Options, rows: list[Row]) -> bool:
     return all(any(job.row(seed).items() <= row.items() for row in rows) for seed in options.seeds)
 
 
+def _require_same_options(options: Options) -> None:
+    """Refuse a folder whose warm starts and results were made with other options."""
+    path = options.output / "options.json"
+    now = {"reduced": options.reduced, "epochs": options.epochs, "ntuples": options.ntuples and str(options.ntuples)}
+    if path.exists() and json.loads(path.read_text()) != now:
+        sys.exit(
+            f"comparison: {options.output} holds results with other options ({path.read_text()}); choose another --output"
+        )
+    path.write_text(json.dumps(now))
+
+
 def run(options: Options, samples: list[str], workers: int, list_jobs: Callable[[str], list[Job]]) -> None:
     """Do what is not done: warm starts, then methods, those of the first optimiser first."""
     options.output.mkdir(parents=True, exist_ok=True)
+    _require_same_options(options)
     rows = read_rows(options.output)
     jobs = [job for sample in samples for job in list_jobs(sample) if not is_done(job, options, rows)]
     jobs.sort(key=lambda job: ["adam", "xgboost", "radam", "eve", "sgd"].index(job.optimizer))

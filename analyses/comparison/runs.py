@@ -2,7 +2,6 @@
 
 import functools
 import json
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from analyses.comparison.units import Case, Unit
 from zsig_hep.errors import TrainingError
 
 LIMITS = "limits.json"
-
-_LOG = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
@@ -86,16 +83,13 @@ def run_job(job: Job, options: Options) -> list[Row]:
     """Train and judge a method for all seeds.
 
     Returns:
-        One row per seed; with `error` where the method refused or diverged; none if the loss is not available.
+        One row per seed; with `error` where the method refused or diverged.
     """
     start = time.perf_counter()
     try:
         rows = _trees(job, options) if job.model == "trees" else _networks(job, options)
     except TrainingError as error:
         rows = [{"error": str(error)} for _ in options.seeds]
-    except NotImplementedError:
-        _LOG.warning("%s is not available; left out on %s", job.loss, job.sample)
-        return []
     seconds = round((time.perf_counter() - start) / len(options.seeds), 3)
     return [job.row(seed) | row | {"seconds": seconds} for seed, row in zip(options.seeds, rows, strict=True)]
 

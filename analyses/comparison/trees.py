@@ -5,11 +5,12 @@ import xgboost
 
 from analyses.compare import grow_trees, tree_margins
 from analyses.comparison.units import Floats, Logits, Predict, Unit
+from zsig_hep.learning import EffectiveWeightsLossSettings
 from zsig_hep.learning.rounds import effective_weights, judge_folds
 
 DEPTHS = (3, 4, 6)
 
-TREES = {"bce": 0, "effective_weights": 3}
+TREES = {"bce": 0, "effective_weights": EffectiveWeightsLossSettings().rounds}
 """Rounds of effective weights by name of the loss."""
 
 
@@ -38,7 +39,7 @@ def grow_ensemble(unit: Unit, depth: int, rounds: int = 0) -> Predict:
         depth: of the trees.
         rounds: of effective weights after the first ensemble.
     """
-    signal = np.array(unit.sample.signal_processes)
+    signal, recipe = np.array(unit.sample.signal_processes), EffectiveWeightsLossSettings()
     factors: Floats = np.ones((len(unit.members), len(unit.sample.yields)))
     kept: list[xgboost.Booster] = []
     kept_figures = np.full(len(unit.members), -np.inf)
@@ -60,7 +61,7 @@ def grow_ensemble(unit: Unit, depth: int, rounds: int = 0) -> Predict:
                 kept[index], kept_figures[index] = grown[index], np.nan_to_num(judgement.figure, nan=-np.inf)
         factors = np.stack(
             [
-                effective_weights(judgement, row, unit.sample.yields, signal, 0.0)
+                effective_weights(judgement, row, unit.sample.yields, signal, recipe.damping)
                 for judgement, row in zip(judgements, factors, strict=True)
             ]
         )

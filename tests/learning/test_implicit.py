@@ -237,3 +237,15 @@ def test_iterations_are_reported():
     )
     assert exact.solver_iterations == conjugate.solver_iterations == 4
     assert neumann.solver_iterations > 20
+
+
+@pytest.mark.parametrize(
+    ("objective", "solution", "message"),
+    [
+        (lambda y, x: ((y - x) ** 2).sum(), torch.tensor([1, 2]), "floating type, found torch.int64"),
+        (lambda _y, _x: 0.0, torch.tensor([1.0, 2.0]), "must return a tensor, found float"),
+    ],
+)
+def test_what_is_no_inner_problem_is_refused(objective, solution, message):
+    with pytest.raises(TrainingError, match=message):
+        argmin(objective, solution, torch.tensor([1.0, 2.0], requires_grad=True))

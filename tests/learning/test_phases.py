@@ -11,8 +11,8 @@ def judge(*arguments):
     raise NotImplementedError
 
 
-APART = Goal(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, {"dy": 0.1}, judge, tells_processes_apart=True)
-TOGETHER = Goal(FigureOfMerit.ASIMOV, {}, judge)
+APART = Goal(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, {"dy": 0.1}, judge=judge, tells_backgrounds_apart=True)
+TOGETHER = Goal(FigureOfMerit.ASIMOV, judge=judge)
 
 
 def settings(**content):
@@ -53,7 +53,7 @@ def test_an_automatic_eps_is_a_path_of_rounds():
 
 
 @pytest.mark.parametrize("loss", [EffectiveWeightsLossSettings(), ZLossSettings(relative_eps="auto")])
-@pytest.mark.parametrize("goal", [None, Goal(FigureOfMerit.ASIMOV, {}, None, tells_processes_apart=True)])
+@pytest.mark.parametrize("goal", [None, Goal(FigureOfMerit.ASIMOV, tells_backgrounds_apart=True)])
 def test_rounds_need_a_judge(loss, goal):
     with pytest.raises(TrainingError, match="judged by a working point: pass `goal="):
         plan_phases(settings(), loss, goal)
@@ -78,6 +78,43 @@ def test_phases_of_the_analysis_file_are_taken_as_they_stand():
 def test_the_baseline_runs_the_same_phases_with_the_cross_entropy():
     planned = plan_phases(settings(phases=PHASES), BCELossSettings(), None)
     assert [(phase.loss, phase.settings.epochs) for phase in planned] == [(BCELossSettings(), n) for n in (5, 6, 2)]
+
+
+def test_another_cross_entropy_is_replaced_in_the_baseline():
+    chosen = settings(phases=[{"loss": {"name": "bce", "weighting": "events"}}])
+    (phase,) = plan_phases(chosen, BCELossSettings(), None)
+    assert phase.loss == BCELossSettings()
+
+
+def test_two_phases_with_rounds_are_refused():
+    twice = settings(phases=[{"loss": {"name": "effective_weights"}}, {"loss": {"name": "z", "relative_eps": "auto"}}])
+    with pytest.raises(TrainingError, match="Only one of the `phases`"):
+        plan_phases(twice, twice.main_loss(), APART)
+
+
+def test_rounds_without_epochs_are_none():
+    planned = plan_phases(settings(main={"epochs": 0}), EffectiveWeightsLossSettings(), APART)
+    assert outline(planned) == [("warm start", 20, None)]
+
+
+def test_fewer_epochs_than_rounds_leave_rounds_out():
+    loss = ZLossSettings(relative_eps="auto", path=(0.3, 0.1, 0.05))
+    planned = plan_phases(settings(main={"epochs": 2}), loss, TOGETHER)
+    assert [(phase.relative_eps, phase.settings.epochs) for phase in planned[1:]] == [(0.3, 1), (0.05, 1)]
+    assert planned[-1].is_last_round
+
+
+def test_a_single_background_has_nothing_to_differ_from():
+    assert APART.among([True, False, False]).tells_processes_apart
+    assert not APART.among([True, True, False]).tells_processes_apart
+    two_signals = Goal(FigureOfMerit.ASIMOV, tells_signals_apart=True)
+    assert two_signals.among([True, True, False]).tells_processes_apart
+    assert not two_signals.among([True, False, False]).tells_processes_apart
+
+
+def test_phases_that_end_with_the_baseline_are_refused():
+    with pytest.raises(ValueError, match="names the training"):
+        settings(phases=[PHASES[2], PHASES[0]])
 
 
 def test_a_loss_beside_phases_is_refused():
@@ -111,7 +148,10 @@ def test_eve_beside_growing_batches_and_delta_without_theory_are_said_once():
     graduated = {"epochs": 5, "batch_size": 64, "learning_rate": 0.1, "schedule": {"kind": "graduated"}}
     assert schedule_advice(settings()) == ()
     assert schedule_advice(settings(main=graduated | {"optimizer": {"name": "sgd", "momentum": 0.0}})) == ()
-    phases = {"warm_start": graduated | {"optimizer": {"name": "eve"}}, "main": graduated | {"optimizer": {"name": "eve"}}}
+    phases = {
+        "warm_start": graduated | {"optimizer": {"name": "eve"}},
+        "main": graduated | {"optimizer": {"name": "eve"}},
+    }
     undone, no_theory = schedule_advice(settings(**phases))
     assert "Eve undoes the growth of batches" in undone
     assert "there is no theory" in no_theory

@@ -8,10 +8,11 @@ import torch
 
 from tests.learning.test_training import Killed, kill_after, parameters, separation
 from tests.learning.toy import make_table
-from zsig_hep.errors import TrainingError
+from zsig_hep.errors import ModelFileError, TrainingError
 from zsig_hep.learning import BCELossSettings, Classifier, TrainingSettings, make_sample, train
 from zsig_hep.learning.batches import make_members
 from zsig_hep.learning.ensemble import EnsembleTraining
+from zsig_hep.learning.history import TrainingHistory
 from zsig_hep.learning.rounds import judge_folds
 from zsig_hep.selection import WorkingPointSettings, training_goal
 
@@ -83,6 +84,31 @@ def test_a_shared_warm_start_is_where_the_training_begins(table):
     training.start_from({name: value + 0.1 for name, value in warm.network.state_dict().items()})
     assert torch.equal(training.best_loss, training.validation_loss())
     assert torch.equal(parameters(training)[0], parameters(warm)[0] + 0.1)
+
+
+def test_rounds_begin_with_the_networks_that_are_handed_over(table):
+    main_only = settings(loss={"name": "effective_weights"}, warm_start=PHASES["warm_start"] | {"epochs": 0})
+    sample, goal = make_sample(table, main_only), training_goal(UNCERTAIN)
+    warm = EnsembleTraining(sample, settings(), BCELossSettings())
+    for _ in range(3):
+        warm.train_epoch()
+    training = EnsembleTraining(sample, main_only, main_only.main_loss(), goal=goal)
+    training.start_from(warm.network.state_dict())
+    judged = judge_folds(training.validation_outputs(), training.members, sample, goal.judge)
+    (start,) = training.rounds.records
+    assert start.figure.tolist() == [judgement.figure for judgement in judged]
+
+
+def test_the_events_that_test_a_fold_do_not_judge_it(table):
+    sample, goal = make_sample(table, settings()), training_goal(UNCERTAIN)
+    members = make_members(sample.fold, 5, [1])
+    outputs = [sample.features[member.validation, 0] for member in members]
+    moved = [
+        np.where(sample.fold[member.validation] == 0, 9.0, out) for member, out in zip(members, outputs, strict=True)
+    ]
+    first, other = (judge_folds(each, members, sample, goal.judge) for each in (outputs, moved))
+    assert first[0].figure == other[0].figure
+    assert first[1].figure != other[1].figure
 
 
 def test_an_automatic_eps_records_its_path(table):
@@ -179,6 +205,31 @@ def test_a_batch_larger_than_the_data_saturates_and_is_said_once(table, caplog):
     assert history.graduated[-1].batch_size == history.graduated[-2].batch_size
     assert history.graduated[-1].learning_rate < history.graduated[-2].learning_rate
     assert sum("Batches grow to" in record.message for record in caplog.records) == 1
+
+
+def test_the_feedback_of_eve_is_reported_for_every_epoch(table):
+    main = PHASES["main"] | {"optimizer": {"name": "eve", "f_star": -1e6}}
+    history = train(table, settings(loss={"name": "bce"}, main=main)).history
+    assert len(history.eve) == 4
+    # A bound so far below the loss leaves every step at the floor of the feedback.
+    assert history.eve[-1].floor_fraction > 0.9
+    assert TrainingHistory.from_json(history.to_json()).eve == history.eve
+
+
+def test_a_checkpoint_of_another_goal_is_refused(table, tmp_path):
+    checkpoint, options = tmp_path / "checkpoint.safetensors", settings(loss={"name": "effective_weights"})
+    with pytest.raises(Killed):
+        train(table, options, goal=training_goal(UNCERTAIN), checkpoint=checkpoint, progress=kill_after(4))
+    other = UNCERTAIN.model_copy(update={"background_uncertainties": {"top": 0.01}})
+    with pytest.raises(ModelFileError, match="another goal"):
+        train(table, options, goal=training_goal(other), checkpoint=checkpoint)
+
+
+def test_without_any_working_point_the_warm_start_is_kept_and_said(table):
+    hopeless = UNCERTAIN.model_copy(update={"minimum_effective_background": 1e9})
+    history = train(table, settings(loss={"name": "effective_weights"}), goal=training_goal(hopeless)).history
+    assert set(history.kept_round) == {0}
+    assert "In no round" in history.advice()
 
 
 def test_eve_refuses_a_bound_above_the_loss(table):

@@ -15,6 +15,7 @@ from zsig_hep.learning import (
     train,
 )
 from zsig_hep.learning.batches import make_members
+from zsig_hep.learning.checkpoints import read_tensors
 from zsig_hep.learning.ensemble import EnsembleTraining
 from zsig_hep.learning.network import StackedMLP
 from zsig_hep.ntuples import EventTable
@@ -225,7 +226,18 @@ def test_a_loss_that_is_not_finite_stops_the_training(table, tmp_path, optimizer
     main = {"epochs": 3, "batch_size": 256, "learning_rate": 1e30, "optimizer": {"name": optimizer}}
     with pytest.raises(TrainingError, match=r"NaN or infinite in step . of epoch . of the phase 'weighted BCE'"):
         train(table, settings(main=main, hidden=[8, 8], loss={"name": "bce"}), checkpoint=checkpoint)
-    assert checkpoint.exists()
+    tensors, _ = read_tensors(checkpoint)
+    assert all(torch.isfinite(value).all() for name, value in tensors.items() if name.startswith("network."))
+
+
+@pytest.mark.parametrize("loss", [{"name": "bce"}, {"name": "z", "relative_eps": {"start": 0.5, "stop": 0.05}}])
+def test_a_last_step_that_diverges_is_found_before_it_is_kept(table, tmp_path, loss):
+    main = {"epochs": 1, "batch_size": 10_000, "learning_rate": 1e30}
+    with pytest.raises(TrainingError, match="NaN or infinite in step 1 of epoch 1"):
+        train(table, settings(main=main, hidden=[8, 8], loss=loss), checkpoint=tmp_path / "checkpoint.safetensors")
+    tensors, description = read_tensors(tmp_path / "checkpoint.safetensors")
+    assert (description["phase"], description["epoch"]) == (1, 0)
+    assert torch.isfinite(tensors["network.layers.0.weight"]).all()
 
 
 def test_a_fold_without_signal_is_refused(table):

@@ -337,3 +337,19 @@ def test_scores_of_another_table_are_refused():
     _, table = table_of()
     with pytest.raises(InputError, match="one length"):
         cut_sensitivities(np.ones(3), table, PLAIN, np.random.default_rng(0))
+
+
+def test_scores_that_run_too_far_are_refused():
+    generator = np.random.default_rng(5)
+    process = np.repeat(["higgs", "dy"], 4000)
+    score = generator.normal(1.0 * (process == "higgs"))
+    table = EventTable.from_arrays(
+        {"x": score},
+        weight=np.where(process == "higgs", 0.01, 0.5),
+        process=process,
+        roles={"higgs": "signal", "dy": "background"},
+        luminosity_ifb=1.0,
+    )
+    score[-1] = -1e6
+    with pytest.raises(InputError, match="too far for a smoothing"):
+        cut_sensitivities(score, table, PLAIN, generator)

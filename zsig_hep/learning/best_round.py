@@ -44,15 +44,18 @@ class BestRound:
         self.kept_round = np.zeros(len(folds), dtype=np.int64)
         self.kept: dict[str, Tensor] = {}
         self.kept_epoch = torch.full((len(members),), -1)
+        self.current_epoch = self.kept_epoch
+        self.epochs_before = 0
 
     def member_factors(self, phase: Phase) -> Floats:
         """Effective weights of the processes in a phase, shape (M, P)."""
         return self.factors[self.fold_of_member] if phase.reweights else np.ones((len(self.members), len(self.yields)))
 
-    def begin(self, phase: Phase, goal: Goal, outputs: Outputs, network: nn.Module) -> None:
+    def begin(self, phase: Phase, goal: Goal, outputs: Outputs, network: nn.Module, epochs_before: int) -> None:
         """Before the first round: judge where it starts from, and take the weights from there."""
         if phase.round != 1:
             return
+        self.epochs_before = epochs_before
         self.kept = {name: value.clone() for name, value in network.state_dict().items()}
         judgements = self._record(0, None, goal, outputs)
         self.kept_figure = np.array([_comparable(judgement) for judgement in judgements])
@@ -69,7 +72,7 @@ class BestRound:
             outputs: of each member for its validation events.
             network: with the parameters of each member's best epoch in the round.
             best_epoch: that epoch, counted in the round, shape (M,).
-            first_epoch: the round's first epoch, counted over all rounds.
+            first_epoch: the round's first epoch, counted over the whole training.
         """
         judgements = self._record(phase.round or 0, phase.relative_eps, goal, outputs)
         figures = np.array([_comparable(judgement) for judgement in judgements])
@@ -79,7 +82,10 @@ class BestRound:
         taken = torch.from_numpy(better[self.fold_of_member]).to(best_epoch.device)
         for name, value in network.state_dict().items():
             self.kept[name] = torch.where(taken.view(-1, 1, 1), value, self.kept[name])
-        self.kept_epoch = torch.where(taken, best_epoch + first_epoch, self.kept_epoch.to(best_epoch.device))
+        # A round that kept its start ends with the networks of the round before.
+        in_rounds = best_epoch + (first_epoch - self.epochs_before)
+        self.current_epoch = torch.where(best_epoch >= 0, in_rounds, self.current_epoch.to(best_epoch.device))
+        self.kept_epoch = torch.where(taken, self.current_epoch, self.kept_epoch.to(best_epoch.device))
         self._reweight(phase, judgements)
 
     def take_up(self, network: nn.Module) -> Tensor:
@@ -104,7 +110,15 @@ class BestRound:
         """The part of the state that a checkpoint holds as tensors."""
         parts = {f"kept.{name}": value for name, value in self.kept.items()}
         numbers = {"factors": self.factors, "kept_figure": self.kept_figure, "kept_round": self.kept_round}
-        return parts | {name: torch.from_numpy(value) for name, value in numbers.items()} | {"epoch": self.kept_epoch}
+        return (
+            parts
+            | {name: torch.from_numpy(value) for name, value in numbers.items()}
+            | {
+                "epoch": self.kept_epoch.clone(),
+                "current_epoch": self.current_epoch.clone(),
+                "epochs_before": torch.tensor(self.epochs_before),
+            }
+        )
 
     def description(self) -> list[dict[str, object]]:
         """The part of the state that a checkpoint holds as JSON."""
@@ -113,8 +127,11 @@ class BestRound:
     def restore(self, tensors: Mapping[str, Tensor], records: Sequence[Mapping[str, object]]) -> None:
         """Take up what `tensors` and `description` gave."""
         self.kept = {key.removeprefix("kept."): value for key, value in tensors.items() if key.startswith("kept.")}
-        self.factors, self.kept_figure = tensors["factors"].numpy(), tensors["kept_figure"].numpy()
-        self.kept_round, self.kept_epoch = tensors["kept_round"].numpy(), tensors["epoch"]
+        self.factors, self.kept_figure, self.kept_round = (
+            tensors[name].cpu().numpy() for name in ("factors", "kept_figure", "kept_round")
+        )
+        self.kept_epoch, self.current_epoch = tensors["epoch"], tensors["current_epoch"]
+        self.epochs_before = int(tensors["epochs_before"])
         self.records = [RoundRecord.from_json(record) for record in records]
 
 

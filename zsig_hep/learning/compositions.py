@@ -45,7 +45,10 @@ class HypothesesLoss(nn.Module):
     r"""A loss evaluated with one signal process at a time, all backgrounds present, and combined.
 
         mean      L = (1/H) sum_h L(signal of h only)
-        minimum   L = max_h L(signal of h only): the hypothesis with the lowest significance
+        minimum   L = max_h L(signal of h only): the hypothesis that loses the largest share of what it can reach
+
+    Losses are normalised to one for the loss of everything, so these compare hypotheses relative to their own best, not
+    in significance itself.
 
     A sum over signal processes instead, as a loss on its own has it, follows the hypothesis with the largest yield.
 

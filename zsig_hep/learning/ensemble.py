@@ -14,7 +14,8 @@ from zsig_hep.learning.batches import Member, StratifiedBatches, make_members, p
 from zsig_hep.learning.best_round import BestRound
 from zsig_hep.learning.calibration import signal_quantiles
 from zsig_hep.learning.classifier import Classifier
-from zsig_hep.learning.history import TrainingHistory
+from zsig_hep.learning.eve import Eve
+from zsig_hep.learning.history import EveRecord, TrainingHistory
 from zsig_hep.learning.loss_settings import LossContext, LossSettings
 from zsig_hep.learning.losses import rescale_to_process_yields
 from zsig_hep.learning.network import StackedMLP
@@ -53,6 +54,7 @@ class EnsembleTraining:
         members: Sequence[Member] | None = None,
         goal: Goal | None = None,
     ) -> None:
+        goal = goal and goal.among(sample.signal_processes)
         self.sample, self.settings, self.loss_settings, self.goal = sample, settings, loss, goal
         self.device = choose_device(settings.device)
         self.sample_hash = sample.hash()
@@ -78,10 +80,12 @@ class EnsembleTraining:
             tuple(sample.yields.tolist()),
             goal.background_uncertainties if goal else {},
             goal.figure if goal else None,
+            goal.relative_background_uncertainty if goal else 0.0,
         )
         # A loss that cannot be built for this analysis is refused before the first phase.
         for phase in self.phases:
-            phase.loss.build(self.context)
+            for progress in (0.0, 1.0):
+                phase.loss.at(progress).build(self.context)
         self._batches: dict[int, StratifiedBatches] = {}
         self._to_device(sample)
         self.standardise = Standardisation(self.preprocessing).to(self.device)
@@ -92,6 +96,7 @@ class EnsembleTraining:
         self.training_losses: list[npt.NDArray[np.float64]] = []
         self.validation_losses: list[npt.NDArray[np.float64]] = []
         self.graduated: list[GraduatedStage] = []
+        self.eve: list[EveRecord] = []
         self.rounds = BestRound(self.members, sample)
         self.final_epoch = torch.full((len(self.members),), -1, device=self.device)
         self.begin_phase(0)
@@ -116,7 +121,7 @@ class EnsembleTraining:
         if phase == len(self.phases):
             return
         if self.current.round is not None and self.goal is not None and not is_resumed:
-            self.rounds.begin(self.current, self.goal, self.validation_outputs(), self.network)
+            self.rounds.begin(self.current, self.goal, self.validation_outputs(), self.network, len(self.history_phase))
         factors = torch.from_numpy(self.rounds.member_factors(self.current).astype(np.float32)).to(self.device)
         # A scaled yield carries the factor into every rescaled batch.
         self.effective_yields = self.yields * factors
@@ -138,6 +143,7 @@ class EnsembleTraining:
     def start_from(self, parameters: Mapping[str, Tensor]) -> None:
         """Begin with the parameters of other networks of the same shape, such as a warm start that trainings share."""
         self.network.load_state_dict(parameters)
+        self.rounds = BestRound(self.members, self.sample)
         self.begin_phase(0)
 
     def run(self, checkpoint: Path | None = None, progress: Progress | None = None) -> Classifier:
@@ -217,8 +223,10 @@ class EnsembleTraining:
         self._close_epoch(torch.stack(values))
 
     def _close_epoch(self, step_losses: Tensor) -> None:
-        self._require_finite(step_losses)
         validation = self.validation_loss()
+        self._require_finite(step_losses)
+        # What the last step did shows in the validation loss only.
+        self._require_finite(validation.unsqueeze(0), first_step=len(step_losses))
         self.history_phase.append(self.current.label)
         self.training_losses.append(step_losses.mean(0).cpu().double().numpy())
         self.validation_losses.append(validation.cpu().double().numpy())
@@ -229,6 +237,8 @@ class EnsembleTraining:
         self.best_loss = torch.where(improved, validation, self.best_loss)
         self.best_epoch = torch.where(improved, self.epoch, self.best_epoch)
         self.stale_epochs = 0 if bool(improved.any()) else self.stale_epochs + 1
+        if isinstance(self.optimizer, Eve):
+            self.eve.append(EveRecord.of(self.optimizer))
         self.graduated += stage_just_ended(self)
         self.epoch += 1
         # A graduated schedule means its later stages to improve on what the earlier ones cannot.
@@ -240,20 +250,16 @@ class EnsembleTraining:
         self.network.load_state_dict(self.best)
         self.final_epoch = self.best_epoch
         if self.current.round is not None and self.goal is not None:
-            first = len(self.history_phase) - self.epoch - self._epochs_before_rounds()
+            first = len(self.history_phase) - self.epoch
             self.rounds.end(self.current, self.goal, self.validation_outputs(), self.network, self.best_epoch, first)
             if self.current.is_last_round:
                 self.final_epoch = self.rounds.take_up(self.network)
         self.begin_phase(self.phase + 1)
 
-    def _epochs_before_rounds(self) -> int:
-        """Epochs in the history before the first round of the current loss."""
-        return next(i for i, label in enumerate(self.history_phase) if label == self.current.label)
-
-    def _require_finite(self, step_losses: Tensor) -> None:
+    def _require_finite(self, step_losses: Tensor, first_step: int = 1) -> None:
         finite = torch.isfinite(step_losses).all(-1)
         if not bool(finite.all()):
-            step = int((~finite).nonzero()[0]) + 1
+            step = int((~finite).nonzero()[0]) + first_step
             message = (
                 f"The loss became NaN or infinite in step {step} of epoch {self.epoch + 1} of the "
                 f"phase {self.current.label!r}. Lower its learning rate; the checkpoint of the epoch before is kept."
@@ -289,6 +295,7 @@ class EnsembleTraining:
             kept_round=tuple(self.rounds.kept_round.tolist()),
             process_names=self.sample.process_names,
             graduated=tuple(self.graduated),
+            eve=tuple(self.eve),
         )
         return Classifier(
             network=self.network.to("cpu").eval(),

@@ -1,13 +1,33 @@
 """What happened during a training."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from zsig_hep.learning.eve import Eve
 from zsig_hep.learning.rounds import RoundRecord
 from zsig_hep.learning.schedules import GraduatedStage
+
+
+@dataclass(frozen=True)
+class EveRecord:
+    """The feedback of the optimiser Eve at the end of an epoch, averaged over the members.
+
+    Attributes:
+        feedback: d, by which the step size was divided.
+        floor_fraction: share of the phase's steps whose change of the loss was below the smallest that counts; near one,
+            f_star is too low and Eve is Adam with c times the step size.
+    """
+
+    feedback: float
+    floor_fraction: float
+
+    @classmethod
+    def of(cls, optimizer: Eve) -> "EveRecord":
+        """Read it off the optimiser, which checks its losses on this occasion."""
+        return cls(float(optimizer.feedback.mean()), float(optimizer.floor_fraction.mean()))
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,7 @@ class TrainingHistory:
         kept_round: number of the round that each test fold kept, in ascending order of the folds.
         process_names: processes of the effective weights in `rounds`.
         graduated: stages of a graduated schedule with what was measured at their ends.
+        eve: feedback after each epoch with Eve.
     """
 
     loss_name: str
@@ -44,6 +65,7 @@ class TrainingHistory:
     kept_round: tuple[int, ...] = ()
     process_names: tuple[str, ...] = ()
     graduated: tuple[GraduatedStage, ...] = ()
+    eve: tuple[EveRecord, ...] = ()
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -53,6 +75,11 @@ class TrainingHistory:
     def advice(self) -> str:
         """Say what to do about collapsed members; empty when there is none."""
         count = int(self.collapsed.sum())
+        if not count and self.rounds and not any(np.isfinite(record.figure).any() for record in self.rounds):
+            return (
+                f"In no round of the training with the {self.loss_name} did a threshold qualify, so that its networks "
+                "are those of the warm start. Lower minimum_effective_background, or simulate more background."
+            )
         if not count:
             return ""
         return (
@@ -76,6 +103,7 @@ class TrainingHistory:
             "kept_round": list(self.kept_round),
             "process_names": list(self.process_names),
             "graduated": [stage.to_json() for stage in self.graduated],
+            "eve": [asdict(record) for record in self.eve],
         }
 
     @classmethod
@@ -93,6 +121,7 @@ class TrainingHistory:
             kept_round=tuple(int(number) for number in _list(content, "kept_round")),
             process_names=tuple(str(name) for name in _list(content, "process_names")),
             graduated=tuple(GraduatedStage.from_json(stage) for stage in _list(content, "graduated")),
+            eve=tuple(EveRecord(**record) for record in _list(content, "eve")),
             **arrays,
         )
 

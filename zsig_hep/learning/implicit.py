@@ -197,6 +197,8 @@ def _require_usable(
     message = None
     if not all(isinstance(leaf, Tensor) for leaf in leaves):
         message = "The parameters of argmin must be tensors, or a sequence or mapping of tensors."
+    elif not solution.is_floating_point():
+        message = f"The solution given to argmin must be of a floating type, found {solution.dtype}."
     elif not bool(torch.isfinite(solution).all()) or not solution.numel():
         message = "The solution given to argmin is empty, NaN or infinite; the inner optimisation has failed."
     elif not 0 <= batch_dims <= solution.ndim:

@@ -58,7 +58,11 @@ class InnerProblem:
 
     def value(self, y: Tensor, leaves: Sequence[Tensor]) -> Tensor:
         """The function to minimise, with its barrier, shape (B,)."""
-        value = self.objective(y.reshape(self.shape), self._parameters(leaves))
+        found: Any = self.objective(y.reshape(self.shape), self._parameters(leaves))
+        if not isinstance(found, Tensor):
+            message = f"The objective must return a tensor, found {type(found).__name__}."
+            raise TrainingError(message)
+        value: Tensor = found
         if value.shape != self.batch_shape:
             message = (
                 f"The objective gave shape {tuple(value.shape)} for a solution of shape {tuple(self.shape)}; expected "

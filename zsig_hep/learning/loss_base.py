@@ -24,6 +24,7 @@ class LossContext:
         yields: expected events of each process.
         background_uncertainties: relative uncertainty of the yield of each background that has one, by name.
         figure: figure of merit of the analysis.
+        relative_background_uncertainty: relative uncertainty that moves all backgrounds together.
     """
 
     process_names: tuple[str, ...]
@@ -31,6 +32,7 @@ class LossContext:
     yields: tuple[float, ...]
     background_uncertainties: Mapping[str, float] = field(default_factory=dict)
     figure: FigureOfMerit | None = None
+    relative_background_uncertainty: float = 0.0
 
     @property
     def signal_processes(self) -> tuple[int, ...]:

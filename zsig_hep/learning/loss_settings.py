@@ -170,6 +170,11 @@ class EffectiveWeightsLossSettings(BaseLossSettings):
         if base.eps_path is not None:
             message = "the base loss of effective_weights needs a number as relative_eps, not `auto`"
             raise ValueError(message)
+        if isinstance(base, BCELossSettings) and base.weighting != "cross_section":
+            message = (
+                f"the base loss of effective_weights needs weights to change; weighting '{base.weighting}' has none"
+            )
+            raise ValueError(message)
         return base
 
     @property

@@ -85,6 +85,10 @@ class TrainingSettings(Settings):
         if self.phases and self.loss is not None:
             message = "`loss` is that of the last of the `phases`; remove one of the two"
             raise ValueError(message)
+        losses = [phase.loss for phase in self.phases]
+        if losses and losses[-1] == BCELossSettings() and any(loss != losses[-1] for loss in losses):
+            message = "the last of the `phases` names the training; the weighted cross entropy is its baseline"
+            raise ValueError(message)
         return self
 
     def main_loss(self, goal: Goal | None = None) -> LossSettings:

@@ -22,6 +22,7 @@ class Phase:
         is_last_round: whether the best round is taken up at its end.
         reweights: whether the round begins with effective weights from the working point.
         damping: share of the old effective weights in the new ones.
+        relative_eps: value of the path of `relative_eps: auto` that the round takes.
     """
 
     label: str
@@ -31,17 +32,12 @@ class Phase:
     is_last_round: bool = False
     reweights: bool = False
     damping: float = 0.0
+    relative_eps: float | None = None
 
     @property
     def changes(self) -> bool:
         """Whether the loss changes over the phase; its values at two epochs are then values of two functions."""
         return self.loss.at(0.0) != self.loss.at(1.0)
-
-    @property
-    def relative_eps(self) -> float | None:
-        """The loss's eps where it has a fixed one."""
-        eps = getattr(self.loss, "relative_eps", None)
-        return eps if isinstance(eps, float) else None
 
 
 def plan_phases(settings: TrainingSettings, loss: LossSettings, goal: Goal | None) -> tuple[Phase, ...]:
@@ -65,9 +61,7 @@ def plan_phases(settings: TrainingSettings, loss: LossSettings, goal: Goal | Non
     wanted: list[tuple[LossSettings, PhaseSettings]]
     if settings.phases:
         own = loss == settings.main_loss(goal)
-        wanted = [
-            (each.loss if own or isinstance(each.loss, BCELossSettings) else loss, each) for each in settings.phases
-        ]
+        wanted = [(each.loss if own or each.loss == BCELossSettings() else loss, each) for each in settings.phases]
     else:
         wanted = [(BCELossSettings(), settings.warm_start), (loss, settings.main)]
     phases: list[Phase] = []
@@ -75,6 +69,9 @@ def plan_phases(settings: TrainingSettings, loss: LossSettings, goal: Goal | Non
         label = "warm start" if not settings.phases and position == 0 else each_loss.label
         phases += _phases_of(label, each_loss, phase, goal)
     phases = [phase for phase in phases if phase.settings.epochs > 0]
+    if sum(phase.round == 1 for phase in phases) > 1:
+        message = "Only one of the `phases` may be trained in rounds (effective_weights, or `relative_eps: auto`)."
+        raise TrainingError(message)
     if not phases:
         message = "Neither `warm_start` nor `main` has an epoch; there is nothing to train."
         raise TrainingError(message)
@@ -100,22 +97,24 @@ def _phases_of(label: str, loss: LossSettings, phase: PhaseSettings, goal: Goal 
         if goal is not None and not goal.tells_processes_apart:
             yield Phase(label, loss.base, phase)
             return
-        for each in _rounds(label, [loss.base] * loss.rounds, phase):
-            yield replace(each, reweights=True, damping=loss.damping)
+        one = Phase(label, loss.base, phase, reweights=True, damping=loss.damping)
+        yield from _rounds([one] * loss.rounds)
     elif loss.eps_path:
         _require_judge(loss, goal)
-        yield from _rounds(label, [loss.with_eps(eps) for eps in loss.eps_path], phase)
+        yield from _rounds([Phase(label, loss.with_eps(eps), phase, relative_eps=eps) for eps in loss.eps_path])
     else:
         yield Phase(label, loss, phase)
 
 
-def _rounds(label: str, losses: list[LossSettings], phase: PhaseSettings) -> Iterator[Phase]:
-    """Share the phase's epochs out over the rounds; each has one at least."""
-    count = len(losses)
-    for number, loss in enumerate(losses, start=1):
-        epochs = max(1, phase.epochs * number // count - phase.epochs * (number - 1) // count)
-        settings = phase.model_copy(update={"epochs": epochs})
-        yield Phase(label, loss, settings, number, is_last_round=number == count)
+def _rounds(rounds: list[Phase]) -> Iterator[Phase]:
+    """Share the epochs of a phase out over its rounds; where there are fewer epochs, rounds are left out evenly."""
+    epochs = rounds[0].settings.epochs
+    count = min(len(rounds), epochs)
+    for number in range(1, count + 1):
+        chosen = rounds[(number - 1) * (len(rounds) - 1) // max(1, count - 1)]
+        share = epochs * number // count - epochs * (number - 1) // count
+        settings = chosen.settings.model_copy(update={"epochs": share})
+        yield replace(chosen, settings=settings, round=number, is_last_round=number == count)
 
 
 def _require_judge(loss: LossSettings, goal: Goal | None) -> None:

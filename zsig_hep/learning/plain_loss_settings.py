@@ -207,8 +207,13 @@ class SoftSignificanceLossSettings(BaseLossSettings):
             figure = require_context(context, self.label).figure or FigureOfMerit.ASIMOV
         if not figure.knows_background_uncertainty:
             return SoftSignificanceLoss(figure, form=self.form)
-        uncertainties = require_context(context, self.label).process_uncertainties
-        return SoftSignificanceLoss(figure, process_uncertainties=uncertainties, form=self.form)
+        known = require_context(context, self.label)
+        return SoftSignificanceLoss(
+            figure,
+            process_uncertainties=known.process_uncertainties,
+            relative_uncertainty=known.relative_background_uncertainty,
+            form=self.form,
+        )
 
 
 def _process_count(context: LossContext | None) -> int | None:

@@ -1,5 +1,6 @@
 """The complete state of a training in one file, after every epoch."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from zsig_hep import __version__
 from zsig_hep.errors import ModelFileError
 from zsig_hep.learning.checkpoints import read_tensors, write_tensors
+from zsig_hep.learning.history import EveRecord
 from zsig_hep.learning.schedules import GraduatedStage
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def store(training: "EnsembleTraining", path: Path) -> None:
         "history_phase": training.history_phase,
         "rounds": training.rounds.description(),
         "graduated": [stage.to_json() for stage in training.graduated],
+        "eve": [asdict(record) for record in training.eve],
     }
     write_tensors(path, tensors, _identity(training) | progress)
 
@@ -70,6 +73,7 @@ def restore(training: "EnsembleTraining", path: Path) -> None:
     training.validation_losses = list(tensors["validation_losses"].numpy())
     training.history_phase = [str(label) for label in _list(description["history_phase"])]
     training.graduated = [GraduatedStage.from_json(stage) for stage in _list(description["graduated"])]
+    training.eve = [EveRecord(**record) for record in _list(description["eve"])]
 
 
 def _restore_optimizer(training: "EnsembleTraining", tensors: dict[str, Tensor]) -> None:
@@ -83,6 +87,7 @@ def _restore_optimizer(training: "EnsembleTraining", tensors: dict[str, Tensor])
 def _identity(training: "EnsembleTraining") -> dict[str, object]:
     return {
         "configuration": training.configuration(),
+        "goal": repr(training.goal),
         "events": training.sample_hash,
         "version": __version__,
     }

@@ -12,7 +12,7 @@ does, every c_p is the same and the recipe is weighted cross entropy itself.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -65,14 +65,33 @@ class Goal:
     Attributes:
         figure: figure of merit.
         background_uncertainties: relative systematic uncertainty by background process.
-        judge: finds working points; a training with rounds needs it.
-        tells_processes_apart: whether the figure of merit treats events of two processes differently.
+        relative_background_uncertainty: systematic uncertainty that moves all backgrounds together.
+        judge: finds working points; a training with rounds needs it.  Its repr tells goals apart when a training is
+            resumed.
+        tells_backgrounds_apart: whether the figure of merit treats events of two backgrounds differently.
+        tells_signals_apart: whether it treats events of two signals differently.
     """
 
     figure: FigureOfMerit
     background_uncertainties: Mapping[str, float] = field(default_factory=dict)
+    relative_background_uncertainty: float = 0.0
     judge: Judge | None = None
-    tells_processes_apart: bool = False
+    tells_backgrounds_apart: bool = False
+    tells_signals_apart: bool = False
+
+    @property
+    def tells_processes_apart(self) -> bool:
+        """Whether processes of one role differ for the figure of merit, which is where effective weights differ."""
+        return self.tells_backgrounds_apart or self.tells_signals_apart
+
+    def among(self, signal: Sequence[bool]) -> "Goal":
+        """The same goal among some processes: a single background, or a single signal, has nothing to differ from."""
+        signals = sum(signal)
+        return replace(
+            self,
+            tells_backgrounds_apart=self.tells_backgrounds_apart and len(signal) - signals > 1,
+            tells_signals_apart=self.tells_signals_apart and signals > 1,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +149,7 @@ def effective_weights(
     Returns:
         Weights > 0, shape (P,).
     """
-    target = np.abs(judgement.slopes)
+    target = np.where(signal, 1, -1) * judgement.slopes
     if not np.isfinite(judgement.figure) or not (np.isfinite(target) & (target > 0)).all():
         return previous
     weights = np.exp((1 - damping) * np.log(target) + damping * np.log(previous))
@@ -143,11 +162,14 @@ def effective_weights(
 def judge_folds(
     outputs: Outputs, members: Sequence[Member], sample: TrainingSample, judge: Judge
 ) -> tuple[Judgement, ...]:
-    """Judge the networks of each test fold on events that neither trained them nor will test them.
+    """Judge the networks of each test fold on events that do not test them, scored by networks that did not train on them.
 
     These are the events that the fold's networks validate or train on, each scored once: by the fold's own networks
     where they validate on it, else by those of another fold that do.  Networks of one fold are averaged on the scale
     of the signal share, as when events are scored.  The yields are those of the whole sample.
+
+    The events of the test fold take no part; but the other folds' networks have been trained on them, as they have where
+    the cut of a fold is chosen on the other folds.
 
     Args:
         outputs: of each member for its validation events, in their order.

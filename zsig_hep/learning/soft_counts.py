@@ -36,12 +36,13 @@ class SoftSignificanceLoss(nn.Module):
         inverse_square   L = Z(S, B)^2 / Z(s, b)^2
         log              L = 2 ln [Z(S, B) / Z(s, b)], the logarithm of the other: the same minimiser and milder gradients
 
-    with s and b_p the soft yields, b = sum_p b_p and, for the figures that know it, sigma_b^2 = sum_p (k_p b_p)^2 from
-    the relative uncertainty k_p of each background.  Unlike a cross entropy it knows which background is uncertain.
+    with s and b_p the soft yields, b = sum_p b_p and, for the figures that know it,
+    sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2 from the relative uncertainties of each background and of all.  Unlike a cross entropy it knows which background is uncertain.
 
     Args:
         figure: s_over_sqrt_b, asimov, or one of them `_with_uncertainty`.
         process_uncertainties: k_p of each process in the order of the process index; None or zeros for none.
+        relative_uncertainty: k, which moves all backgrounds together.
         form: inverse_square (positive, bounded below by zero) or log.
 
     Raises:
@@ -59,16 +60,19 @@ class SoftSignificanceLoss(nn.Module):
         figure: FigureOfMerit | str = FigureOfMerit.ASIMOV,
         *,
         process_uncertainties: Sequence[float] | None = None,
+        relative_uncertainty: float = 0.0,
         form: Form = "inverse_square",
     ) -> None:
         super().__init__()
         _require_known("figure of merit", figure, [str(each) for each in FigureOfMerit])
         _require_known("form", form, ["inverse_square", "log"])
-        if any(not 0 <= k < float("inf") for k in process_uncertainties or ()):
-            message = f"A relative uncertainty must not be negative, found {list(process_uncertainties or ())}."
+        given = [*(process_uncertainties or ()), relative_uncertainty]
+        if any(not 0 <= k < float("inf") for k in given):
+            message = f"A relative uncertainty must not be negative, found {given}."
             raise TrainingError(message)
         self.figure, self.form = FigureOfMerit(figure), form
         self.process_uncertainties = tuple(process_uncertainties or ())
+        self.relative_uncertainty = relative_uncertainty
 
     def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor, process: Tensor | None = None) -> Tensor:
         """Evaluate the loss; arguments and result as for `ZLoss`, scores being logits."""
@@ -90,8 +94,10 @@ class SoftSignificanceLoss(nn.Module):
 
     def _variance(self, background: Tensor, weights: Tensor, is_signal: Tensor, process: Tensor | None) -> Tensor:
         """sigma_b^2 of the background made of weighted events, shape (...)."""
-        variance = torch.zeros_like(background)
-        if not self.figure.knows_background_uncertainty or not any(self.process_uncertainties):
+        if not self.figure.knows_background_uncertainty:
+            return torch.zeros_like(background)
+        variance = (self.relative_uncertainty * background) ** 2
+        if not any(self.process_uncertainties):
             return variance
         process = require_process(process, "The soft significance loss with an uncertainty per process")
         of_background = weights * ~is_signal
@@ -128,11 +134,7 @@ class InverseAsimovLoss(SoftSignificanceLoss):
     """
 
     def __init__(self, relative_uncertainty: float = 0.0) -> None:
-        super().__init__(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, process_uncertainties=[relative_uncertainty])
-
-    def _variance(self, background: Tensor, weights: Tensor, is_signal: Tensor, process: Tensor | None) -> Tensor:
-        del weights, is_signal, process
-        return (self.process_uncertainties[0] * background) ** 2
+        super().__init__(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, relative_uncertainty=relative_uncertainty)
 
 
 class PunziLoss(nn.Module):

@@ -13,8 +13,9 @@ from zsig_hep.selection.merit import WorkingPointSettings, significance
 from zsig_hep.selection.scan import scan_thresholds
 from zsig_hep.selection.working_points import WorkingPoint, choose_working_point
 
-# Hypotheses within this fraction of the smallest significance share the effective weight of "minimum".
-_SOFTNESS = 0.1
+# The share of a hypothesis in the effective weights of "minimum" falls with (smallest Z / its Z) to this power: the
+# derivative of the smallest alone would jump between hypotheses from round to round.
+_SHARPNESS = 4
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ class WorkingPointJudge:
             z = significance(kept, variances, process_names, roles, alone)
             values.append(float(z.value))
             slopes.append(np.where(np.isin(np.arange(len(roles)), absent), 0.0, z.slopes))
-        # The derivative of the smallest alone would jump between hypotheses from round to round.
-        share = np.exp(-(np.array(values) - min(values)) / (_SOFTNESS * min(values)))
+        if min(values) <= 0:
+            return np.full(len(roles), np.nan)
+        share = (min(values) / np.array(values)) ** _SHARPNESS
         return np.asarray((share / share.sum()) @ np.stack(slopes))
 
 
@@ -84,7 +86,8 @@ def training_goal(settings: WorkingPointSettings) -> Goal:
     return Goal(
         figure=settings.figure_of_merit,
         background_uncertainties=dict(settings.background_uncertainties),
+        relative_background_uncertainty=settings.relative_background_uncertainty,
         judge=WorkingPointJudge(settings),
-        tells_processes_apart=any(k > 0 for k in settings.background_uncertainties.values())
-        or settings.signals != "sum",
+        tells_backgrounds_apart=any(k > 0 for k in settings.background_uncertainties.values()),
+        tells_signals_apart=settings.signals != "sum",
     )

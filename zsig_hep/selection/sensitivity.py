@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from zsig_hep.errors import InputError
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.selection.events import Events, Floats
 from zsig_hep.selection.merit import WorkingPointSettings
@@ -180,6 +181,12 @@ def _mean_excess(events: Events, scan: ThresholdScan, cut: float) -> float:
 
 
 def _grid(low: float, high: float, bandwidth: float) -> Tensor:
+    if (high - low) / _MOST_POINTS > bandwidth:
+        message = (
+            f"The scores run from {low:.4g} to {high:.4g}, which is too far for a smoothing by {bandwidth:.3g}: map them to "
+            "[0, 1] first, as the share of the signal that scores lower, or raise the bandwidth."
+        )
+        raise InputError(message)
     points = int(np.clip((high - low) / bandwidth * _POINTS_PER_BANDWIDTH, _FEWEST_POINTS, _MOST_POINTS))
     return torch.linspace(low, high, points, dtype=torch.float64)
 
