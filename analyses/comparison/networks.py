@@ -85,7 +85,9 @@ def train_from(
     Raises:
         TrainingError: if the loss cannot be built or does not stay finite.
     """
-    epochs = case.epochs[1]
+    # The recipe of effective weights trains its base loss first, and then as long again in its rounds.
+    is_recipe = loss.name == "effective_weights" and unit.goal.tells_processes_apart
+    epochs = case.epochs[1] // 2 if is_recipe else case.epochs[1]
     main = MainSettings(
         epochs=epochs,
         batch_size=case.batch_sizes[1],

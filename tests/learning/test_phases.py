@@ -33,9 +33,15 @@ def test_the_epochs_of_the_main_phase_are_shared_by_the_rounds():
     loss = EffectiveWeightsLossSettings(rounds=4, damping=0.25)
     planned = plan_phases(settings(), loss, APART)
     label = loss.label
-    assert outline(planned)[1:] == [(label, 3, 1), (label, 4, 2), (label, 4, 3), (label, 4, 4)]
-    assert [phase.is_last_round for phase in planned] == [False] * 4 + [True]
-    assert all(phase.reweights and phase.damping == 0.25 for phase in planned[1:])
+    assert outline(planned)[1:] == [
+        ("weighted BCE", 15, None),
+        (label, 3, 1),
+        (label, 4, 2),
+        (label, 4, 3),
+        (label, 4, 4),
+    ]
+    assert [phase.is_last_round for phase in planned] == [False] * 5 + [True]
+    assert all(phase.reweights and phase.damping == 0.25 for phase in planned[2:])
     assert {phase.loss for phase in planned} == {BCELossSettings()}
 
 

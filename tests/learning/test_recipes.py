@@ -47,12 +47,14 @@ def test_effective_weights_make_an_uncertain_background_count_more(table):
     assert history.rounds[3].change(history.rounds[2]) < history.rounds[1].change(history.rounds[0])
 
 
-def test_the_round_that_is_kept_is_the_best_of_its_fold(table):
+def test_a_round_is_kept_where_it_is_better_than_the_start(table):
     history = train(
         table, settings(loss={"name": "effective_weights", "rounds": 3}), goal=training_goal(UNCERTAIN)
     ).history
     figures = np.stack([record.figure for record in history.rounds])
-    assert history.kept_round == tuple(figures.argmax(axis=0).tolist())
+    kept = figures[list(history.kept_round), np.arange(5)]
+    assert (kept >= figures[0]).all()
+    assert (kept > figures[0]).any()
     for member, fold in enumerate(history.member_fold):
         if history.kept_round[fold] == 0:
             assert history.best_epoch[member] == -1
@@ -87,7 +89,8 @@ def test_a_shared_warm_start_is_where_the_training_begins(table):
 
 
 def test_rounds_begin_with_the_networks_that_are_handed_over(table):
-    main_only = settings(loss={"name": "effective_weights"}, warm_start=PHASES["warm_start"] | {"epochs": 0})
+    loss = {"name": "z", "error": "sigmoid", "relative_eps": "auto"}
+    main_only = settings(loss=loss, warm_start=PHASES["warm_start"] | {"epochs": 0})
     sample, goal = make_sample(table, main_only), training_goal(UNCERTAIN)
     warm = EnsembleTraining(sample, settings(), BCELossSettings())
     for _ in range(3):

@@ -154,8 +154,9 @@ class SumLossSettings(BaseLossSettings):
 
 
 class EffectiveWeightsLossSettings(BaseLossSettings):
-    """The recipe of self-consistent effective weights; the training runs its rounds with the base loss.
+    """The recipe of self-consistent effective weights.
 
+    The phase is trained with the base loss first, then its epochs once more, shared by the rounds.
     `damping` is the share of the previous weights that each round keeps.
     """
 

@@ -35,6 +35,11 @@ class Phase:
     relative_eps: float | None = None
 
     @property
+    def errors_better(self) -> float:
+        """By how many standard errors a round has to be better than what was kept before it."""
+        return 1.0 if self.reweights else 0.0
+
+    @property
     def changes(self) -> bool:
         """Whether the loss changes over the phase; its values at two epochs are then values of two functions."""
         return self.loss.at(0.0) != self.loss.at(1.0)
@@ -97,6 +102,7 @@ def _phases_of(label: str, loss: LossSettings, phase: PhaseSettings, goal: Goal 
         if goal is not None and not goal.tells_processes_apart:
             yield Phase(label, loss.base, phase)
             return
+        yield Phase(loss.base.label, loss.base, phase)
         one = Phase(label, loss.base, phase, reweights=True, damping=loss.damping)
         yield from _rounds([one] * loss.rounds)
     elif loss.eps_path:
