@@ -6,7 +6,6 @@ import pytest
 from tests.learning.toy import make_table
 from zsig_hep.learning import TrainingSettings, make_sample
 from zsig_hep.learning.batches import Member, make_members
-from zsig_hep.learning.best_round import is_better
 from zsig_hep.learning.rounds import Judgement, RoundRecord, effective_weights, judge_folds
 
 YIELDS = np.array([50.0, 1000.0, 300.0])
@@ -102,50 +101,6 @@ def test_networks_of_separate_data_sets_are_judged_apart(sample):
     for member, (_, weight, process) in zip(members, recorder.calls, strict=True):
         assert process.tolist() == sample.process[member.validation].tolist()
         assert np.allclose(weight, sample.weights[member.validation] * 4)
-
-
-def test_the_error_of_a_difference_is_that_of_a_bootstrap():
-    generator = np.random.default_rng(2)
-    n = 4000
-    process = np.repeat([0, 1], n)
-    weight = np.repeat([30.0, 1000.0], n) / n
-    base = generator.normal(1.5 * (process == 0))
-    scores = [base, base + 0.3 * generator.normal(size=2 * n)]
-
-    def figure(score, counts):
-        s, b = (np.sum((weight * counts)[(process == row) & (score >= 1.5)]) for row in (0, 1))
-        return s / np.sqrt(b)
-
-    def judge(score, *_):
-        s, b = (weight[(process == row) & (score >= 1.5)].sum() for row in (0, 1))
-        return Judgement(s / np.sqrt(b), np.array([1 / np.sqrt(b), -s / 2 / b**1.5]), 0.5, 1.5)
-
-    judgements = [judge(score) for score in scores]
-    influences = [
-        np.where(score >= 1.5, weight * one.slopes[process], 0) for score, one in zip(scores, judgements, strict=True)
-    ]
-    one, other = (dataclasses.replace(j, influence=i) for j, i in zip(judgements, influences, strict=True))
-    replicas = generator.poisson(1.0, (400, 2 * n))
-    differences = [figure(scores[0], counts) - figure(scores[1], counts) for counts in replicas]
-    assert one.error_of_difference(other) == pytest.approx(np.std(differences), rel=0.1)
-    assert one.error_of_difference(one) == 0
-    assert one.error_of_difference(other) < 0.8 * np.std([figure(scores[0], counts) for counts in replicas])
-
-
-@pytest.mark.parametrize(
-    ("figure", "kept", "errors", "better"),
-    [
-        (2.2, 2.0, 1.0, False),
-        (2.5, 2.0, 1.0, True),
-        (2.2, 2.0, 0.0, True),
-        (np.nan, 2.0, 0.0, False),
-        (2.0, np.nan, 1.0, True),
-    ],
-)
-def test_a_round_must_be_better_by_more_than_the_error(figure, kept, errors, better):
-    nothing, slopes = np.zeros(2), np.zeros(1)
-    one = Judgement(figure, slopes, 0.5, 1.0, np.array([0.3, 0.0]))
-    assert is_better(one, Judgement(kept, slopes, 0.5, 1.0, nothing), errors) is better
 
 
 def test_a_record_survives_json():

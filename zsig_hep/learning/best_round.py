@@ -25,9 +25,8 @@ from zsig_hep.learning.sample import TrainingSample
 class BestRound:
     """Judges the networks after each round, sets the weights of the next, and keeps the best.
 
-    The networks that the first round starts from are a candidate.  With effective weights a round is kept only where it
-    is better than what was kept before by more than the error of the difference, so that rounds do not follow the
-    fluctuations of the events that judge them.  Networks of one fold are judged, and kept, together.
+    The networks that the first round starts from are a candidate, so that no round can do harm but by a fluctuation
+    of the validation events.  Networks of one fold are judged, and kept, together.
 
     Args:
         members: of the ensemble.
@@ -41,17 +40,12 @@ class BestRound:
         self.yields, self.signal = sample.yields, np.array(sample.signal_processes)
         self.factors = np.ones((len(folds), len(self.yields)))
         self.records: list[RoundRecord] = []
-        self.kept_judgements: tuple[Judgement, ...] = ()
+        self.kept_figure = np.full(len(folds), -np.inf)
         self.kept_round = np.zeros(len(folds), dtype=np.int64)
         self.kept: dict[str, Tensor] = {}
         self.kept_epoch = torch.full((len(members),), -1)
         self.current_epoch = self.kept_epoch
         self.epochs_before = 0
-
-    @property
-    def kept_figure(self) -> Floats:
-        """Figure of merit of what each fold keeps, shape (G,); NaN where no threshold qualified."""
-        return np.array([judgement.figure for judgement in self.kept_judgements])
 
     def member_factors(self, phase: Phase) -> Floats:
         """Effective weights of the processes in a phase, shape (M, P)."""
@@ -63,8 +57,9 @@ class BestRound:
             return
         self.epochs_before = epochs_before
         self.kept = {name: value.clone() for name, value in network.state_dict().items()}
-        self.kept_judgements = self._record(0, None, goal, outputs)
-        self._reweight(phase, self.kept_judgements)
+        judgements = self._record(0, None, goal, outputs)
+        self.kept_figure = np.array([_comparable(judgement) for judgement in judgements])
+        self._reweight(phase, judgements)
 
     def end(
         self, phase: Phase, goal: Goal, outputs: Outputs, network: nn.Module, best_epoch: Tensor, first_epoch: int
@@ -80,9 +75,9 @@ class BestRound:
             first_epoch: the round's first epoch, counted over the whole training.
         """
         judgements = self._record(phase.round or 0, phase.relative_eps, goal, outputs)
-        pairs = list(zip(judgements, self.kept_judgements, strict=True))
-        better = np.array([is_better(one, kept, phase.errors_better) for one, kept in pairs])
-        self.kept_judgements = tuple(one if taken else kept for (one, kept), taken in zip(pairs, better, strict=True))
+        figures = np.array([_comparable(judgement) for judgement in judgements])
+        better = figures > self.kept_figure
+        self.kept_figure = np.where(better, figures, self.kept_figure)
         self.kept_round = np.where(better, phase.round or 0, self.kept_round)
         taken = torch.from_numpy(better[self.fold_of_member]).to(best_epoch.device)
         for name, value in network.state_dict().items():
@@ -114,11 +109,7 @@ class BestRound:
     def tensors(self) -> dict[str, Tensor]:
         """The part of the state that a checkpoint holds as tensors."""
         parts = {f"kept.{name}": value for name, value in self.kept.items()}
-        numbers = {"factors": self.factors, "kept_round": self.kept_round}
-        for fold, judgement in enumerate(self.kept_judgements):
-            numbers |= {f"judged.{fold}.slopes": judgement.slopes, f"judged.{fold}.influence": judgement.influence}
-            others = judgement.figure, judgement.signal_efficiency, judgement.threshold
-            numbers[f"judged.{fold}.numbers"] = np.array(others)
+        numbers = {"factors": self.factors, "kept_figure": self.kept_figure, "kept_round": self.kept_round}
         return (
             parts
             | {name: torch.from_numpy(value) for name, value in numbers.items()}
@@ -136,28 +127,16 @@ class BestRound:
     def restore(self, tensors: Mapping[str, Tensor], records: Sequence[Mapping[str, object]]) -> None:
         """Take up what `tensors` and `description` gave."""
         self.kept = {key.removeprefix("kept."): value for key, value in tensors.items() if key.startswith("kept.")}
-        arrays = {name: value.cpu().numpy() for name, value in tensors.items() if not name.startswith("kept.")}
-        self.factors, self.kept_round = arrays["factors"], arrays["kept_round"]
-        count = sum(name.endswith(".influence") for name in arrays)
-        self.kept_judgements = tuple(_judgement(arrays, f"judged.{fold}") for fold in range(count))
+        self.factors, self.kept_figure, self.kept_round = (
+            tensors[name].cpu().numpy() for name in ("factors", "kept_figure", "kept_round")
+        )
         self.kept_epoch, self.current_epoch = tensors["epoch"], tensors["current_epoch"]
         self.epochs_before = int(tensors["epochs_before"])
         self.records = [RoundRecord.from_json(record) for record in records]
 
 
-def is_better(judgement: Judgement, kept: Judgement, errors: float) -> bool:
-    """Whether a round's networks replace what was kept: better by so many errors of the difference of the two figures."""
-    if not np.isfinite(judgement.figure):
-        return False
-    if not np.isfinite(kept.figure):
-        return True
-    margin = errors * judgement.error_of_difference(kept) if errors > 0 else 0.0
-    return judgement.figure > kept.figure + margin
-
-
-def _judgement(arrays: Mapping[str, Floats], key: str) -> Judgement:
-    figure, efficiency, threshold = arrays[f"{key}.numbers"].tolist()
-    return Judgement(figure, arrays[f"{key}.slopes"], efficiency, threshold, arrays[f"{key}.influence"])
+def _comparable(judgement: Judgement) -> float:
+    return judgement.figure if np.isfinite(judgement.figure) else -np.inf
 
 
 def _judge(goal: Goal) -> Judge:

@@ -35,11 +35,6 @@ class Phase:
     relative_eps: float | None = None
 
     @property
-    def errors_better(self) -> float:
-        """By how many standard errors a round has to be better than what was kept before it."""
-        return 1.0 if self.reweights else 0.0
-
-    @property
     def changes(self) -> bool:
         """Whether the loss changes over the phase; its values at two epochs are then values of two functions."""
         return self.loss.at(0.0) != self.loss.at(1.0)

@@ -37,23 +37,11 @@ class Judgement:
         figure: figure of merit there; NaN where no threshold qualifies.
         slopes: dF/dy_p there for every process, per event of yield, shape (P,).
         signal_efficiency: of the working point; NaN where there is none.
-        threshold: scores at or above it pass; NaN where there is none.
-        influence: what each judged event adds to the figure to first order, w dF/dy_p where it passes, shape (n,).
     """
 
     figure: float
     slopes: Floats
     signal_efficiency: float
-    threshold: float = np.nan
-    influence: Floats = field(default_factory=lambda: np.zeros(0))
-
-    def error_of_difference(self, other: "Judgement") -> float:
-        """Standard deviation of the difference of two figures of the same events, from their finite number.
-
-        Each event moves the difference by its two influences, which cancel where both selections accept it.  The cuts
-        are held.
-        """
-        return float(np.linalg.norm(self.influence - other.influence))
 
 
 class Judge(Protocol):
@@ -235,10 +223,13 @@ def _judge_fold(
         events.append(candidates[taken])
         scores.append(values[taken])
         free[candidates[taken]] = False
-    chosen, score = np.concatenate(events), np.concatenate(scores)
+    chosen = np.concatenate(events)
     # The number of events, unlike the ratio of yields, knows nothing of the test fold's weights.
     whole = len(sample.weights) / len(chosen)
-    weight, process = sample.weights[chosen] * whole, sample.process[chosen]
-    judgement = judge(score, weight, process, sample.process_names, sample.signal_processes)
-    influence = np.where(score >= judgement.threshold, weight * judgement.slopes[process], 0.0)
-    return replace(judgement, influence=influence)
+    return judge(
+        np.concatenate(scores),
+        sample.weights[chosen] * whole,
+        sample.process[chosen],
+        sample.process_names,
+        sample.signal_processes,
+    )

@@ -44,10 +44,9 @@ class WorkingPointJudge:
         roles: list[Role] = ["signal" if each else "background" for each in signal]
         scan = scan_thresholds(score, weight, process, process_names=process_names, roles=roles, settings=self.settings)
         point = choose_working_point(scan, self.settings)
-        if point.significance is None or point.signal_efficiency is None or point.threshold is None:
+        if point.significance is None or point.signal_efficiency is None:
             return Judgement(np.nan, np.full(len(roles), np.nan), np.nan)
-        slopes = self._slopes(point, process_names, roles)
-        return Judgement(point.significance, slopes, point.signal_efficiency, point.threshold)
+        return Judgement(point.significance, self._slopes(point, process_names, roles), point.signal_efficiency)
 
     def _slopes(self, point: WorkingPoint, process_names: Sequence[str], roles: Sequence[Role]) -> Floats:
         yields = np.array([point.yields[name].value for name in process_names])
