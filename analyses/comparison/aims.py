@@ -15,6 +15,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -37,24 +38,36 @@ SEEDS = (1, 2, 3, 4, 5)
 
 EPS_PATH = tuple(float(eps) for eps in np.geomspace(0.1, 2e-4, 14))
 
-RECIPE = {
-    "hidden": (16,),
-    "warm_start": {"epochs": 40, "batch_size": 256, "learning_rate": 1e-2},
-    "main": {"epochs": 40, "batch_size": 256, "learning_rate": 1e-2},
-    "patience": 20,
-    "device": "cpu",
-}
+PHASE = {"epochs": 40, "batch_size": 256, "learning_rate": 1e-2}
+
+RECIPE = {"hidden": (16,), "warm_start": PHASE, "main": PHASE, "patience": 20, "device": "cpu"}
 
 
-def linear_models(name: str, output: Path, seeds: Sequence[int]) -> Iterator[tuple[str, Floats]]:
+@dataclass(frozen=True)
+class Size:
+    """How much is trained.
+
+    Attributes:
+        seeds: of the data sets.
+        events: of each process in a data set.
+        epochs: of each phase, and of each value of eps.
+    """
+
+    seeds: Sequence[int] = SEEDS
+    events: int = 20_000
+    epochs: tuple[int, int] = (40, 15)
+
+
+def linear_models(name: str, output: Path, size: Size) -> Iterator[tuple[str, Floats]]:
     """Z of linear models over that of the best linear cut at each efficiency, shape (seeds, efficiencies)."""
-    case = ToyCase(name, TOYS[name], epochs=(40, 15 * len(EPS_PATH)), batch_sizes=(256, 4096))
-    (unit,) = case.units(seeds)
+    epochs = size.epochs[0], size.epochs[1] * len(EPS_PATH)
+    case = ToyCase(name, TOYS[name], size.events, epochs, batch_sizes=(256, 4096))
+    (unit,) = case.units(size.seeds)
     warm = warm_start(case, "linear", unit, output / "warm-linear")
     limits = np.array([case.toy.best_linear_cut(efficiency).significance for efficiency in EFFICIENCIES])
     plain = train_from(warm, case, "linear", unit, BCELossSettings(), OPTIMIZERS["adam"], 1e-2)
     yield "weighted BCE", _at_efficiencies(case, predictor(plain.classifier)(_points(case))) / limits
-    aimed = np.empty((len(seeds), len(EFFICIENCIES)))
+    aimed = np.empty((len(size.seeds), len(EFFICIENCIES)))
     for column, efficiency in enumerate(EFFICIENCIES):
         # One entry: where the best cut of a tight working point leaves less than one validation event of a background,
         # requirements on the simulation could only choose another working point.
@@ -74,30 +87,31 @@ def linear_models(name: str, output: Path, seeds: Sequence[int]) -> Iterator[tup
     yield "Z loss, aimed at each efficiency", aimed / limits
 
 
-def ensembles(name: str, loss: LossSettings, seeds: Sequence[int]) -> tuple[ToyCase, Floats]:
+def ensembles(name: str, loss: LossSettings, size: Size) -> tuple[ToyCase, Floats]:
     """Scores of an ensemble per data set on the points of the quadrature, shape (seeds, points)."""
-    case = ToyCase(name, TOYS[name])
-    (unit,) = case.units(seeds)
+    case = ToyCase(name, TOYS[name], size.events)
+    (unit,) = case.units(size.seeds)
     parts = np.arange(case.events * len(case.toy.processes)) % VALIDATION_SHARE
-    size, members = len(parts), []
-    for row, seed in enumerate(seeds):
+    count, members = len(parts), []
+    for row, seed in enumerate(size.seeds):
         for part in range(VALIDATION_SHARE):
-            training, validation = (np.flatnonzero(kept) + row * size for kept in (parts != part, parts == part))
+            training, validation = (np.flatnonzero(kept) + row * count for kept in (parts != part, parts == part))
             number = row * VALIDATION_SHARE + part
             members.append(Member(number, 100 * seed + part, training, validation))
-    settings = TrainingSettings.model_validate(RECIPE)
+    phase = PHASE | {"epochs": size.epochs[0]}
+    settings = TrainingSettings.model_validate(RECIPE | {"warm_start": phase, "main": phase})
     classifier = EnsembleTraining(unit.sample, settings, loss, members, unit.goal).run()
     shares = signal_share_below(classifier.logits(_points(case)), classifier.quantiles)
-    return case, shares.reshape(len(seeds), VALIDATION_SHARE, -1).mean(1)
+    return case, shares.reshape(len(size.seeds), VALIDATION_SHARE, -1).mean(1)
 
 
-def uncertain_backgrounds(name: str, seeds: Sequence[int]) -> Iterator[tuple[str, Floats]]:
+def uncertain_backgrounds(name: str, size: Size) -> Iterator[tuple[str, Floats]]:
     """Z at the best cut over that of the fixed point, shape (seeds, 1)."""
     for label, loss in {
         "weighted BCE": BCELossSettings(),
         "effective weights": EffectiveWeightsLossSettings(),
     }.items():
-        case, scores = ensembles(name, loss, seeds)
+        case, scores = ensembles(name, loss, size)
         minimum = case.toy.minimum_signal_efficiency
         best = [case.toy.exact_curve(row, POINTS_PER_AXIS).best(minimum).significance for row in scores]
         yield label, np.array(best)[:, None] / case.toy.effective_weights_limit().significance
@@ -128,22 +142,24 @@ def main(line: list[str] | None = None) -> None:
     parser.add_argument(
         "--tables", nargs="+", choices=("linear", "limit", "uncertain"), default=["linear", "limit", "uncertain"]
     )
+    parser.add_argument("--reduced", action="store_true", help="few events and epochs: to try the program out")
     arguments = parser.parse_args(line)
+    size = Size(arguments.seeds, 500, (2, 1)) if arguments.reduced else Size(arguments.seeds)
     if "linear" in arguments.tables:
         print(_head("linear model / best linear cut, at signal efficiency", EFFICIENCIES))
         for name in ("case_1", "case_2"):
-            for label, fractions in linear_models(name, arguments.output, arguments.seeds):
+            for label, fractions in linear_models(name, arguments.output, size):
                 print(_row(f"{TOYS[name].name}, {label}", fractions), flush=True)
     if "limit" in arguments.tables:
         print("\n" + _head("ensemble / likelihood ratio, at signal efficiency", EFFICIENCIES))
         for name in ("case_1", "case_2"):
-            case, scores = ensembles(name, BCELossSettings(), arguments.seeds)
+            case, scores = ensembles(name, BCELossSettings(), size)
             limits = case.toy.likelihood_ratio_curve(POINTS_PER_AXIS).significance_at(EFFICIENCIES)
             print(_row(f"{TOYS[name].name}, weighted BCE", _at_efficiencies(case, scores) / limits), flush=True)
     if "uncertain" in arguments.tables:
         print("\n" + _head("ensemble / fixed point", ["best cut"]))
         for name in ("overlap_100", "overlap_3000"):
-            for label, fractions in uncertain_backgrounds(name, arguments.seeds):
+            for label, fractions in uncertain_backgrounds(name, size):
                 print(_row(f"{TOYS[name].name}, {label}", fractions), flush=True)
 
 

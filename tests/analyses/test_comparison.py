@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from analyses.comparison import methods, networks, runs, samples, tables, trees
+from analyses.comparison import aims, methods, networks, runs, samples, tables, trees
 from analyses.comparison.__main__ import main, read_rows
 from analyses.comparison.units import EFFICIENCIES
 from analyses.toys import OVERLAP_3000, PAPER_CASE_1
@@ -235,3 +235,11 @@ def test_tables_divide_by_limits_and_pair_seeds():
     assert "| focal | 0.450 ± 0.212 |" in tables.summary_table(results)
     rows[2]["working_point"] = None
     assert "| – | – |" in tables.loss_table(tables.Results(rows, {}), "case_1", "mlp")
+
+
+def test_the_aims_are_printed_as_fractions_of_the_limits(tmp_path, capsys):
+    aims.main(["--output", str(tmp_path), "--seeds", "1", "2", "--reduced", "--tables", "linear", "limit"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "±" in line]
+    fractions = [[float(cell.split("±")[0]) for cell in line.split("|")[2:-1]] for line in lines]
+    assert [len(row) for row in fractions] == [6] * 6
+    assert all(0 < fraction < 1.001 for row in fractions for fraction in row)
