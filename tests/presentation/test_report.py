@@ -64,7 +64,7 @@ def working_point(**changes: Any) -> dict[str, Any]:
 
 
 def classifier(name: str, label: str, **changes: Any) -> dict[str, Any]:
-    training = {"loss": label, "members": 10, "epochs": 35, "collapsed_members": 0, "advice": ""}
+    training = {"loss": label, "members": 10, "epochs": 35, "collapsed_members": 0, "advice": "", "rounds": []}
     return {"name": name, "label": label, "auc": 0.9462, "auc_entries": 0.935, "training": training} | {
         "working_point": working_point(**changes)
     }
@@ -215,6 +215,28 @@ def test_the_impact_table_stands_in_the_report_with_its_reason(summary: dict[str
         assert page.row("uncertainty of all backgrounds")[1:4] == ["−0.09080", "–", "–"]
         assert "One cut at 0.630 ± 0.033 for all" in re.sub(r"\s+", " ", page.text)
         assert ("the cut may jump" in page.text) is (status != "ok")
+
+
+def test_rounds_stand_in_the_report_with_their_weights(summary: dict[str, Any], tmp_path: Path) -> None:
+    def row(number: int, **changes: Any) -> dict[str, Any]:
+        return {
+            "number": number, "relative_eps": None, "effective_weights": {"vbf": 1.0, "dy": 1.0, "tt": 1.0}, "change": None,
+            "figure": 2.0054, "figure_spread": 0.0985, "signal_efficiency": 0.356, "folds_that_kept_it": 2,
+        } | changes  # fmt: skip
+
+    weighted = row(1, effective_weights={"vbf": 1.0, "dy": 0.9819, "tt": 1.1958}, change=0.2414, folds_that_kept_it=3)
+    summary["classifiers"][0]["training"]["rounds"] = [row(0), weighted]
+    write_report(tmp_path / "report.html", summary, [])
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8").replace("\u00a0", " "))
+    assert page.row("0") == ["0", "1.00", "1.00", "–", "2.01 ± 0.10", "35.6 %", "2"]
+    assert page.row("1") == ["1", "0.982", "1.20", "24.1 %", "2.01 ± 0.10", "35.6 %", "3"]
+    assert "weights that still change by more than ten per cent" in re.sub(r"\s+", " ", page.text)
+    path = [row(0), row(1, relative_eps=0.3)]
+    summary["classifiers"][0]["training"]["rounds"] = path
+    write_report(tmp_path / "report.html", summary, [])
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8").replace("\u00a0", " "))
+    assert page.row("1") == ["1", "0.30", "2.01 ± 0.10", "35.6 %", "2"]
+    assert "weights" not in page.text.split("Rounds of the training")[1].split("Figures")[0].split("Cutflow")[0]
 
 
 def test_totals_add_variances(summary: dict[str, Any]) -> None:
