@@ -18,6 +18,8 @@ _ROW_HEIGHT = 3.7
 _ROW_GAP = 0.95
 _PHASE_GAP = 1.05
 _WIDTH = 11.5
+# Narrower panels than this cannot hold their legend.
+_PANEL_WIDTH = 4.6
 
 
 def training_figure(histories: Mapping[str, TrainingHistory], style: Style) -> Figure:
@@ -36,11 +38,13 @@ def training_figure(histories: Mapping[str, TrainingHistory], style: Style) -> F
     with style.context():
         rows = len(histories)
         height = TOP + BOTTOM + rows * _ROW_HEIGHT + (rows - 1) * _ROW_GAP
-        figure = new_figure(style, _WIDTH, height)
+        panels = max(len(list(_phases(history))) for history in histories.values())
+        width = max(_WIDTH, LEFT + RIGHT + panels * _PANEL_WIDTH + (panels - 1) * _PHASE_GAP)
+        figure = new_figure(style, width, height)
         for row, (label, history) in enumerate(histories.items()):
             bottom = height - TOP - _ROW_HEIGHT - row * (_ROW_HEIGHT + _ROW_GAP)
             phases = list(_phases(history))
-            axes = [figure.add_axes(box) for box in _boxes(phases, bottom, height)]
+            axes = [figure.add_axes(box) for box in _boxes(phases, bottom, (width, height))]
             inside = add_label(style, axes[0], axes[-1]) if row == 0 else []
             for number, (panel, epochs) in enumerate(zip(axes, phases, strict=True)):
                 last = number == len(phases) - 1
@@ -58,11 +62,14 @@ def _phases(history: TrainingHistory) -> Iterator[range]:
     yield from (range(first, last) for first, last in pairwise([*starts, len(names)]))
 
 
-def _boxes(phases: list[range], bottom: float, height: float) -> Iterator[tuple[float, float, float, float]]:
-    width = (_WIDTH - LEFT - RIGHT - _PHASE_GAP * (len(phases) - 1)) / len(phases)
+def _boxes(
+    phases: list[range], bottom: float, size: tuple[float, float]
+) -> Iterator[tuple[float, float, float, float]]:
+    total, height = size
+    width = (total - LEFT - RIGHT - _PHASE_GAP * (len(phases) - 1)) / len(phases)
     for number in range(len(phases)):
         left = LEFT + number * (width + _PHASE_GAP)
-        yield left / _WIDTH, bottom / height, width / _WIDTH, _ROW_HEIGHT / height
+        yield left / total, bottom / height, width / total, _ROW_HEIGHT / height
 
 
 def _draw_phase(axes: Axes, history: TrainingHistory, epochs: range, *, last: bool) -> None:
