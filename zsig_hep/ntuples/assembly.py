@@ -1,8 +1,9 @@
 """Chunk records and chunk files put together: the event table and the cutflows of a whole analysis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError, NormalisationError
+from zsig_hep.ntuples.chunk import ChunkKey
 from zsig_hep.ntuples.cutflow import CutflowRow, add_cutflows, process_cutflow
 from zsig_hep.ntuples.datasets import NtupleSettings, Process
 from zsig_hep.ntuples.identity import (
@@ -23,9 +25,9 @@ from zsig_hep.ntuples.identity import (
 )
 from zsig_hep.ntuples.inputs import DatasetInputs, raise_all
 from zsig_hep.ntuples.normalisation import GeneratorSums, Normalisation, normalise
-from zsig_hep.ntuples.processors import ChunkKey, ChunkRecord
+from zsig_hep.ntuples.processors import ChunkFile, ChunkRecord
 from zsig_hep.ntuples.storage import read_chunk
-from zsig_hep.ntuples.table import EventTable, validate_table
+from zsig_hep.ntuples.table import EventTable, validate_table, validate_varied_table
 
 
 @dataclass(frozen=True)
@@ -133,22 +135,27 @@ class _Rows:
     """Where the selected events of a chunk are in the table."""
 
     rows: slice
-    record: ChunkRecord
+    chunk: ChunkFile
     factor: float
     process: int
     file: int
 
 
 def assemble_table(
-    read: Sequence[ReadDataset], processes: Mapping[str, Process], settings: NtupleSettings, luminosity_ifb: float
+    read: Sequence[ReadDataset],
+    processes: Mapping[str, Process],
+    settings: NtupleSettings,
+    luminosity_ifb: float,
+    variations: Sequence[str] = (),
 ) -> tuple[EventTable, tuple[str, ...]]:
-    """Read the chunk files into one table.
+    """Read the chunk files of the nominal selection into one table.
 
     Args:
         read: all datasets, in the order of the table.
         processes: processes by name.
         settings: folds and identity.
         luminosity_ifb: integrated luminosity in 1/fb.
+        variations: names of the weight variations.
 
     Returns:
         The validated table, and notes on events whose identities repeat.
@@ -157,27 +164,81 @@ def assemble_table(
         InputError: the chunks disagree on features, events occur twice, or the table cannot be used.
     """
     names = _common_features(read)
-    layout, file_names = _layout(read, list(processes))
-    length = layout[-1].rows.stop if layout else 0
-    table = _empty_table(length, names, processes, settings, luminosity_ifb)
-    file = np.empty(length, dtype=np.int32)
+    layout, file_names = _layout(read, list(processes), lambda record: record.events)
+    table = _filled_table(layout, names, processes, settings, luminosity_ifb, variations)
+    file = np.empty(len(table), dtype=np.int32)
     for part in layout:
-        _fill(table, part, settings.fold_seed)
         file[part.rows] = part.file
     notes = _check_repetitions(table, file, file_names, by_content=settings.event_identity == "content")
-    for part in layout:
-        table.weight[part.rows] *= part.factor
+    _normalise_weights(table, layout)
     validate_table(table)
     return table, notes
+
+
+def assemble_shapes(
+    read: Sequence[ReadDataset], processes: Mapping[str, Process], settings: NtupleSettings, luminosity_ifb: float
+) -> dict[str, EventTable]:
+    """Read the chunk files of shape variations into a table for each direction.
+
+    Args:
+        read: all datasets, in the order of the table.
+        processes: processes by name.
+        settings: folds and identity.
+        luminosity_ifb: integrated luminosity in 1/fb.
+
+    Returns:
+        Tables by varied name, such as "jesUp", with the events of the processes that the variation touches.
+
+    Raises:
+        InputError: the chunks disagree on features, or a table cannot be used.
+    """
+    names = _common_features(read)
+    varied = dict.fromkeys(name for dataset in read for record in dataset.records.values() for name in record.shapes)
+    tables = {}
+    for name in varied:
+        layout, _ = _layout(read, list(processes), partial(_shape_of, name))
+        table = _filled_table(layout, names, processes, settings, luminosity_ifb)
+        _normalise_weights(table, layout)
+        validate_varied_table(table, name)
+        tables[name] = table
+    return tables
+
+
+def _shape_of(name: str, record: ChunkRecord) -> ChunkFile | None:
+    return record.shapes.get(name)
+
+
+def _filled_table(
+    layout: Sequence[_Rows],
+    names: tuple[str, ...],
+    processes: Mapping[str, Process],
+    settings: NtupleSettings,
+    luminosity_ifb: float,
+    variations: Sequence[str] = (),
+) -> EventTable:
+    """A table of the events of chunk files, with weights as in the ntuples."""
+    length = layout[-1].rows.stop if layout else 0
+    table = _empty_table(length, names, processes, settings, luminosity_ifb, variations)
+    for part in layout:
+        _fill(table, part, settings.fold_seed)
+    return table
+
+
+def _normalise_weights(table: EventTable, layout: Sequence[_Rows]) -> None:
+    for part in layout:
+        table.weight[part.rows] *= part.factor
+        for pair in table.weight_variations.values():
+            pair[:, part.rows] *= part.factor
 
 
 def _common_features(read: Sequence[ReadDataset]) -> tuple[str, ...]:
     first: tuple[str, ...] | None = None
     for dataset in read:
-        for key, record in dataset.records.items():
-            first = record.feature_names if first is None else first
-            if set(record.feature_names) != set(first):
-                differing = sorted(set(record.feature_names) ^ set(first))
+        files = {key: [record.events, *record.shapes.values()] for key, record in dataset.records.items()}
+        for key, chunk in ((key, chunk) for key, chunks in files.items() for chunk in chunks):
+            first = chunk.feature_names if first is None else first
+            if set(chunk.feature_names) != set(first):
+                differing = sorted(set(chunk.feature_names) ^ set(first))
                 msg = (
                     f"columns(events) returned other features on dataset {key[0]!r} than before: "
                     f"{', '.join(map(repr, differing))} are not in both. Return the same names for every event."
@@ -186,7 +247,9 @@ def _common_features(read: Sequence[ReadDataset]) -> tuple[str, ...]:
     return first or ()
 
 
-def _layout(read: Sequence[ReadDataset], process_names: list[str]) -> tuple[list[_Rows], list[str]]:
+def _layout(
+    read: Sequence[ReadDataset], process_names: list[str], chunk_of: Callable[[ChunkRecord], ChunkFile | None]
+) -> tuple[list[_Rows], list[str]]:
     layout: list[_Rows] = []
     file_names: list[str] = []
     start = 0
@@ -195,8 +258,10 @@ def _layout(read: Sequence[ReadDataset], process_names: list[str]) -> tuple[list
         file_names += numbers
         process = process_names.index(dataset.inputs.dataset.process)
         for key, record in dataset.records.items():
-            stop = start + record.selected
-            layout.append(_Rows(slice(start, stop), record, dataset.factor, process, numbers[key[1]]))
+            if (chunk := chunk_of(record)) is None:
+                continue
+            stop = start + chunk.selected
+            layout.append(_Rows(slice(start, stop), chunk, dataset.factor, process, numbers[key[1]]))
             start = stop
     return layout, file_names
 
@@ -207,6 +272,7 @@ def _empty_table(
     processes: Mapping[str, Process],
     settings: NtupleSettings,
     luminosity_ifb: float,
+    variations: Sequence[str],
 ) -> EventTable:
     return EventTable(
         features=np.empty((length, len(feature_names)), dtype=np.float32, order="F"),
@@ -220,16 +286,19 @@ def _empty_table(
         fold_count=settings.folds,
         identity=np.empty(length, dtype=np.uint64),
         luminosity_ifb=luminosity_ifb,
+        weight_variations={name: np.empty((2, length)) for name in variations},
     )
 
 
 def _fill(table: EventTable, part: _Rows, fold_seed: int) -> None:
     """Move a chunk from its file into the table, its weights before normalisation."""
     table.process[part.rows] = part.process
-    if part.record.path is None:
+    if part.chunk.path is None:
         return
-    path = Path(part.record.path)
-    chunk = read_chunk(path, table.feature_names, table.features[part.rows])
+    path = Path(part.chunk.path)
+    chunk, varied = read_chunk(path, table.feature_names, table.features[part.rows], tuple(table.weight_variations))
+    for name, pair in table.weight_variations.items():
+        pair[:, part.rows] = varied.get(name, chunk["weight"])
     table.weight[part.rows] = chunk["weight"]
     table.identity[part.rows] = chunk["identity"]
     table.fold[part.rows] = assign_folds(chunk["identity"], table.fold_count, fold_seed)

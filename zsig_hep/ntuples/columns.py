@@ -1,18 +1,12 @@
-"""The user's `columns(events)`: loading it from a file beside the analysis, calling it, and checking what it returns."""
+"""The user's `columns(events)`: calling it, nominally or varied, and checking what it returns."""
 
-import hashlib
-import linecache
+import inspect
 import re
-import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.abc import SourceLoader
-from importlib.machinery import ModuleSpec
-from importlib.util import module_from_spec
 from pathlib import Path
-from types import FrameType, ModuleType, TracebackType
+from types import FrameType
 from typing import Any
 
 import awkward as ak
@@ -21,100 +15,13 @@ from coffea.analysis_tools import PackedSelection
 from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError, ZsigError, nearest_name
+from zsig_hep.ntuples.functions import FileFunction, line_in, load_function
 from zsig_hep.ntuples.table import as_feature
 
-_READERS = ("uproot", "coffea", "fsspec", "fsspec_xrootd", "xrootd")
 _NO_FIELD = re.compile(r"no field named '([^']+)'|no field '([^']+)'|key \"([^\"]+)\" does not exist")
 
 
-@dataclass(frozen=True)
-class ColumnsFunction:
-    """A function of a Python file, carried as source text so that every worker can run it.
-
-    Attributes:
-        path: file that the source was read from, for messages and for modules beside it.
-        name: name of the function in it.
-        source: text of the file.
-    """
-
-    path: str
-    name: str
-    source: str
-
-    def __call__(self, events: Any) -> Any:
-        """Call the function on a chunk of events."""
-        return getattr(self.module(), self.name)(events)
-
-    def module(self) -> ModuleType:
-        """The executed file; it is executed once in each process.
-
-        Raises:
-            InputError: the file has a syntax error, raises when executed, or has no such function.
-        """
-        digest = hashlib.sha256(f"{self.path}\0{self.source}".encode()).hexdigest()[:16]
-        module_name = f"zsig_columns_{digest}"
-        if module_name not in sys.modules:
-            self._execute(module_name)
-        module = sys.modules[module_name]
-        if not callable(getattr(module, self.name, None)):
-            functions = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-            msg = f"{self.path} has no function {self.name!r}.{nearest_name(self.name, functions)}"
-            raise InputError(msg)
-        return module
-
-    def _execute(self, module_name: str) -> None:
-        loader = _SourceText(self.path, self.source)
-        module = module_from_spec(ModuleSpec(module_name, loader, origin=self.path))
-        # Workers may not have the file: tracebacks take its lines from here.
-        linecache.cache[self.path] = (len(self.source), None, self.source.splitlines(keepends=True), self.path)
-        sys.modules[module_name] = module
-        try:
-            with _modules_beside(Path(self.path).parent):
-                loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[module_name]
-            raise InputError(_execution_message(self.path, error)) from error
-
-
-class _SourceText(SourceLoader):
-    """Loads a module from its source text instead of its file."""
-
-    def __init__(self, path: str, source: str) -> None:
-        self._path, self._source = path, source
-
-    def get_filename(self, _fullname: str) -> str:
-        return self._path
-
-    def get_data(self, _path: str | bytes) -> bytes:
-        return self._source.encode()
-
-
-@contextmanager
-def _modules_beside(folder: Path) -> Iterator[None]:
-    """Let the file import modules beside it, and forget them afterwards: another analysis has others of that name."""
-    known, path, writes = set(sys.modules), list(sys.path), sys.dont_write_bytecode
-    sys.path.insert(0, str(folder))
-    sys.dont_write_bytecode = True
-    try:
-        yield
-    finally:
-        sys.path[:] = path
-        sys.dont_write_bytecode = writes
-        for name in set(sys.modules) - known:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and not name.startswith("zsig_columns_") and Path(file).is_relative_to(folder):
-                del sys.modules[name]
-
-
-def _execution_message(path: str, error: Exception) -> str:
-    if isinstance(error, SyntaxError):
-        text = (error.text or "").strip()
-        return f"{error.filename or path}, line {error.lineno}: {error.msg}: {text}"
-    line = _line_in(path, error.__traceback__)
-    return f"{path}{line} raised {type(error).__name__} when it was loaded: {error}"
-
-
-def load_columns(columns: str | Sequence[str], folder: Path) -> ColumnsFunction | tuple[str, ...]:
+def load_columns(columns: str | Sequence[str], folder: Path) -> FileFunction | tuple[str, ...]:
     """Load what an analysis gives as its columns.
 
     Args:
@@ -127,22 +34,31 @@ def load_columns(columns: str | Sequence[str], folder: Path) -> ColumnsFunction 
     Raises:
         InputError: the file is missing, cannot be executed or lacks the function.
     """
-    if not isinstance(columns, str):
-        return tuple(columns)
-    file_name, _, function = columns.rpartition(":")
-    path = (folder / Path(file_name).expanduser()).resolve()
-    try:
-        source = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        near = nearest_name(path.name, (entry.name for entry in path.parent.glob("*.py")))
-        msg = f"columns file {path} does not exist.{near}"
-        raise InputError(msg) from error
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"columns file {path} cannot be read: {error}"
-        raise InputError(msg) from error
-    loaded = ColumnsFunction(str(path), function, source)
-    loaded.module()
-    return loaded
+    return load_function(columns, folder) if isinstance(columns, str) else tuple(columns)
+
+
+def require_variation_argument(columns: FileFunction | tuple[str, ...], variation: str) -> None:
+    """Refuse columns that cannot compute shifted objects.
+
+    Args:
+        columns: what `load_columns` gave.
+        variation: name of a shape variation, for the message.
+
+    Raises:
+        InputError: they are branches, or a function of the events alone.
+    """
+    if isinstance(columns, FileFunction):
+        try:
+            inspect.signature(columns.function).bind(None, variation)
+        except TypeError as error:
+            msg = (
+                f"variation {variation!r} shifts objects, but {columns.path}: {columns.name}(events) takes no variation. "
+                f"Define {columns.name}(events, variation=None), which is called with '{variation}Up' and '{variation}Down'"
+            )
+            raise InputError(msg) from error
+        return
+    msg = f"variation {variation!r} shifts objects, which needs columns as a function, not as names of branches"
+    raise InputError(msg)
 
 
 @dataclass(frozen=True)
@@ -163,13 +79,16 @@ class SelectedColumns:
         return self.cuts[-1][1] if self.cuts else None
 
 
-def select_columns(columns: Callable[[Any], Any] | Sequence[str], events: Any, where: str) -> SelectedColumns:
+def select_columns(
+    columns: Callable[..., Any] | Sequence[str], events: Any, where: str, variation: str | None = None
+) -> SelectedColumns:
     """Compute the features of a chunk of events.
 
     Args:
         columns: a function that returns features by name, or (features, cuts); or names of flat branches.
         events: the chunk, N events.
         where: dataset and file, for messages.
+        variation: handed to the function as its second argument, such as "jesUp"; None calls it without one.
 
     Returns:
         Features and cuts.
@@ -178,7 +97,8 @@ def select_columns(columns: Callable[[Any], Any] | Sequence[str], events: Any, w
         InputError: the function raises, or returns something other than features of equal lengths.
     """
     if callable(columns):
-        features, cuts = _split(_call(columns, events, where), where)
+        arguments = (events,) if variation is None else (events, variation)
+        features, cuts = _split(_call(columns, arguments, where), where)
     else:
         features, cuts = {name: branch(events, name) for name in columns}, None
     length = len(events)
@@ -187,9 +107,9 @@ def select_columns(columns: Callable[[Any], Any] | Sequence[str], events: Any, w
     return SelectedColumns(_feature_arrays(features, rows, length, where), masks)
 
 
-def _call(function: Callable[[Any], Any], events: Any, where: str) -> Any:
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...], where: str) -> Any:
     try:
-        return function(events)
+        return function(*arguments)
     except ZsigError:
         raise
     except Exception as error:
@@ -197,25 +117,17 @@ def _call(function: Callable[[Any], Any], events: Any, where: str) -> Any:
             msg = f"{where} cannot be read, it may be truncated or damaged: {first_line(error)}"
             raise InputError(msg) from error
         path = _file_of(function)
-        hint = _branch_hint(error, events)
-        line = _line_in(path, error.__traceback__)
+        hint = _branch_hint(error, arguments[0])
+        line = line_in(path, error.__traceback__)
         msg = f"{path}{line}: columns(events) raised {type(error).__name__} on {where}: {first_line(error)}{hint}"
         raise InputError(msg) from error
 
 
-def _file_of(function: Callable[[Any], Any]) -> str:
-    if isinstance(function, ColumnsFunction):
+def _file_of(function: Callable[..., Any]) -> str:
+    if isinstance(function, FileFunction):
         return function.path
     code = getattr(function, "__code__", None)
     return str(code.co_filename) if code else repr(function)
-
-
-def _line_in(path: str, trace: TracebackType | None) -> str:
-    lines = [line for frame, line in traceback.walk_tb(trace) if frame.f_code.co_filename == path]
-    if not lines:
-        return ""
-    text = linecache.getline(path, lines[-1]).strip()
-    return f", line {lines[-1]} ({text})" if text else f", line {lines[-1]}"
 
 
 def _branch_hint(error: Exception, events: Any) -> str:

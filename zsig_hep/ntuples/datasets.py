@@ -1,21 +1,13 @@
 """Processes and datasets: what is read, its cross sections and the meaning of its weights, as strict models."""
 
-import glob
-import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.settings import Settings
 
 Role = Literal["signal", "background", "data"]
-
-_FILE_AND_TREE = re.compile(r"^(?P<path>.+\.\w+):(?P<tree>[^:]+)$")
 
 
 class SignOf(Settings):
@@ -49,6 +41,8 @@ class Dataset(Settings):
         branching_fraction: branching fraction that `cross_section_pb` does not include yet, in (0, 1].
         sum_of_weights: source of the sum of generator weights; None takes it from `NtupleSettings`.
         weight: event weight; "inherit" takes it from `NtupleSettings` (data: unweighted), None means unweighted.
+        luminosity_mask: golden JSON file of certified luminosity blocks, of data only; "inherit" takes it from
+            `NtupleSettings`, None applies none.
 
     Example:
         >>> Dataset(files=["ttbar_*.root"], cross_section_pb=832.0, branching_fraction=0.105).effective_cross_section_pb
@@ -63,6 +57,7 @@ class Dataset(Settings):
     branching_fraction: float = Field(default=1.0, gt=0, le=1)
     sum_of_weights: SumOfWeights | None = None
     weight: Weight | None = "inherit"
+    luminosity_mask: str | None = "inherit"
 
     @field_validator("weight")
     @classmethod
@@ -102,6 +97,10 @@ class Process(Settings):
         if wrong:
             msg = f"dataset {wrong} of a {self.role} process needs cross_section_pb"
             raise ValueError(msg)
+        masked = [name for name, dataset in self.datasets.items() if dataset.luminosity_mask not in {"inherit", None}]
+        if masked and self.role != "data":
+            msg = f"dataset {', '.join(map(repr, masked))} is simulation: a luminosity_mask is for data"
+            raise ValueError(msg)
         return self
 
 
@@ -119,6 +118,7 @@ class NtupleSettings(Settings):
         folds: number of folds for training and evaluation, at least 3.
         fold_seed: changes which events share a fold.
         chunk_size: events that are processed at a time; changes memory and speed, never a result.
+        luminosity_mask: golden JSON file of the certified luminosity blocks of data, relative to the analysis file.
     """
 
     folder: str = "."
@@ -131,6 +131,7 @@ class NtupleSettings(Settings):
     folds: int = Field(default=5, ge=3, le=1000)
     fold_seed: int = Field(default=0, ge=0)
     chunk_size: int = Field(default=100_000, ge=1)
+    luminosity_mask: str | None = None
 
     model_config = Settings.model_config | {"populate_by_name": True}
 
@@ -172,52 +173,6 @@ def _require_distinct(key: str, names: str | list[str]) -> None:
         raise ValueError(msg)
 
 
-@dataclass(frozen=True)
-class SourceFile:
-    """One file of a dataset.
-
-    Attributes:
-        path: absolute local path, or an address such as `root://...`.
-        tree: name of the event tree in it.
-    """
-
-    path: str
-    tree: str
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether the path is an address rather than a local file."""
-        return "://" in self.path
-
-
-@dataclass(frozen=True)
-class ResolvedDataset:
-    """A dataset with every default filled in and its files found.
-
-    Attributes:
-        name: name of the dataset.
-        process: name of its process.
-        role: role of its process.
-        files: its files in the order in which they are read.
-        weight: event weight, None for unweighted.
-        sum_of_weights: source of the sum of generator weights.
-        cross_section_pb: effective cross section in pb, None for data.
-    """
-
-    name: str
-    process: str
-    role: Role
-    files: tuple[SourceFile, ...]
-    weight: Weight | None
-    sum_of_weights: SumOfWeights
-    cross_section_pb: float | None
-
-    @property
-    def weight_branches(self) -> tuple[str, ...]:
-        """Branches that the event weight needs, the generator weight first."""
-        return weight_branches(self.weight)
-
-
 def weight_branches(weight: Weight | None) -> tuple[str, ...]:
     """Name the branches that an event weight needs, the generator weight first.
 
@@ -230,116 +185,3 @@ def weight_branches(weight: Weight | None) -> tuple[str, ...]:
     if isinstance(weight, SignOf):
         return (weight.sign_of,)
     return (weight,) if isinstance(weight, str) else tuple(weight)
-
-
-def resolve_files(dataset: Dataset, folder: Path, default_tree: str = "Events") -> tuple[SourceFile, ...]:
-    """Find the files of a dataset.
-
-    Args:
-        dataset: its `files` may be globs, addresses, and carry `:tree` at the end.
-        folder: where relative names start.
-        default_tree: tree of files that name none, where the dataset names none.
-
-    Returns:
-        The files, each glob's matches sorted by name.
-
-    Raises:
-        InputError: a name or glob matches nothing, or a file occurs twice.
-    """
-    found: list[SourceFile] = []
-    for pattern in dataset.files:
-        match = _FILE_AND_TREE.match(pattern)
-        name, tree = (match["path"], match["tree"]) if match else (pattern, dataset.tree or default_tree)
-        paths = [name] if "://" in name else _local_matches(name, folder)
-        found += [SourceFile(path, tree) for path in paths]
-    _require_files_once([SourceFile(file.path, tree="") for file in found])
-    return tuple(found)
-
-
-def _local_matches(name: str, folder: Path) -> list[str]:
-    pattern = folder.resolve() / Path(name).expanduser()
-    if pattern.exists():
-        return [str(pattern)]
-    anchor = Path(pattern.anchor)
-    matches = sorted(str(path) for path in anchor.glob(str(pattern.relative_to(anchor))) if path.is_file())
-    if matches:
-        return matches
-    if glob.has_magic(name):
-        msg = f"no file matches {name!r} in {folder}.{_files_near(pattern)}"
-    else:
-        msg = f"file {pattern} does not exist.{_files_near(pattern)}"
-    raise InputError(msg)
-
-
-def _files_near(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f" There is no folder {path.parent}."
-    return nearest_name(path.name, (entry.name for entry in path.parent.iterdir() if entry.suffix == ".root"))
-
-
-def _require_files_once(files: Iterable[SourceFile]) -> None:
-    seen: set[tuple[str, str]] = set()
-    for file in files:
-        key = (file.path if file.is_remote else os.path.realpath(file.path), file.tree)
-        if key in seen:
-            msg = f"file {file.path} is listed twice: its events would count twice. Remove one."
-            raise InputError(msg)
-        seen.add(key)
-
-
-def resolve_datasets(
-    settings: NtupleSettings, processes: Mapping[str, Process], base_folder: Path
-) -> tuple[ResolvedDataset, ...]:
-    """Fill in every default and find every file, in the order of the analysis.
-
-    Args:
-        settings: the defaults.
-        processes: processes by name.
-        base_folder: folder of the analysis file.
-
-    Returns:
-        The datasets of all processes.
-
-    Raises:
-        InputError: all problems with files and names at once, one per line.
-    """
-    folder = base_folder / Path(settings.folder).expanduser()
-    problems = _repeated_dataset_names(processes)
-    resolved: list[ResolvedDataset] = []
-    for process_name, process in processes.items():
-        files_of_process: list[SourceFile] = []
-        for name, dataset in process.datasets.items():
-            try:
-                files = resolve_files(dataset, folder, settings.tree)
-                files_of_process += files
-                _require_files_once(files_of_process)
-            except InputError as error:
-                problems.append(f"dataset {name!r} of {process_name!r}: {error}")
-                continue
-            resolved.append(_resolved(name, process_name, process.role, dataset, files, settings))
-    if problems:
-        raise InputError("\n".join(problems))
-    return tuple(resolved)
-
-
-def _resolved(
-    name: str, process: str, role: Role, dataset: Dataset, files: tuple[SourceFile, ...], settings: NtupleSettings
-) -> ResolvedDataset:
-    inherited = None if role == "data" else settings.weight
-    weight = inherited if dataset.weight == "inherit" else dataset.weight
-    source = settings.sum_of_weights if dataset.sum_of_weights is None else dataset.sum_of_weights
-    return ResolvedDataset(name, process, role, files, weight, source, dataset.effective_cross_section_pb)
-
-
-def _repeated_dataset_names(processes: Mapping[str, Process]) -> list[str]:
-    owner: dict[str, str] = {}
-    problems = []
-    for process_name, process in processes.items():
-        for name in process.datasets:
-            if name in owner:
-                problems.append(
-                    f"dataset {name!r} occurs in processes {owner[name]!r} and {process_name!r}: "
-                    "rename one, because columns(events) tells datasets apart by name"
-                )
-            owner.setdefault(name, process_name)
-    return problems

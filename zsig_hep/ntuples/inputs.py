@@ -13,14 +13,8 @@ import uproot
 
 from zsig_hep.errors import InputError, NormalisationError, ZsigError, nearest_name
 from zsig_hep.ntuples.columns import first_line, load_columns
-from zsig_hep.ntuples.datasets import (
-    NtupleSettings,
-    Process,
-    ResolvedDataset,
-    SignOf,
-    SourceFile,
-    resolve_datasets,
-)
+from zsig_hep.ntuples.datasets import NtupleSettings, Process, SignOf
+from zsig_hep.ntuples.luminosity import RUN_BRANCHES
 from zsig_hep.ntuples.normalisation import (
     GeneratorSums,
     Normalisation,
@@ -30,6 +24,8 @@ from zsig_hep.ntuples.normalisation import (
     read_runs_sum,
     runs_tree,
 )
+from zsig_hep.ntuples.resolution import ResolvedDataset, SourceFile, resolve_datasets
+from zsig_hep.ntuples.variations import Variation, WeightVariation, expand_variations, variations_of
 
 _TREE_CLASSES = ("TTree", "TNtuple", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 
@@ -121,12 +117,17 @@ def open_tree(opened: Any, file: SourceFile) -> Any:
         raise InputError(_truncation_message(file)) from error
 
 
-def inspect_inputs(settings: NtupleSettings, datasets: Sequence[ResolvedDataset]) -> tuple[DatasetInputs, ...]:
+def inspect_inputs(
+    settings: NtupleSettings,
+    datasets: Sequence[ResolvedDataset],
+    variations: Mapping[str, Variation] | None = None,
+) -> tuple[DatasetInputs, ...]:
     """Check files, trees and branches, and read the sums over generated events.
 
     Args:
         settings: names the branches that are needed.
         datasets: what to look at.
+        variations: systematic variations, each with its processes named.
 
     Returns:
         One entry per dataset, in order.
@@ -136,7 +137,7 @@ def inspect_inputs(settings: NtupleSettings, datasets: Sequence[ResolvedDataset]
         NormalisationError: likewise, when sums of weights are the only problems.
     """
     problems: list[ZsigError] = []
-    inspected = [_inspect(settings, dataset, problems) for dataset in datasets]
+    inspected = [_inspect(settings, dataset, variations or {}, problems) for dataset in datasets]
     problems += _empty_processes(inspected)
     raise_all(problems)
     return tuple(inspected)
@@ -150,8 +151,13 @@ def raise_all(problems: Sequence[ZsigError]) -> None:
     raise kind("\n".join(map(str, problems)))
 
 
-def _inspect(settings: NtupleSettings, dataset: ResolvedDataset, problems: list[ZsigError]) -> DatasetInputs:
-    needed = _needed_branches(settings, dataset)
+def _inspect(
+    settings: NtupleSettings,
+    dataset: ResolvedDataset,
+    variations: Mapping[str, Variation],
+    problems: list[ZsigError],
+) -> DatasetInputs:
+    needed = _needed_branches(settings, dataset, variations)
     entries, sums = [], []
     for file in dataset.files:
         try:
@@ -165,16 +171,26 @@ def _inspect(settings: NtupleSettings, dataset: ResolvedDataset, problems: list[
     return DatasetInputs(dataset, tuple(entries), runs)
 
 
-def _needed_branches(settings: NtupleSettings, dataset: ResolvedDataset) -> list[str]:
+def _needed_branches(
+    settings: NtupleSettings, dataset: ResolvedDataset, variations: Mapping[str, Variation]
+) -> dict[str, str]:
+    """Branches that a dataset must have, and what to do about one that is not there beyond correcting its name."""
     identity = [] if isinstance(settings.event_identity, str) else settings.event_identity
     columns = [] if isinstance(settings.columns, str) else settings.columns
-    return [*dataset.weight_branches, *identity, *columns]
+    needed = dict.fromkeys([*dataset.weight_branches, *identity, *columns], "")
+    for name, variation in variations_of(variations, dataset.process).items():
+        if isinstance(variation, WeightVariation):
+            advice = f" Variation {name!r} needs it; if only some processes have it, name them: processes: [...]"
+            needed |= {branch: advice for branch in variation.branches if branch not in needed}
+    if dataset.luminosity_mask is not None:
+        needed |= {branch: " The luminosity mask needs it" for branch in RUN_BRANCHES if branch not in needed}
+    return needed
 
 
-def _check_tree(tree: Any, file: SourceFile, needed: Sequence[str]) -> int:
+def _check_tree(tree: Any, file: SourceFile, needed: Mapping[str, str]) -> int:
     names = list(tree.keys())
-    if missing := [name for name in dict.fromkeys(needed) if name not in names]:
-        hints = " ".join(f"{name!r}.{nearest_name(name, names)}" for name in missing)
+    if missing := [name for name in needed if name not in names]:
+        hints = " ".join(f"{name!r}.{nearest_name(name, names)}{needed[name]}" for name in missing)
         msg = f"{file.path}: tree {file.tree!r} has no branch {hints}"
         raise InputError(msg)
     return int(tree.num_entries)
@@ -200,7 +216,12 @@ def _empty_processes(inspected: Sequence[DatasetInputs]) -> list[ZsigError]:
 
 
 def check_inputs(
-    settings: NtupleSettings, processes: Mapping[str, Process], *, base_folder: Path, luminosity_ifb: float
+    settings: NtupleSettings,
+    processes: Mapping[str, Process],
+    *,
+    base_folder: Path,
+    luminosity_ifb: float,
+    variations: Mapping[str, Variation] | None = None,
 ) -> InputCheck:
     """Check everything that can be checked without processing events, and compute the normalisations.
 
@@ -209,6 +230,7 @@ def check_inputs(
         processes: processes by name.
         base_folder: folder of the analysis file.
         luminosity_ifb: integrated luminosity in 1/fb.
+        variations: systematic variations by name.
 
     Returns:
         Normalisations, entries and notes.
@@ -218,7 +240,8 @@ def check_inputs(
         NormalisationError: likewise, when normalisations are the only problems.
     """
     load_columns(settings.columns, base_folder)
-    inspected = inspect_inputs(settings, resolve_datasets(settings, processes, base_folder))
+    expanded = expand_variations(variations or {}, processes)
+    inspected = inspect_inputs(settings, resolve_datasets(settings, processes, base_folder), expanded)
     normalisations, problems = [], []
     for inputs in inspected:
         if inputs.dataset.role == "data":

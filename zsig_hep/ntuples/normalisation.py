@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsig_hep.errors import NormalisationError
-from zsig_hep.ntuples.datasets import ResolvedDataset, SignOf, SumValue
+from zsig_hep.ntuples.datasets import SignOf, SumValue
+from zsig_hep.ntuples.resolution import ResolvedDataset
 
 IPB_PER_IFB = 1000.0
 """Inverse picobarns in an inverse femtobarn."""

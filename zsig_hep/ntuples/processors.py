@@ -2,25 +2,21 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-import awkward as ak
 import numpy as np
 from coffea.processor import ProcessorABC
 from numpy.typing import NDArray
 
-from zsig_hep.errors import InputError, ZsigError
-from zsig_hep.ntuples.columns import SelectedColumns, branch, first_line, is_reading_error, select_columns
-from zsig_hep.ntuples.datasets import SignOf, Weight, weight_branches
-from zsig_hep.ntuples.identity import hash_content, hash_identity
+from zsig_hep.ntuples.chunk import ChunkKey, ChunkReader, SelectedChunk, chunk_key
+from zsig_hep.ntuples.datasets import Weight
+from zsig_hep.ntuples.luminosity import LuminosityMask
 from zsig_hep.ntuples.normalisation import exact_sum
 from zsig_hep.ntuples.storage import write_chunk
-
-ChunkKey = tuple[str, str, str, int, int]
-"""Dataset, file, tree, first entry and entry after the last."""
+from zsig_hep.ntuples.variations import DIRECTIONS, Variation, varied_name
 
 
 @dataclass(frozen=True)
@@ -52,27 +48,52 @@ def count_weights(weight: NDArray[np.float64]) -> WeightedCount:
 
 
 @dataclass(frozen=True)
+class ChunkFile:
+    """The selected events of a chunk, on disk.
+
+    Attributes:
+        path: parquet file; None when there are none.
+        selected: number of events.
+        feature_names: F names.
+    """
+
+    path: str | None
+    selected: int
+    feature_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ChunkRecord:
     """What one chunk of events gave.
 
     Attributes:
-        path: parquet file of the selected events; None when there are none.
-        feature_names: F names.
+        events: the selected events, with their weights under every weight variation.
         generator: all events of the chunk with their generator weights.
         has_negative_weights: whether a generator weight is negative.
         cutflow: cut names and the events that pass all cuts up to each, with full weights; first all events, "ntuple".
+        shapes: the events selected under each direction of a shape variation, by varied name.
     """
 
-    path: str | None
-    feature_names: tuple[str, ...]
+    events: ChunkFile
     generator: WeightedCount
     has_negative_weights: bool
     cutflow: tuple[tuple[str, WeightedCount], ...]
+    shapes: Mapping[str, ChunkFile] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str | None:
+        """Parquet file of the selected events; None when there are none."""
+        return self.events.path
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return self.events.feature_names
 
     @property
     def selected(self) -> int:
         """Number of selected events."""
-        return self.cutflow[-1][1].entries
+        return self.events.selected
 
 
 class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
@@ -88,6 +109,9 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         folder: where chunk files are written; every worker must see it.
         weights: event weight by dataset, None for unweighted.
         event_identity: branches that identify an event in a file, or "content".
+        variations: systematic variations by dataset and name.
+        weight_functions: loaded functions of weight variations, by name.
+        luminosity_masks: of data, by dataset.
 
     Example:
         >>> processor = FeatureProcessor(["MET_pt"], folder=Path("chunks"), weights={"ttbar": "genWeight"})
@@ -97,17 +121,21 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
 
     def __init__(
         self,
-        columns: Callable[[Any], Any] | Sequence[str],
+        columns: Callable[..., Any] | Sequence[str],
         *,
         folder: Path,
         weights: Mapping[str, Weight | None],
         event_identity: Sequence[str] | Literal["content"] = ("run", "luminosityBlock", "event"),
+        variations: Mapping[str, Mapping[str, Variation]] | None = None,
+        weight_functions: Mapping[str, Callable[[Any], Any]] | None = None,
+        luminosity_masks: Mapping[str, LuminosityMask] | None = None,
     ) -> None:
         """Keep the arguments; nothing is read or written before `process`."""
         self.columns = columns if callable(columns) else tuple(columns)
         self.folder = folder
-        self.weights = dict(weights)
-        self.event_identity = event_identity
+        self.reader = ChunkReader(
+            self.columns, dict(weights), event_identity, variations, weight_functions, luminosity_masks
+        )
 
     def process(self, events: Any) -> dict[ChunkKey, ChunkRecord]:
         """Select the events of a chunk and write their columns.
@@ -123,102 +151,40 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
             OutputError: the chunk file cannot be written.
         """
         key = chunk_key(events)
-        where = f"dataset {key[0]!r}, file {key[1]}"
-        try:
-            return {key: self._record(events, key, where)}
-        except ZsigError:
-            raise
-        except Exception as error:
-            if not is_reading_error(error):
-                raise
-            msg = f"{where} cannot be read, it may be truncated or damaged: {first_line(error)}"
-            raise InputError(msg) from error
+        chunk = self.reader.read(events)
+        weight, nominal = chunk.event_weight, chunk.nominal
+        cutflow = [("ntuple", count_weights(weight))]
+        cutflow += [(name, count_weights(weight[mask])) for name, mask in nominal.cuts]
+        shapes = {
+            varied_name(name, direction): self._write(key, varied, varied_name(name, direction))
+            for name, pair in chunk.shapes.items()
+            for direction, varied in zip(DIRECTIONS, pair, strict=True)
+            if varied is not None
+        }
+        record = ChunkRecord(
+            events=self._write(key, nominal, "", chunk.weights),
+            generator=cutflow[0][1] if chunk.generator_weight is weight else count_weights(chunk.generator_weight),
+            has_negative_weights=bool((chunk.generator_weight < 0).any()),
+            cutflow=tuple(cutflow),
+            shapes=shapes,
+        )
+        return {key: record}
 
     def postprocess(self, accumulator: Any) -> Any:
         """Return the records as they are."""
         return accumulator
 
-    def _record(self, events: Any, key: ChunkKey, where: str) -> ChunkRecord:
-        generator, weight = self._weights(events, key, where)
-        columns = select_columns(self.columns, events, where)
-        cutflow = [("ntuple", count_weights(weight))]
-        cutflow += [(name, count_weights(weight[mask])) for name, mask in columns.cuts]
-        path = self._write(events, key, columns, weight, where) if cutflow[-1][1].entries else None
-        return ChunkRecord(
-            path=path,
-            feature_names=tuple(columns.features),
-            generator=cutflow[0][1] if generator is weight else count_weights(generator),
-            has_negative_weights=bool((generator < 0).any()),
-            cutflow=tuple(cutflow),
-        )
-
-    def _weights(self, events: Any, key: ChunkKey, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Generator weights and full event weights of all events, f8 [N] each."""
-        dataset = key[0]
-        if dataset not in self.weights:
-            msg = f"no weight is given for dataset {dataset!r}; there are {', '.join(map(repr, self.weights))}"
-            raise InputError(msg)
-        weight = self.weights[dataset]
-        factors = [_flat_branch(events, name, where).astype(np.float64) for name in weight_branches(weight)]
-        for name, factor in zip(weight_branches(weight), factors, strict=True):
-            _require_finite(factor, name, key, where)
-        if not factors:
-            factors = [np.ones(len(events))]
-        if isinstance(weight, SignOf):
-            factors = [np.sign(factors[0])]
-        product = factors[0]
-        for factor in factors[1:]:
-            product = product * factor
-        _require_finite(product, "product of weights", key, where)
-        return factors[0], product
-
     def _write(
-        self, events: Any, key: ChunkKey, columns: SelectedColumns, weight: NDArray[np.float64], where: str
-    ) -> str:
-        selected = slice(None) if columns.selected is None else columns.selected
-        kept = weight[selected]
-        if self.event_identity == "content":
-            identity = hash_content(list(columns.features.values()), kept)
-        else:
-            branches = [_flat_branch(events, name, where)[selected] for name in self.event_identity]
-            identity = hash_identity(branches, salt=key[0])
-        path = self.folder / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.parquet"
-        write_chunk(path, columns.features, weight=kept, identity=identity)
-        return str(path)
-
-
-def chunk_key(events: Any) -> ChunkKey:
-    """Name the chunk that events are from, by coffea's metadata."""
-    metadata = events.metadata
-    return (
-        str(metadata["dataset"]),
-        str(metadata["filename"]),
-        str(metadata["treename"]),
-        int(metadata["entrystart"]),
-        int(metadata["entrystop"]),
-    )
-
-
-def _flat_branch(events: Any, name: str, where: str) -> NDArray[Any]:
-    try:
-        array = branch(events, name)
-    except InputError as error:
-        msg = f"{where}: {error}"
-        raise InputError(msg) from error
-    numbers = np.asarray(ak.to_numpy(array)) if array.ndim == 1 else np.empty(0, dtype=np.object_)
-    if numbers.dtype.kind not in "iubf":
-        msg = f"{where}: branch {name!r} is not one number per event"
-        raise InputError(msg)
-    return numbers
-
-
-def _require_finite(values: NDArray[np.float64], name: str, key: ChunkKey, where: str) -> None:
-    finite = np.isfinite(values)
-    if finite.all():
-        return
-    first = int(np.argmin(finite))
-    msg = (
-        f"{where}: weight {name!r} of entry {key[3] + first} is {values[first]} "
-        f"({int((~finite).sum())} such entries in this chunk). Repair or drop the event when the ntuple is made."
-    )
-    raise InputError(msg)
+        self,
+        key: ChunkKey,
+        chunk: SelectedChunk,
+        variation: str,
+        weights: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
+    ) -> ChunkFile:
+        names = tuple(chunk.features)
+        if not len(chunk):
+            return ChunkFile(None, 0, names)
+        digest = hashlib.sha256(repr((*key, variation)).encode()).hexdigest()[:24]
+        path = self.folder / f"{digest}.parquet"
+        write_chunk(path, chunk.features, weight=chunk.weight, identity=chunk.identity, weight_variations=weights)
+        return ChunkFile(str(path), len(chunk), names)

@@ -5,7 +5,7 @@ import importlib
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,14 +16,31 @@ from uproot.source.file import MemmapSource
 
 from zsig_hep.errors import InputError, ZsigError
 from zsig_hep.files import scratch_folder
-from zsig_hep.ntuples.assembly import assemble_table, cutflows_by_process, normalise_datasets
-from zsig_hep.ntuples.columns import first_line, load_columns
+from zsig_hep.ntuples.assembly import (
+    ReadDataset,
+    assemble_shapes,
+    assemble_table,
+    cutflows_by_process,
+    normalise_datasets,
+)
+from zsig_hep.ntuples.chunk import ChunkKey, chunk_key
+from zsig_hep.ntuples.columns import first_line, load_columns, require_variation_argument
 from zsig_hep.ntuples.cutflow import CutflowRow
-from zsig_hep.ntuples.datasets import NtupleSettings, Process, resolve_datasets
+from zsig_hep.ntuples.datasets import NtupleSettings, Process
+from zsig_hep.ntuples.functions import FileFunction, load_function
 from zsig_hep.ntuples.inputs import DatasetInputs, input_notes, inspect_inputs
+from zsig_hep.ntuples.luminosity import LuminosityMask
 from zsig_hep.ntuples.normalisation import Normalisation
-from zsig_hep.ntuples.processors import ChunkKey, ChunkRecord, FeatureProcessor, chunk_key
+from zsig_hep.ntuples.processors import ChunkRecord, FeatureProcessor
+from zsig_hep.ntuples.resolution import resolve_datasets
 from zsig_hep.ntuples.table import EventTable
+from zsig_hep.ntuples.variations import (
+    Variation,
+    WeightVariation,
+    expand_variations,
+    names_of_kind,
+    variations_of,
+)
 
 Executor = Literal["iterative", "futures", "dask"]
 
@@ -52,12 +69,14 @@ class ColumnsResult:
         normalisations: of every simulated dataset.
         cutflows: rows by process.
         notes: what is unusual but usable.
+        shapes: events selected under each direction of a shape variation, by varied name such as "jesUp".
     """
 
     table: EventTable
     normalisations: tuple[Normalisation, ...]
     cutflows: dict[str, tuple[CutflowRow, ...]]
     notes: tuple[str, ...]
+    shapes: dict[str, EventTable] = field(default_factory=dict)
 
 
 def run_columns(
@@ -67,6 +86,7 @@ def run_columns(
     base_folder: Path,
     luminosity_ifb: float,
     output_folder: Path,
+    variations: Mapping[str, Variation] | None = None,
     executor: Executor = "iterative",
     workers: int = 2,
     scheduler: str | None = None,
@@ -81,7 +101,9 @@ def run_columns(
         processes: processes by name; their order is the order of the table.
         base_folder: folder of the analysis file.
         luminosity_ifb: integrated luminosity in 1/fb.
-        output_folder: gets `events.parquet`; made when it does not exist. Workers on other machines must see it.
+        output_folder: gets `events.parquet`, and a table for each direction of a shape variation; made when it does not
+            exist. Workers on other machines must see it.
+        variations: systematic variations by name.
         executor: "iterative" in this process, "futures" in local processes, "dask" on a cluster.
         workers: number of processes, for "futures" and a local "dask" cluster.
         scheduler: address of a dask scheduler; None starts a local cluster.
@@ -96,22 +118,80 @@ def run_columns(
         OutputError: the table cannot be written; an older one is left as it was.
     """
     columns = load_columns(settings.columns, base_folder)
-    inspected = inspect_inputs(settings, resolve_datasets(settings, processes, base_folder))
+    expanded = expand_variations(variations or {}, processes)
+    inspected = inspect_inputs(settings, resolve_datasets(settings, processes, base_folder), expanded)
     with scratch_folder(output_folder, prefix=".chunks-") as folder:
-        processor = FeatureProcessor(
-            columns,
-            folder=folder,
-            weights={inputs.dataset.name: inputs.dataset.weight for inputs in inspected},
-            event_identity=settings.event_identity,
-        )
+        processor = _processor(columns, settings, inspected, expanded, base_folder, folder)
         with _coffea_executor(executor, workers, scheduler, quiet=quiet) as coffea_executor:
             records = _process(processor, inspected, settings, coffea_executor)
         read = normalise_datasets(inspected, records, luminosity_ifb)
-        table, table_notes = assemble_table(read, processes, settings, luminosity_ifb)
+        _require_certified_data(read)
+        weight_variations = names_of_kind(expanded, "weight")
+        table, table_notes = assemble_table(read, processes, settings, luminosity_ifb, weight_variations)
+        shapes = assemble_shapes(read, processes, settings, luminosity_ifb)
     cutflows = cutflows_by_process(read)
     normalisations = tuple(dataset.normalisation for dataset in read if dataset.normalisation is not None)
     table.to_parquet(output_folder / TABLE_NAME)
-    return ColumnsResult(table, normalisations, cutflows, (*input_notes(inspected, normalisations), *table_notes))
+    for name, shape in shapes.items():
+        shape.to_parquet(output_folder / shape_table_name(name))
+    notes = (*input_notes(inspected, normalisations), *table_notes)
+    return ColumnsResult(table, normalisations, cutflows, notes, shapes)
+
+
+def shape_table_name(varied: str) -> str:
+    """File name of the events under one direction of a shape variation, in the output folder.
+
+    Example:
+        >>> shape_table_name("jesUp")
+        'shapes/jesUp.parquet'
+    """
+    return f"shapes/{varied}.parquet"
+
+
+def _processor(
+    columns: FileFunction | tuple[str, ...],
+    settings: NtupleSettings,
+    inspected: Sequence[DatasetInputs],
+    variations: Mapping[str, Variation],
+    base_folder: Path,
+    folder: Path,
+) -> FeatureProcessor:
+    """The processor of an analysis, with everything loaded that workers need."""
+    if shapes := names_of_kind(variations, "shape"):
+        require_variation_argument(columns, shapes[0])
+        if settings.event_identity == "content":
+            msg = (
+                f"variation {shapes[0]!r} shifts features, which cannot identify an event then: an event would change its "
+                "fold and be scored by networks that saw it. Name the branches of event_identity"
+            )
+            raise InputError(msg)
+    datasets = [inputs.dataset for inputs in inspected]
+    masks = {each.name: LuminosityMask.from_file(each.luminosity_mask) for each in datasets if each.luminosity_mask}
+    functions = {
+        name: load_function(variation.function, base_folder, what=f"variation {name!r}:")
+        for name, variation in variations.items()
+        if isinstance(variation, WeightVariation) and variation.function is not None
+    }
+    return FeatureProcessor(
+        columns,
+        folder=folder,
+        weights={each.name: each.weight for each in datasets},
+        event_identity=settings.event_identity,
+        variations={each.name: variations_of(variations, each.process) for each in datasets},
+        weight_functions=functions,
+        luminosity_masks=masks,
+    )
+
+
+def _require_certified_data(read: Sequence[ReadDataset]) -> None:
+    """Refuse a mask that certifies no event of a dataset: it belongs to other runs."""
+    for dataset in read:
+        name, mask = dataset.inputs.dataset.name, dataset.inputs.dataset.luminosity_mask
+        if mask is None or not sum(dataset.inputs.entries):
+            continue
+        if not sum(dict(record.cutflow)["luminosity mask"].entries for record in dataset.records.values()):
+            msg = f"no event of dataset {name!r} lies in a luminosity block that {mask} certifies: it is of other runs"
+            raise InputError(msg)
 
 
 class _ErrorsAsResults(ProcessorABC):  # type: ignore[misc]

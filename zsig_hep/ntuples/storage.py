@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from zsig_hep.errors import InputError
 from zsig_hep.files import atomic_path
 from zsig_hep.ntuples.table import EventTable
+from zsig_hep.ntuples.variations import DIRECTIONS, varied_name
 
 _METADATA_KEY = b"zsig_hep.event_table"
-_FORMAT = 1
+_FORMAT = 2
 _ROWS_AT_A_TIME = 1 << 17
 _PREFIX = "zsig:"
 # Floats of simulated events neither repeat nor compress; trying to takes longer than reading the ntuples.
@@ -42,6 +43,7 @@ def write_table(table: EventTable, path: Path) -> None:
 def _schema(table: EventTable) -> pa.Schema:
     types = dict.fromkeys(table.feature_names, pa.float32())
     types |= {_PREFIX + name: pa.from_numpy_dtype(np.dtype(kind)) for name, kind in _COLUMNS.items()}
+    types |= dict.fromkeys(_varied_columns(table.weight_variations), pa.float64())
     fields = [_required(name, kind) for name, kind in types.items()]
     metadata = {
         "format": _FORMAT,
@@ -51,6 +53,7 @@ def _schema(table: EventTable) -> pa.Schema:
         "labels": table.labels,
         "fold_count": table.fold_count,
         "luminosity_ifb": table.luminosity_ifb,
+        "weight_variations": list(table.weight_variations),
     }
     return pa.schema(fields, metadata={_METADATA_KEY: json.dumps(metadata)})
 
@@ -63,7 +66,17 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
 def _rows(table: EventTable, schema: pa.Schema, rows: slice) -> pa.Table:
     columns = [pa.array(column[rows]) for column in table.features.T]
     columns += [pa.array(getattr(table, name)[rows]) for name in _COLUMNS]
+    columns += [pa.array(column[rows]) for column in _varied_columns(table.weight_variations).values()]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _varied_columns(weights: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+    """Columns of weights under variations, given as pairs (up, down), by their names in the file."""
+    return {
+        _PREFIX + varied_name(name, direction): column
+        for name, pair in weights.items()
+        for direction, column in zip(DIRECTIONS, pair, strict=True)
+    }
 
 
 def write_chunk(
@@ -72,6 +85,7 @@ def write_chunk(
     *,
     weight: NDArray[np.float64],
     identity: NDArray[np.uint64],
+    weight_variations: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
 ) -> None:
     """Write the selected events of a chunk as they are in memory, one column per feature; fast rather than small.
 
@@ -80,31 +94,43 @@ def write_chunk(
         features: f4 [N] by name.
         weight: f8 [N], before normalisation.
         identity: u8 [N].
+        weight_variations: f8 [N] each, up and down by name, before normalisation.
 
     Raises:
         OutputError: the file cannot be written.
     """
     columns = dict(features) | {_PREFIX + "weight": weight, _PREFIX + "identity": identity}
+    columns |= _varied_columns(weight_variations or {})
     schema = pa.schema(_required(name, pa.from_numpy_dtype(column.dtype)) for name, column in columns.items())
     with atomic_path(path) as temporary:
         pq.write_table(pa.table(columns, schema=schema), temporary, **_PLAIN)
 
 
-def read_chunk(path: Path, feature_names: Sequence[str], features: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def read_chunk(
+    path: Path, feature_names: Sequence[str], features: NDArray[np.float32], weight_variations: Sequence[str] = ()
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.float64]]]:
     """Read what `write_chunk` wrote.
 
     Args:
         path: the parquet file.
         feature_names: F names.
         features: f4 [N, F], filled with the features.
+        weight_variations: names of variations to read.
 
     Returns:
-        `weight` f8 and `identity` u8, [N] each.
+        `weight` f8 and `identity` u8, [N] each; and weights by variation, up and down, f8 [2, N], without those that the
+        file lacks.
     """
     table = pq.read_table(path, use_threads=False, memory_map=True)
     for index, name in enumerate(feature_names):
         features[:, index] = table[name].to_numpy()
-    return {name: table[_PREFIX + name].to_numpy() for name in ("weight", "identity")}
+    columns = {name: table[_PREFIX + name].to_numpy() for name in ("weight", "identity")}
+    known = [name for name in weight_variations if _PREFIX + varied_name(name, "up") in table.column_names]
+    return columns, {name: _varied_of(table, name) for name in known}
+
+
+def _varied_of(table: pa.Table, name: str) -> NDArray[np.float64]:
+    return np.stack([table[_PREFIX + varied_name(name, direction)].to_numpy() for direction in DIRECTIONS])
 
 
 def read_fields(path: Path) -> dict[str, Any]:
@@ -122,7 +148,8 @@ def read_fields(path: Path) -> dict[str, Any]:
     try:
         with pq.ParquetFile(path) as file:
             metadata = _metadata(path, file.schema_arrow.metadata)
-            columns = _read_columns(file, metadata["feature_names"])
+            variations = metadata.pop("weight_variations")
+            columns = _read_columns(file, metadata["feature_names"], variations)
     except FileNotFoundError as error:
         msg = f"there is no event table {path}: run the columns stage first"
         raise InputError(msg) from error
@@ -146,10 +173,11 @@ def _metadata(path: Path, stored: dict[bytes, bytes] | None) -> dict[str, Any]:
     return metadata
 
 
-def _read_columns(file: pq.ParquetFile, feature_names: list[str]) -> dict[str, Any]:
+def _read_columns(file: pq.ParquetFile, feature_names: list[str], variations: list[str]) -> dict[str, Any]:
     rows = file.metadata.num_rows
     features = np.empty((rows, len(feature_names)), dtype=np.float32, order="F")
     columns = {name: np.empty(rows, dtype=kind) for name, kind in _COLUMNS.items()}
+    varied = {name: np.empty((2, rows)) for name in variations}
     start = 0
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)
@@ -158,5 +186,7 @@ def _read_columns(file: pq.ParquetFile, feature_names: list[str]) -> dict[str, A
             features[start:stop, index] = table[name].to_numpy()
         for name, column in columns.items():
             column[start:stop] = table[_PREFIX + name].to_numpy()
+        for name, pair in varied.items():
+            pair[:, start:stop] = _varied_of(table, name)
         start = stop
-    return {"features": features} | columns
+    return {"features": features, "weight_variations": varied} | columns

@@ -1,7 +1,7 @@
 """The event table: the selected events of every process with features, yields and folds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +30,8 @@ class EventTable:
         fold_count: number of folds.
         identity: u8 [N], hash of what identifies the event.
         luminosity_ifb: integrated luminosity of the weights in 1/fb.
+        weight_variations: f8 [2, N] by name, the weights up and down under a weight variation; nominal weights for the events
+            that it does not touch.
     """
 
     features: NDArray[np.float32]
@@ -43,6 +45,7 @@ class EventTable:
     fold_count: int
     identity: NDArray[np.uint64]
     luminosity_ifb: float
+    weight_variations: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of events."""
@@ -87,6 +90,7 @@ class EventTable:
             process=self.process[mask],
             fold=self.fold[mask],
             identity=self.identity[mask],
+            weight_variations={name: pair[:, mask] for name, pair in self.weight_variations.items()},
         )
 
     def with_features(self, names: Sequence[str]) -> Self:
@@ -109,7 +113,8 @@ class EventTable:
         """Write the table to a parquet file that appears only when it is complete.
 
         Args:
-            path: one column per feature, then `weight`, `process`, `fold` and `identity` with a leading `zsig:`.
+            path: one column per feature, then `weight`, `process`, `fold`, `identity` and varied weights such as `isrUp`,
+                with a leading `zsig:`.
 
         Raises:
             OutputError: the file cannot be written.
@@ -217,10 +222,27 @@ def validate_table(table: EventTable) -> None:
         raise InputError("\n".join(problems))
 
 
+def validate_varied_table(table: EventTable, variation: str) -> None:
+    """Check the events of one direction of a shape variation, which may be of some processes only.
+
+    Args:
+        table: the varied events.
+        variation: for messages, such as "jesUp".
+
+    Raises:
+        InputError: weights that are not finite, or infinite features.
+    """
+    if problems := _value_problems(table):
+        raise InputError("\n".join(f"variation {variation!r}: {problem}" for problem in problems))
+
+
 def _value_problems(table: EventTable) -> list[str]:
     problems = []
     if bad := np.flatnonzero(~np.isfinite(table.weight)).tolist():
         problems.append(f"weight of event {bad[0]} is {table.weight[bad[0]]}; {len(bad)} weights are not finite")
+    for name, pair in table.weight_variations.items():
+        if count := int((~np.isfinite(pair)).sum()):
+            problems.append(f"{count} weights under variation {name!r} are not finite")
     for name, column in zip(table.feature_names, table.features.T, strict=True):
         if bad := np.flatnonzero(np.isinf(column)).tolist():
             problems.append(

@@ -1,0 +1,243 @@
+"""One chunk of events, selected and weighted, nominally and under every variation: what all processors share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from zsig_hep.errors import InputError, ZsigError
+from zsig_hep.ntuples.columns import branch, first_line, is_reading_error, select_columns
+from zsig_hep.ntuples.datasets import SignOf, Weight, weight_branches
+from zsig_hep.ntuples.identity import hash_content, hash_identity
+from zsig_hep.ntuples.luminosity import LuminosityMask
+from zsig_hep.ntuples.variations import DIRECTIONS, ShapeVariation, Variation, WeightVariation, varied_name
+from zsig_hep.ntuples.weight_factors import weight_factors
+
+ChunkKey = tuple[str, str, str, int, int]
+"""Dataset, file, tree, first entry and entry after the last."""
+
+Columns = Callable[..., Any] | Sequence[str]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SelectedChunk:
+    """The selected events of a chunk of N events: S of them.
+
+    Attributes:
+        features: f4 [S] by name.
+        cuts: names and cumulative masks, bool [N] each, in order of application.
+        weight: f8 [S], before normalisation.
+        identity: u8 [S]; the name of the dataset is its salt.
+        selected: bool [N]; None when there is no selection.
+    """
+
+    features: dict[str, NDArray[np.float32]]
+    cuts: tuple[tuple[str, NDArray[np.bool_]], ...]
+    weight: Floats
+    identity: NDArray[np.uint64]
+    selected: NDArray[np.bool_] | None
+
+    def __len__(self) -> int:
+        """Number of selected events."""
+        return len(self.weight)
+
+
+@dataclass(frozen=True)
+class VariedChunk:
+    """A chunk of N events, nominally and under the variations of its dataset.
+
+    Attributes:
+        nominal: the nominal selection.
+        weights: weights of the nominal selection under each weight variation, up and down, f8 [S] each.
+        shapes: selections under each shape variation, up and down; down is None where it mirrors up.
+        generator_weight: f8 [N] of all events.
+        event_weight: f8 [N] of all events, before normalisation; the same array where there is no other factor.
+    """
+
+    nominal: SelectedChunk
+    weights: dict[str, tuple[Floats, Floats]]
+    shapes: dict[str, tuple[SelectedChunk, SelectedChunk | None]]
+    generator_weight: Floats
+    event_weight: Floats
+
+
+@dataclass(frozen=True)
+class ChunkReader:
+    """Selects and weights the events of chunks; travels to the workers of any executor.
+
+    Attributes:
+        columns: `columns(events)`, which returns features by name, or (features, cuts); or names of flat branches. With shape
+            variations it is also called as `columns(events, "<name>Up")`.
+        weights: event weight by dataset, None for unweighted.
+        event_identity: branches that identify an event in a file, or "content".
+        variations: by dataset and name; those of whole yields change nothing here.
+        weight_functions: loaded `function` of weight variations, by name of the variation.
+        luminosity_masks: by dataset, of data.
+
+    Raises:
+        InputError: on reading, when a chunk is damaged or a weight, a factor or the columns cannot be used.
+    """
+
+    columns: Columns
+    weights: Mapping[str, Weight | None]
+    event_identity: Sequence[str] | Literal["content"] = ("run", "luminosityBlock", "event")
+    variations: Mapping[str, Mapping[str, Variation]] | None = None
+    weight_functions: Mapping[str, Callable[[Any], Any]] | None = None
+    luminosity_masks: Mapping[str, LuminosityMask] | None = None
+
+    def read(self, events: Any) -> VariedChunk:
+        """Select and weight the events of a chunk.
+
+        Args:
+            events: the chunk, with coffea's metadata.
+
+        Returns:
+            What is selected, nominally and varied.
+
+        Raises:
+            InputError: the chunk cannot be read, a weight is not finite, or the columns cannot be used.
+        """
+        key = chunk_key(events)
+        where = f"dataset {key[0]!r}, file {key[1]}"
+        try:
+            return self._read(events, key, where)
+        except ZsigError:
+            raise
+        except Exception as error:
+            if not is_reading_error(error):
+                raise
+            msg = f"{where} cannot be read, it may be truncated or damaged: {first_line(error)}"
+            raise InputError(msg) from error
+
+    def _read(self, events: Any, key: ChunkKey, where: str) -> VariedChunk:
+        generator, weight = self._weights(events, key, where)
+        mask = (self.luminosity_masks or {}).get(key[0])
+        certified = None if mask is None else mask.certified(events, where)
+        nominal = self._select(events, key, weight, where, variation=None, certified=certified)
+        variations = (self.variations or {}).get(key[0], {})
+        weights: dict[str, tuple[Floats, Floats]] = {}
+        shapes: dict[str, tuple[SelectedChunk, SelectedChunk | None]] = {}
+        for name, variation in variations.items():
+            if isinstance(variation, WeightVariation):
+                function = (self.weight_functions or {}).get(name)
+                raised, lowered = weight_factors(events, name, variation, function, where)
+                weights[name] = self._varied(nominal, raised), self._varied(nominal, lowered)
+            elif isinstance(variation, ShapeVariation):
+                up, down = (varied_name(name, direction) for direction in DIRECTIONS)
+                shapes[name] = (
+                    self._select(events, key, weight, where, up),
+                    None if variation.one_sided else self._select(events, key, weight, where, down),
+                )
+        return VariedChunk(nominal, weights, shapes, generator, weight)
+
+    @staticmethod
+    def _varied(nominal: SelectedChunk, factor: Floats) -> Floats:
+        kept = factor if nominal.selected is None else factor[nominal.selected]
+        return np.asarray(nominal.weight * kept)
+
+    def _select(
+        self,
+        events: Any,
+        key: ChunkKey,
+        weight: Floats,
+        where: str,
+        variation: str | None,
+        certified: NDArray[np.bool_] | None = None,
+    ) -> SelectedChunk:
+        place = where if variation is None else f"{where}, variation {variation!r}"
+        found = select_columns(self.columns, events, place, variation)
+        features, cuts = found.features, found.cuts
+        if certified is not None:
+            rows = certified if found.selected is None else certified[found.selected]
+            features = {name: column[rows] for name, column in features.items()}
+            cuts = (("luminosity mask", certified), *((name, mask & certified) for name, mask in cuts))
+        selected = cuts[-1][1] if cuts else None
+        chosen = slice(None) if selected is None else selected
+        kept = weight[chosen]
+        identity = self._identity(events, key, features, kept, chosen, where)
+        return SelectedChunk(features, cuts, kept, identity, selected)
+
+    def _identity(
+        self,
+        events: Any,
+        key: ChunkKey,
+        features: Mapping[str, NDArray[np.float32]],
+        weight: Floats,
+        chosen: slice | NDArray[np.bool_],
+        where: str,
+    ) -> NDArray[np.uint64]:
+        if not len(weight):
+            return np.empty(0, dtype=np.uint64)
+        if self.event_identity == "content":
+            return hash_content(list(features.values()), weight)
+        return hash_identity([flat_branch(events, name, where)[chosen] for name in self.event_identity], salt=key[0])
+
+    def _weights(self, events: Any, key: ChunkKey, where: str) -> tuple[Floats, Floats]:
+        """Generator weights and full event weights of all events, f8 [N] each."""
+        dataset = key[0]
+        if dataset not in self.weights:
+            msg = f"no weight is given for dataset {dataset!r}; there are {', '.join(map(repr, self.weights))}"
+            raise InputError(msg)
+        weight = self.weights[dataset]
+        factors = [flat_branch(events, name, where).astype(np.float64) for name in weight_branches(weight)]
+        for name, factor in zip(weight_branches(weight), factors, strict=True):
+            _require_finite(factor, name, key, where)
+        if not factors:
+            factors = [np.ones(len(events))]
+        if isinstance(weight, SignOf):
+            factors = [np.sign(factors[0])]
+        product = factors[0]
+        for factor in factors[1:]:
+            product = product * factor
+        _require_finite(product, "product of weights", key, where)
+        return factors[0], product
+
+    def without_variations(self) -> "ChunkReader":
+        """The same reader for what needs the nominal selection only."""
+        return replace(self, variations=None, weight_functions=None)
+
+
+def chunk_key(events: Any) -> ChunkKey:
+    """Name the chunk that events are from, by coffea's metadata."""
+    metadata = events.metadata
+    return (
+        str(metadata["dataset"]),
+        str(metadata["filename"]),
+        str(metadata["treename"]),
+        int(metadata["entrystart"]),
+        int(metadata["entrystop"]),
+    )
+
+
+def flat_branch(events: Any, name: str, where: str) -> NDArray[Any]:
+    """A branch with one number per event.
+
+    Raises:
+        InputError: there is no such branch, or it has another shape.
+    """
+    try:
+        array = branch(events, name)
+    except InputError as error:
+        msg = f"{where}: {error}"
+        raise InputError(msg) from error
+    numbers = np.asarray(ak.to_numpy(array)) if array.ndim == 1 else np.empty(0, dtype=np.object_)
+    if numbers.dtype.kind not in "iubf":
+        msg = f"{where}: branch {name!r} is not one number per event"
+        raise InputError(msg)
+    return numbers
+
+
+def _require_finite(values: Floats, name: str, key: ChunkKey, where: str) -> None:
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    first = int(np.argmin(finite))
+    msg = (
+        f"{where}: weight {name!r} of entry {key[3] + first} is {values[first]} "
+        f"({int((~finite).sum())} such entries in this chunk). Repair or drop the event when the ntuple is made."
+    )
+    raise InputError(msg)

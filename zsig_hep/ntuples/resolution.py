@@ -1,0 +1,214 @@
+"""Datasets with every default filled in and their files found."""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.ntuples.datasets import Dataset, NtupleSettings, Process, Role, SumOfWeights, Weight, weight_branches
+
+_FILE_AND_TREE = re.compile(r"^(?P<path>.+\.\w+):(?P<tree>[^:]+)$")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a dataset.
+
+    Attributes:
+        path: absolute local path, or an address such as `root://...`.
+        tree: name of the event tree in it.
+    """
+
+    path: str
+    tree: str
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the path is an address rather than a local file."""
+        return "://" in self.path
+
+
+@dataclass(frozen=True)
+class ResolvedDataset:
+    """A dataset with every default filled in and its files found.
+
+    Attributes:
+        name: name of the dataset.
+        process: name of its process.
+        role: role of its process.
+        files: its files in the order in which they are read.
+        weight: event weight, None for unweighted.
+        sum_of_weights: source of the sum of generator weights.
+        cross_section_pb: effective cross section in pb, None for data.
+        luminosity_mask: golden JSON file, None for simulation and for data without one.
+    """
+
+    name: str
+    process: str
+    role: Role
+    files: tuple[SourceFile, ...]
+    weight: Weight | None
+    sum_of_weights: SumOfWeights
+    cross_section_pb: float | None
+    luminosity_mask: Path | None = None
+
+    @property
+    def weight_branches(self) -> tuple[str, ...]:
+        """Branches that the event weight needs, the generator weight first."""
+        return weight_branches(self.weight)
+
+
+def resolve_files(dataset: Dataset, folder: Path, default_tree: str = "Events") -> tuple[SourceFile, ...]:
+    """Find the files of a dataset.
+
+    Args:
+        dataset: its `files` may be globs, addresses, and carry `:tree` at the end.
+        folder: where relative names start.
+        default_tree: tree of files that name none, where the dataset names none.
+
+    Returns:
+        The files, each glob's matches sorted by name.
+
+    Raises:
+        InputError: a name or glob matches nothing, or a file occurs twice.
+    """
+    found: list[SourceFile] = []
+    for pattern in dataset.files:
+        match = _FILE_AND_TREE.match(pattern)
+        name, tree = (match["path"], match["tree"]) if match else (pattern, dataset.tree or default_tree)
+        paths = [name] if "://" in name else _local_matches(name, folder)
+        found += [SourceFile(path, tree) for path in paths]
+    _require_files_once([SourceFile(file.path, tree="") for file in found])
+    return tuple(found)
+
+
+def _local_matches(name: str, folder: Path) -> list[str]:
+    pattern = folder.resolve() / Path(name).expanduser()
+    if pattern.exists():
+        return [str(pattern)]
+    anchor = Path(pattern.anchor)
+    matches = sorted(str(path) for path in anchor.glob(str(pattern.relative_to(anchor))) if path.is_file())
+    if matches:
+        return matches
+    if glob.has_magic(name):
+        msg = f"no file matches {name!r} in {folder}.{_files_near(pattern)}"
+    else:
+        msg = f"file {pattern} does not exist.{_files_near(pattern)}"
+    raise InputError(msg)
+
+
+def _files_near(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f" There is no folder {path.parent}."
+    return nearest_name(path.name, (entry.name for entry in path.parent.iterdir() if entry.suffix == ".root"))
+
+
+def _require_files_once(files: Iterable[SourceFile]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for file in files:
+        key = (file.path if file.is_remote else os.path.realpath(file.path), file.tree)
+        if key in seen:
+            msg = f"file {file.path} is listed twice: its events would count twice. Remove one."
+            raise InputError(msg)
+        seen.add(key)
+
+
+def resolve_datasets(
+    settings: NtupleSettings, processes: Mapping[str, Process], base_folder: Path
+) -> tuple[ResolvedDataset, ...]:
+    """Fill in every default and find every file, in the order of the analysis.
+
+    Args:
+        settings: the defaults.
+        processes: processes by name.
+        base_folder: folder of the analysis file.
+
+    Returns:
+        The datasets of all processes.
+
+    Raises:
+        InputError: all problems with files and names at once, one per line.
+    """
+    folder = base_folder / Path(settings.folder).expanduser()
+    problems = _repeated_dataset_names(processes)
+    resolved: list[ResolvedDataset] = []
+    for process_name, process in processes.items():
+        files_of_process: list[SourceFile] = []
+        for name, dataset in process.datasets.items():
+            try:
+                files = resolve_files(dataset, folder, settings.tree)
+                files_of_process += files
+                _require_files_once(files_of_process)
+            except InputError as error:
+                problems.append(f"dataset {name!r} of {process_name!r}: {error}")
+                continue
+            resolved.append(_resolved(name, process_name, process.role, dataset, files, settings, base_folder))
+    problems += _files_of_data_and_simulation(resolved)
+    problems += _data_without_mask(resolved, processes)
+    if problems:
+        raise InputError("\n".join(problems))
+    return tuple(resolved)
+
+
+def _resolved(
+    name: str,
+    process: str,
+    role: Role,
+    dataset: Dataset,
+    files: tuple[SourceFile, ...],
+    settings: NtupleSettings,
+    base_folder: Path,
+) -> ResolvedDataset:
+    inherited = None if role == "data" else settings.weight
+    weight = inherited if dataset.weight == "inherit" else dataset.weight
+    source = settings.sum_of_weights if dataset.sum_of_weights is None else dataset.sum_of_weights
+    mask = settings.luminosity_mask if dataset.luminosity_mask == "inherit" else dataset.luminosity_mask
+    mask_path = None if mask is None or role != "data" else (base_folder / Path(mask).expanduser()).resolve()
+    cross_section_pb = dataset.effective_cross_section_pb
+    return ResolvedDataset(name, process, role, files, weight, source, cross_section_pb, mask_path)
+
+
+def _files_of_data_and_simulation(resolved: Iterable[ResolvedDataset]) -> list[str]:
+    owner: dict[str, ResolvedDataset] = {}
+    problems = []
+    for dataset in resolved:
+        for file in dataset.files:
+            path = file.path if file.is_remote else os.path.realpath(file.path)
+            first = owner.setdefault(path, dataset)
+            if (first.role == "data") != (dataset.role == "data"):
+                problems.append(
+                    f"file {file.path} is data and simulation at once: in dataset {first.name!r} ({first.role}) and in "
+                    f"{dataset.name!r} ({dataset.role}). Remove it from one"
+                )
+    return problems
+
+
+def _data_without_mask(resolved: Sequence[ResolvedDataset], processes: Mapping[str, Process]) -> list[str]:
+    """Data that would be used whole beside certified data; an explicit `luminosity_mask: null` says that it shall."""
+    if not any(dataset.luminosity_mask for dataset in resolved):
+        return []
+    return [
+        f"dataset {each.name!r} is data without a luminosity mask, while others have one: give it its own, or say "
+        "luminosity_mask: null"
+        for each in resolved
+        if each.role == "data"
+        and each.luminosity_mask is None
+        and processes[each.process].datasets[each.name].luminosity_mask == "inherit"
+    ]
+
+
+def _repeated_dataset_names(processes: Mapping[str, Process]) -> list[str]:
+    owner: dict[str, str] = {}
+    problems = []
+    for process_name, process in processes.items():
+        for name in process.datasets:
+            if name in owner:
+                problems.append(
+                    f"dataset {name!r} occurs in processes {owner[name]!r} and {process_name!r}: "
+                    "rename one, because columns(events) tells datasets apart by name"
+                )
+            owner.setdefault(name, process_name)
+    return problems

@@ -1,0 +1,232 @@
+"""Systematic variations: what is varied up and down, on which processes, as strict models."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, field_validator, model_validator
+
+from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.ntuples.datasets import Process
+from zsig_hep.settings import Settings
+
+VariationKind = Literal["luminosity", "normalisation", "weight", "shape"]
+Direction = Literal["up", "down"]
+
+DIRECTIONS: tuple[Direction, ...] = ("up", "down")
+
+NOMINAL = "nominal"
+"""How the axis of variations of a histogram calls what is not varied."""
+
+_NAME = re.compile(r"[A-Za-z]\w*")
+
+
+def varied_name(name: str, direction: Direction) -> str:
+    """Name of one direction of a variation, in histograms, files and calls of `columns`.
+
+    Example:
+        >>> varied_name("jes", "up")
+        'jesUp'
+    """
+    return f"{name}{direction.capitalize()}"
+
+
+class _OfProcesses(Settings):
+    """What every variation has.
+
+    Attributes:
+        processes: names of the processes that it touches; None touches all of the simulation.
+        correlated: whether it moves them together; otherwise every process has one of its own, `<name>_<process>`.
+    """
+
+    processes: list[str] | None = Field(default=None, min_length=1)
+    correlated: bool = True
+
+
+class _Scaled(_OfProcesses):
+    """A variation of whole yields, by factors up and down.
+
+    Attributes:
+        relative: relative uncertainty: 1 + relative up, 1 / (1 + relative) down.
+        up: factor, instead of `relative`.
+        down: factor; None takes 1 / up.
+    """
+
+    relative: float | None = Field(default=None, gt=0, lt=10)
+    up: PositiveFloat | None = None
+    down: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _is_given_once(self) -> Self:
+        if (self.relative is None) == (self.up is None) or (self.relative is not None and self.down is not None):
+            message = "give either `relative`, or the factor `up` and, where it is not 1 / up, `down`"
+            raise ValueError(message)
+        return self
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """Factors of the yields, up and down.
+
+        Example:
+            >>> LuminosityVariation(kind="luminosity", relative=0.25).factors
+            (1.25, 0.8)
+        """
+        up = 1 + self.relative if self.relative is not None else self.up or 1.0
+        return up, 1 / up if self.down is None else self.down
+
+
+class LuminosityVariation(_Scaled):
+    """The uncertainty of the integrated luminosity."""
+
+    kind: Literal["luminosity"]
+
+
+class NormalisationVariation(_Scaled):
+    """The uncertainty of a cross section or of another overall factor."""
+
+    kind: Literal["normalisation"]
+
+
+class WeightVariation(_OfProcesses):
+    """Other event weights for the same events.
+
+    The factors multiply the whole event weight; the sum of generator weights that yields are divided by stays the nominal one,
+    so that a variation may change the cross section as well as shapes and efficiencies.
+
+    Attributes:
+        up: element of `branch`, or name of a branch.
+        down: likewise; None mirrors `up`: w_down = 2 w - w_up.
+        branch: a jagged or fixed-length branch of factors relative to the nominal weight, such as `PSWeight`.
+        nominal: branch that those of `up` and `down` replace in the event weight; None when they are relative factors.
+        function: `file.py:function`, which takes the events and returns the factors (up, down) or up alone, [N] each.
+
+    Example:
+        >>> isr = WeightVariation(kind="weight", branch="PSWeight", up=0, down=2)
+        >>> pileup = WeightVariation(kind="weight", up="puWeightUp", down="puWeightDown", nominal="puWeight")
+        >>> isr.branches, pileup.branches
+        (('PSWeight',), ('puWeightUp', 'puWeightDown', 'puWeight'))
+    """
+
+    kind: Literal["weight"]
+    up: int | str | None = None
+    down: int | str | None = None
+    branch: str | None = None
+    nominal: str | None = None
+    function: str | None = None
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Branches that the factors are made of."""
+        if self.branch is not None:
+            return (self.branch,)
+        return tuple(name for name in (self.up, self.down, self.nominal) if isinstance(name, str))
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        others = (self.up, self.down, self.branch, self.nominal)
+        elements = self.branch is not None and isinstance(self.up, int) and not isinstance(self.down, str)
+        elements = elements and self.nominal is None
+        branches = self.branch is None and isinstance(self.up, str) and not isinstance(self.down, int)
+        function = self.function is not None and all(each is None for each in others)
+        if function or (self.function is None and (elements or branches)):
+            return self
+        message = (
+            "give one of: `branch` with the elements `up` and `down`, as in {branch: PSWeight, up: 0, down: 2}; the "
+            "branches `up`, `down` and, if they replace one, `nominal`; or `function`"
+        )
+        raise ValueError(message)
+
+    @field_validator("function")
+    @classmethod
+    def _function_is_in_a_file(cls, function: str | None) -> str | None:
+        if function is not None and not re.fullmatch(r".+\.py:[^\W\d]\w*", function):
+            message = f"{function!r} is not `file.py:function`"
+            raise ValueError(message)
+        return function
+
+
+class ShapeVariation(_OfProcesses):
+    """Shifted objects: `columns(events, "<name>Up")` and `columns(events, "<name>Down")` select and compute again.
+
+    Attributes:
+        one_sided: only "<name>Up" exists; down is mirrored bin by bin where histograms are made.
+    """
+
+    kind: Literal["shape"]
+    one_sided: bool = False
+
+
+Variation = Annotated[
+    LuminosityVariation | NormalisationVariation | WeightVariation | ShapeVariation, Field(discriminator="kind")
+]
+
+
+def expand_variations(variations: Mapping[str, Variation], processes: Mapping[str, Process]) -> dict[str, Variation]:
+    """Resolve variations to those that move all of their processes together, each with its processes named.
+
+    Args:
+        variations: by name.
+        processes: by name.
+
+    Returns:
+        Variations by name; data are never touched.
+
+    Raises:
+        InputError: all problems at once, one per line: names that cannot stand in a histogram's name, unknown processes, data,
+            names that clash.
+    """
+    problems = variation_problems(variations, processes)
+    if problems:
+        raise InputError("\n".join(problems))
+    simulated = [name for name, process in processes.items() if process.role != "data"]
+    expanded: dict[str, Variation] = {}
+    for name, variation in variations.items():
+        touched = variation.processes or simulated
+        groups = {name: touched} if variation.correlated else {f"{name}_{process}": [process] for process in touched}
+        changes = {"correlated": True}
+        for expanded_name, group in groups.items():
+            expanded[expanded_name] = variation.model_copy(update=changes | {"processes": list(group)})
+    return expanded
+
+
+def variation_problems(variations: Mapping[str, Variation], processes: Mapping[str, Process]) -> list[str]:
+    """Say what is wrong with names and processes of variations; nothing when all is well.
+
+    Example:
+        >>> ttbar = Process(role="background", datasets={"tt": {"files": ["tt.root"], "cross_section_pb": 832.0}})
+        >>> jes = ShapeVariation(kind="shape", processes=["ttbr"])
+        >>> variation_problems({"jes": jes}, {"ttbar": ttbar})
+        ["variation 'jes' names process 'ttbr', which does not exist. Did you mean 'ttbar'?"]
+    """
+    problems = []
+    simulated = [name for name, process in processes.items() if process.role != "data"]
+    for name, variation in variations.items():
+        if not _NAME.fullmatch(name):
+            problems.append(f"variation {name!r}: a name is a letter followed by letters, digits and underscores")
+        if name.endswith(("Up", "Down")) or name == NOMINAL:
+            problems.append(f"variation {name!r}: Up and Down are added to its name, and {NOMINAL!r} is taken")
+        for process in variation.processes or ():
+            if process not in simulated:
+                what = "is data" if process in processes else "does not exist"
+                hint = nearest_name(process, simulated)
+                problems.append(f"variation {name!r} names process {process!r}, which {what}.{hint}")
+    if sum(variation.kind == "luminosity" for variation in variations.values()) > 1:
+        problems.append("there is more than one variation of kind 'luminosity'")
+    own = [f"{name}_{process}" for name, each in variations.items() if not each.correlated for process in simulated]
+    problems += [f"variation {name!r} has the name of an uncorrelated one" for name in variations if name in own]
+    return problems
+
+
+def variations_of(variations: Mapping[str, Variation], process: str) -> dict[str, Variation]:
+    """Those expanded variations that touch a process."""
+    return {name: each for name, each in variations.items() if process in (each.processes or ())}
+
+
+def kinds_of(variations: Mapping[str, Variation]) -> dict[str, VariationKind]:
+    """Kind of each variation, by name."""
+    return {name: each.kind for name, each in variations.items()}
+
+
+def names_of_kind(variations: Mapping[str, Variation], *kinds: VariationKind) -> Sequence[str]:
+    """Names of the variations of some kinds, in order."""
+    return [name for name, each in variations.items() if each.kind in kinds]

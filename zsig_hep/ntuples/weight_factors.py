@@ -1,0 +1,119 @@
+"""Factors of event weights under weight variations, from branches or the user's function."""
+
+from collections.abc import Callable
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from zsig_hep.errors import InputError, ZsigError
+from zsig_hep.ntuples.columns import branch, first_line, is_reading_error
+from zsig_hep.ntuples.variations import WeightVariation
+
+Floats = NDArray[np.float64]
+
+
+def weight_factors(
+    events: Any, name: str, variation: WeightVariation, function: Callable[[Any], Any] | None, where: str
+) -> tuple[Floats, Floats]:
+    """Factors of the event weights of a chunk, up and down.
+
+    Args:
+        events: the chunk, N events.
+        name: of the variation, for messages.
+        variation: where the factors come from.
+        function: the loaded function, where the variation names one.
+        where: dataset and file, for messages.
+
+    Returns:
+        f8 [N] each.
+
+    Raises:
+        InputError: a branch or an element is missing, the function raises or returns something else, a factor is not finite.
+    """
+    place = f"{where}: weight variation {name!r}"
+    if function is not None:
+        factors = _of_function(function, events, place)
+    elif variation.branch is not None:
+        factors = [
+            _element(events, variation.branch, at, place) for at in (variation.up, variation.down) if at is not None
+        ]
+    else:
+        factors = [_of_branch(events, str(at), place) for at in (variation.up, variation.down) if at is not None]
+        if variation.nominal is not None:
+            factors = _relative(factors, _of_branch(events, variation.nominal, place), variation.nominal, place)
+    for factor in factors:
+        _check(factor, len(events), place)
+    up = factors[0]
+    return up, factors[1] if len(factors) > 1 else 2.0 - up
+
+
+def _of_branch(events: Any, name: str, place: str) -> Floats:
+    array = _branch(events, name, place)
+    if array.ndim != 1:
+        msg = f"{place}: branch {name!r} is not one number per event; name `branch` and the elements `up` and `down`"
+        raise InputError(msg)
+    return np.asarray(ak.to_numpy(array)).astype(np.float64)
+
+
+def _element(events: Any, name: str, element: int | str, place: str) -> Floats:
+    array = _branch(events, name, place)
+    if array.ndim != 2:
+        msg = f"{place}: branch {name!r} has no elements; name the branches `up` and `down` instead"
+        raise InputError(msg)
+    fewest = int(ak.min(ak.num(array), initial=2**31)) if len(array) else 2**31
+    if not 0 <= int(element) < fewest:
+        msg = f"{place}: branch {name!r} has {fewest} elements in some events, so there is no element {element}"
+        raise InputError(msg)
+    return np.asarray(ak.to_numpy(array[:, int(element)])).astype(np.float64)
+
+
+def _branch(events: Any, name: str, place: str) -> Any:
+    try:
+        return branch(events, name)
+    except InputError as error:
+        msg = f"{place}: {error} If only some processes have it, name them: processes: [...]"
+        raise InputError(msg) from error
+
+
+def _relative(factors: list[Floats], nominal: Floats, name: str, place: str) -> list[Floats]:
+    """Divide by the nominal weight; where both are zero the event stays out under the variation too."""
+    zero = nominal == 0
+    if any((factor[zero] != 0).any() for factor in factors):
+        msg = f"{place}: {name!r} is 0 in events whose varied weight is not, so that there is no factor between them"
+        raise InputError(msg)
+    return [np.divide(factor, nominal, out=np.ones_like(factor), where=~zero) for factor in factors]
+
+
+def _of_function(function: Callable[[Any], Any], events: Any, place: str) -> list[Floats]:
+    try:
+        returned = function(events)
+    except ZsigError:
+        raise
+    except Exception as error:
+        if is_reading_error(error):
+            raise
+        msg = f"{place}: its function raised {type(error).__name__}: {first_line(error)}"
+        raise InputError(msg) from error
+    both = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned,)
+    try:
+        return [
+            np.asarray(ak.to_numpy(ak.Array(each)) if isinstance(each, ak.Array) else each, np.float64) for each in both
+        ]
+    except (TypeError, ValueError) as error:
+        msg = f"{place}: its function returned {type(returned).__name__}; valid are the factors (up, down), or up alone"
+        raise InputError(msg) from error
+
+
+def _check(factor: Floats, length: int, place: str) -> None:
+    if factor.shape != (length,):
+        msg = f"{place} has factors of shape {factor.shape}; valid is one for each of the {length} events"
+        raise InputError(msg)
+    finite = np.isfinite(factor)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        msg = (
+            f"{place}: the factor of event {first} of the chunk is {factor[first]} ({int((~finite).sum())} such events)"
+        )
+        raise InputError(msg)
