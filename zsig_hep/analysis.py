@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field, PositiveFloat, ValidationError, Validatio
 
 from zsig_hep.errors import AnalysisFileError, nearest_name
 from zsig_hep.learning import Goal, LossSettings, TrainingSettings
-from zsig_hep.ntuples import NtupleSettings, Process
+from zsig_hep.ntuples import NtupleSettings, Process, Variation, expand_variations
+from zsig_hep.ntuples.variations import variation_problems
 from zsig_hep.presentation import PresentationSettings, Style
 from zsig_hep.selection import WorkingPointSettings, training_goal, unknown_backgrounds
 from zsig_hep.settings import Settings
@@ -35,6 +36,8 @@ class Analysis(Settings):
         training: of the classifier and its baseline.
         selection: choice of the working point.
         presentation: style of the figures.
+        variations: systematic variations by name.
+        unblind: whether data above the cut are looked at; otherwise they are left out of every result.
         folder: where relative names in the settings start: the analysis file's folder, which sets it, or the working
             directory.
     """
@@ -48,6 +51,8 @@ class Analysis(Settings):
     training: TrainingSettings = TrainingSettings()
     selection: WorkingPointSettings = WorkingPointSettings()
     presentation: PresentationSettings = PresentationSettings()
+    variations: dict[str, Variation] = Field(default_factory=dict)
+    unblind: bool = False
     folder: Path = Field(default_factory=Path.cwd, exclude=True)
 
     @field_validator("processes")
@@ -70,6 +75,21 @@ class Analysis(Settings):
         if processes and (message := unknown_backgrounds(selection, tuple(processes), roles)):
             raise ValueError(message)
         return selection
+
+    @field_validator("variations")
+    @classmethod
+    def _varied_processes_exist(
+        cls, variations: dict[str, Variation], validated: ValidationInfo
+    ) -> dict[str, Variation]:
+        processes: dict[str, Process] = validated.data.get("processes", {})
+        if processes and (problems := variation_problems(variations, processes)):
+            raise ValueError("; ".join(problems))
+        return variations
+
+    @property
+    def expanded_variations(self) -> dict[str, Variation]:
+        """Variations that each move all of their processes together, with their processes named."""
+        return expand_variations(self.variations, self.processes)
 
     @property
     def goal(self) -> Goal:
@@ -119,6 +139,10 @@ class Analysis(Settings):
             refusal = _refusal("the changed training", _problems(error, within=("training",)))
             raise refusal from error
         return self.model_copy(update={"training": training})
+
+    def unblinded(self) -> "Analysis":
+        """The same analysis with data above the cut."""
+        return self.model_copy(update={"unblind": True})
 
     @classmethod
     def from_file(cls, path: Path | str) -> "Analysis":

@@ -21,29 +21,45 @@ class Fingerprints:
 
     @property
     def columns(self) -> str:
-        """Of the columns stage: the selected events, and the labels of their processes."""
-        return fingerprint(self.events, self._analysis.labels)
+        """Of the columns stage: the selected events, nominal and varied, and the labels of their processes."""
+        return fingerprint(self.varied_events, self._analysis.labels)
+
+    @cached_property
+    def varied_events(self) -> str:
+        """Of what the events under weight and shape variations depend on; those of whole yields change no event."""
+        read = {name: each for name, each in self._analysis.variations.items() if each.kind in {"weight", "shape"}}
+        functions = [getattr(each, "function", None) for each in read.values()]
+        return fingerprint(
+            self.events,
+            {name: each.model_dump(mode="json") for name, each in read.items()},
+            [self._source(function) for function in functions if function is not None],
+        )
 
     @cached_property
     def events(self) -> str:
-        """Of files, settings and code that the selected events depend on."""
+        """Of files, settings and code that the nominal events depend on."""
         analysis = self._analysis
         datasets = resolve_datasets(analysis.ntuples, analysis.processes, analysis.folder)
         columns = analysis.ntuples.columns
-        source = (analysis.folder / Path(columns.rpartition(":")[0]).expanduser()) if isinstance(columns, str) else None
         processes = {
             name: process.model_dump(mode="json", exclude={"color", "label"})
             for name, process in analysis.processes.items()
         }
+        masks = {dataset.luminosity_mask for dataset in datasets if dataset.luminosity_mask is not None}
         return fingerprint(
             # The files are given below; in how many chunks they are read changes no event.
             analysis.ntuples.model_dump(mode="json", exclude={"folder", "chunk_size"}),
             processes,
             analysis.luminosity_ifb,
             [file_identity(file.path, is_remote=file.is_remote) for dataset in datasets for file in dataset.files],
-            None if source is None else source_fingerprint(source),
+            self._source(columns) if isinstance(columns, str) else None,
+            [mask.read_text() for mask in sorted(masks) if mask.is_file()],
             code_fingerprint("statistics", "ntuples"),
         )
+
+    def _source(self, function: str) -> str:
+        """Of the file in which a `file.py:function` stands, and of those beside it."""
+        return source_fingerprint(self._analysis.folder / Path(function.rpartition(":")[0]).expanduser())
 
     def training(self, loss: LossSettings) -> str:
         """Of a classifier that is trained with a loss."""
@@ -62,18 +78,20 @@ class Fingerprints:
         return fingerprint(
             [self.training(loss) for loss in self._analysis.losses.values()],
             self._analysis.selection.model_dump(mode="json"),
+            self.varied_events,
+            {name: each.model_dump(mode="json") for name, each in self._analysis.variations.items()},
             code_fingerprint("statistics", "selection"),
         )
 
     @property
     def export(self) -> str:
-        """Of the exported histograms."""
-        return fingerprint(self.selection, code_fingerprint("presentation"))
+        """Of what is written for other programs."""
+        return fingerprint(self.selection, self._analysis.unblind, code_fingerprint("presentation"))
 
     @property
     def report(self) -> str:
         """Of figures and report."""
         analysis = self._analysis
-        shown = analysis.model_dump(mode="json", include={"title", "name", "sqrt_s_tev", "presentation"})
+        shown = analysis.model_dump(mode="json", include={"title", "name", "sqrt_s_tev", "presentation", "unblind"})
         code = code_fingerprint("presentation")
         return fingerprint(self.selection, shown, analysis.labels, analysis.colors, code)

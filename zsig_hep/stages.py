@@ -4,29 +4,20 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zsig_hep.analysis import Analysis
 from zsig_hep.fingerprints import Fingerprints
-from zsig_hep.learning import Classifier, LossSettings, choose_device, schedule_advice, train
-from zsig_hep.ntuples import TABLE_NAME, EventTable, run_columns
+from zsig_hep.learning import choose_device, schedule_advice, train
+from zsig_hep.ntuples import EventTable, run_columns
 from zsig_hep.ntuples.reading import Executor
 from zsig_hep.presentation import Gallery, save_figure, write_histograms, write_report
+from zsig_hep.results import Results
 from zsig_hep.selection import (
-    ClassifierEvaluation,
-    Difference,
-    ImpactTable,
-    cut_sensitivities,
-    evaluate_classifier,
     feature_histogram,
-    held_out_selection,
-    paired_difference,
     simulation_caveats,
 )
 from zsig_hep.summary import (
@@ -95,6 +86,7 @@ class Chain:
         self.training_progress = training_progress
         self.workspace = Workspace(output)
         self.fingerprints = Fingerprints(analysis)
+        self.results = Results(analysis, self.workspace)
         self._forced = self.options.force
 
     def run(self) -> JsonDict:
@@ -127,6 +119,7 @@ class Chain:
                 base_folder=self.analysis.folder,
                 luminosity_ifb=self.analysis.luminosity_ifb,
                 output_folder=folder,
+                variations=self.analysis.variations,
                 executor=self.options.executor,
                 workers=self.options.workers,
                 scheduler=self.options.scheduler,
@@ -134,12 +127,12 @@ class Chain:
             )
             summary = without_nan(columns_summary(self.analysis, result))
             (folder / "columns.json").write_text(json.dumps(summary, indent=1))
-            self.__dict__["table"] = result.table
+            self.results.__dict__["table"] = result.table
 
     def train(self) -> None:
         """Train the classifier and its baseline: a model folder each under `training/`."""
         self._bring_up_to_date(self.columns)
-        for name, loss in self.losses.items():
+        for name, loss in self.results.losses.items():
             stage, expected = f"training/{name}", self.fingerprints.training(loss)
             if self._current(stage, expected):
                 continue
@@ -167,15 +160,16 @@ class Chain:
         self.announce("choosing working points")
         with self.workspace.building("selection", self.fingerprints.selection) as folder:
             columns = {"identity": self.table.identity, "process": self.table.process, "fold": self.table.fold}
-            scores = {f"score_{name}": values for name, values in self.scores.items()}
+            scores = {f"score_{name}": values for name, values in self.results.scores.items()}
             pq.write_table(pa.table(columns | {"weight": self.table.weight} | scores), folder / "scores.parquet")
             classifiers = [
-                classifier_summary(evaluation, self.classifiers[evaluation.name]) for evaluation in self.evaluations
+                classifier_summary(evaluation, self.results.classifiers[evaluation.name])
+                for evaluation in self.results.evaluations
             ]
-            comparison, impact = difference_summary(self.difference), self._impact_summary()
+            comparison, impact = difference_summary(self.results.difference), self._impact_summary()
             content = without_nan({"classifiers": classifiers, "comparison": comparison, "impact": impact})
             (folder / "selection.json").write_text(json.dumps(content, indent=1))
-        for evaluation in self.evaluations:
+        for evaluation in self.results.evaluations:
             if evaluation.working_point.status != "ok":
                 _LOG.warning("%s: %s", evaluation.label, evaluation.working_point.reason)
 
@@ -186,7 +180,7 @@ class Chain:
             return
         self.announce("writing histograms")
         with self.workspace.building("export", self.fingerprints.export) as folder:
-            histograms = {evaluation.name: evaluation.score_histogram for evaluation in self.evaluations}
+            histograms = {evaluation.name: evaluation.score_histogram for evaluation in self.results.evaluations}
             write_histograms(folder / "histograms.root", histograms)
 
     def plot(self) -> None:
@@ -208,38 +202,9 @@ class Chain:
         return content
 
     @property
-    def losses(self) -> dict[str, LossSettings]:
-        """What is trained, by name: the loss of the analysis, and the weighted cross entropy as its baseline."""
-        return self.analysis.losses
-
-    @cached_property
     def table(self) -> EventTable:
-        """The selected events."""
-        return EventTable.from_parquet(self.workspace.folder("columns") / TABLE_NAME)
-
-    @cached_property
-    def classifiers(self) -> dict[str, Classifier]:
-        """The trained classifiers, by name."""
-        return {name: Classifier.load(self.workspace.folder(f"training/{name}")) for name in self.losses}
-
-    @cached_property
-    def scores(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Out-of-fold scores of every event, by classifier."""
-        device = choose_device(self.analysis.training.device)
-        return {
-            name: classifier.out_of_fold_scores(
-                self.table.features[:, classifier.columns_of(self.table.feature_names)], self.table.fold, device
-            )
-            for name, classifier in self.classifiers.items()
-        }
-
-    @cached_property
-    def evaluations(self) -> tuple[ClassifierEvaluation, ...]:
-        """What each classifier selects, the loss of the analysis first."""
-        return tuple(
-            evaluate_classifier(name, loss.label, self.scores[name], self.table, self.analysis.selection)
-            for name, loss in self.losses.items()
-        )
+        """The selected events, of the finished columns stage."""
+        return self.results.table
 
     def _current(self, stage: str, expected: str) -> bool:
         return not self._forced and self.workspace.is_current(stage, expected)
@@ -272,43 +237,17 @@ class Chain:
             return None
         return lambda phase, epoch, epochs, loss: progress(label, phase, epoch, epochs, loss)
 
-    @cached_property
-    def difference(self) -> Difference | None:
-        """Significance of the loss minus that of the baseline; None without a baseline or a working point."""
-        if len(self.evaluations) < 2 or any(each.working_point.status != "ok" for each in self.evaluations[:2]):
-            return None
-        simulated = ~self.table.is_data
-        first, second = (
-            held_out_selection(self.scores[each.name], self.table.fold, each.working_point.thresholds)[simulated]
-            for each in self.evaluations[:2]
-        )
-        return paired_difference(
-            first,
-            second,
-            self.table.weight[simulated],
-            self.table.process[simulated],
-            process_names=self.table.process_names,
-            roles=self.table.roles,
-            settings=self.analysis.selection,
-            generator=np.random.default_rng(self.analysis.training.seed),
-        )
-
-    @cached_property
-    def impacts(self) -> ImpactTable:
-        """How the optimal cut of the loss of the analysis answers to cross sections and uncertainties."""
-        generator = np.random.default_rng(self.analysis.training.seed)
-        return cut_sensitivities(self.scores[self.evaluations[0].name], self.table, self.analysis.selection, generator)
-
     def _impact_summary(self) -> JsonDict:
-        return impact_summary(self.impacts, self.evaluations[0].label)
+        return impact_summary(self.results.impacts, self.results.evaluations[0].label)
 
     def _summary(self) -> JsonDict:
         columns = json.loads((self.workspace.folder("columns") / "columns.json").read_text())
         columns["notes"] += theory_notes(self.analysis) + list(schedule_advice(self.analysis.training))
-        for evaluation in self.evaluations:
+        for evaluation in self.results.evaluations:
             columns["notes"] += simulation_caveats(evaluation, self.analysis.selection)
         classifiers = [
-            classifier_summary(evaluation, self.classifiers[evaluation.name]) for evaluation in self.evaluations
+            classifier_summary(evaluation, self.results.classifiers[evaluation.name])
+            for evaluation in self.results.evaluations
         ]
         provenance = {
             "command": command_line(),
@@ -316,11 +255,13 @@ class Chain:
             "device": choose_device(self.analysis.training.device).type,
             "stages": {
                 "columns": self.fingerprints.columns,
-                **{f"training/{name}": self.fingerprints.training(loss) for name, loss in self.losses.items()},
+                **{f"training/{name}": self.fingerprints.training(loss) for name, loss in self.results.losses.items()},
                 "selection": self.fingerprints.selection,
             },
         }
-        return run_summary(self.analysis, columns, classifiers, self.difference, self._impact_summary(), provenance)
+        return run_summary(
+            self.analysis, columns, classifiers, self.results.difference, self._impact_summary(), provenance
+        )
 
     def _draw(self, folder: Path) -> list[tuple[str, Path]]:
         """Save every figure; give the caption and the PNG of each."""
@@ -335,15 +276,15 @@ class Chain:
         """What the figures are drawn from."""
         analysis = self.analysis
         return Gallery(
-            evaluations=self.evaluations,
-            histories={each.label: self.classifiers[each.name].history for each in self.evaluations},
-            features={name: feature_histogram(self.table, name) for name in self.table.feature_names},
+            evaluations=self.results.evaluations,
+            histories={each.label: self.results.classifiers[each.name].history for each in self.results.evaluations},
+            features={name: feature_histogram(self.results.shown, name) for name in self.table.feature_names},
             labels=analysis.labels,
             roles={name: process.role for name, process in analysis.processes.items()},
             style=analysis.style,
             figure_of_merit=analysis.selection.figure_of_merit,
             signals=analysis.selection.signals,
-            impacts=self.impacts,
+            impacts=self.results.impacts,
             colors=analysis.colors,
             axis_labels=analysis.presentation.axis_labels,
         )

@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 
 from zsig_hep.errors import NormalisationError
 from zsig_hep.ntuples.datasets import SumValue
-from zsig_hep.ntuples.resolution import ResolvedDataset
 from zsig_hep.ntuples.normalisation import GeneratorSums, comparison_note, exact_sum, normalise
+from zsig_hep.ntuples.resolution import ResolvedDataset
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -1,5 +1,6 @@
 """Choosing cuts: every threshold at once, working points, and how well a score separates."""
 
+from zsig_hep.selection.blinding import hidden_data
 from zsig_hep.selection.caveats import simulation_caveats
 from zsig_hep.selection.comparison import Difference, held_out_selection, paired_difference
 from zsig_hep.selection.evaluation import ClassifierEvaluation, evaluate_classifier
@@ -16,6 +17,8 @@ from zsig_hep.selection.roc import RocCurve, roc_curve
 from zsig_hep.selection.scan import ThresholdScan, scan_thresholds, significance_at_signal_efficiency
 from zsig_hep.selection.sensitivity import Impact, ImpactTable, cut_sensitivities
 from zsig_hep.selection.smooth import Parameter
+from zsig_hep.selection.systematics import SystematicRow, SystematicTable, systematic_table
+from zsig_hep.selection.variations import VariationPair, VariedEvents, VariedYield, varied_events, varied_yields
 from zsig_hep.selection.working_points import (
     HeldOutWorkingPoint,
     HypothesisSignificance,
@@ -35,7 +38,12 @@ __all__ = [
     "RocCurve",
     "SelectionSignificance",
     "SensitivitySettings",
+    "SystematicRow",
+    "SystematicTable",
     "ThresholdScan",
+    "VariationPair",
+    "VariedEvents",
+    "VariedYield",
     "WorkingPoint",
     "WorkingPointJudge",
     "WorkingPointSettings",
@@ -44,6 +52,7 @@ __all__ = [
     "evaluate_classifier",
     "feature_histogram",
     "held_out_selection",
+    "hidden_data",
     "hold_out_working_point",
     "missing_entries",
     "paired_difference",
@@ -54,6 +63,9 @@ __all__ = [
     "significance",
     "significance_at_signal_efficiency",
     "simulation_caveats",
+    "systematic_table",
     "training_goal",
     "unknown_backgrounds",
+    "varied_events",
+    "varied_yields",
 ]

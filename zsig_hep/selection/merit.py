@@ -41,6 +41,8 @@ class WorkingPointSettings(Settings):
         background_uncertainties: relative systematic uncertainties k_p by name of the background process, independent
             of each other and of k: sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2.
         simulation_uncertainty_in_figure: whether sigma_b^2 holds the variance of the simulation too.
+        variations_in_figure: whether sigma_b^2 holds the shifts of the background under systematic variations too, at every
+            threshold; trainings know nothing of them.
         signals: "sum" for one hypothesis in which all signal processes exist; otherwise each of them is a hypothesis of
             its own over the same background, and the mean or the smallest significance counts.
         minimum_effective_background: effective entries required of the whole background and of each dominant one.
@@ -54,6 +56,7 @@ class WorkingPointSettings(Settings):
     relative_background_uncertainty: float = Field(default=0.0, ge=0)
     background_uncertainties: Mapping[str, NonNegativeFloat] = Field(default_factory=dict)
     simulation_uncertainty_in_figure: bool = False
+    variations_in_figure: bool = False
     signals: Literal["sum", "mean", "minimum"] = "sum"
     # One or more: fewer are the rounding of weights that cancel, not an estimate.
     minimum_effective_background: float = Field(default=10.0, ge=1)
@@ -68,12 +71,13 @@ class WorkingPointSettings(Settings):
 
     @model_validator(mode="after")
     def _uncertainty_is_used(self) -> Self:
-        given = self.has_systematic_uncertainty or self.simulation_uncertainty_in_figure
+        given = self.has_systematic_uncertainty or self.simulation_uncertainty_in_figure or self.variations_in_figure
         if given and not self.figure_of_merit.knows_background_uncertainty:
             usable = " or ".join(f"'{figure}'" for figure in FigureOfMerit if figure.knows_background_uncertainty)
             message = (
                 f"figure_of_merit '{self.figure_of_merit}' has no background uncertainty; set it to {usable}, or remove "
-                "relative_background_uncertainty, background_uncertainties and simulation_uncertainty_in_figure"
+                "relative_background_uncertainty, background_uncertainties, simulation_uncertainty_in_figure and "
+                "variations_in_figure"
             )
             raise ValueError(message)
         return self

@@ -15,6 +15,7 @@ from zsig_hep.errors import InputError
 from zsig_hep.ntuples.datasets import Role
 from zsig_hep.selection.events import Booleans, Events, Floats, Integers
 from zsig_hep.selection.merit import WorkingPointSettings, check_background_uncertainties, significance
+from zsig_hep.selection.variations import VariationPair, background_uncertainty_above
 from zsig_hep.statistics.significance import Significance
 from zsig_hep.statistics.yields import effective_entries
 
@@ -35,6 +36,8 @@ class ThresholdScan:
         significance: figure of merit, shape [T]; NaN or infinite where the background is not positive.
         significance_uncertainty: its standard deviation from the finite simulation, shape [T].
         qualifies: whether the threshold meets every requirement of the settings, shape [T].
+        common_uncertainty: relative uncertainty that moves all backgrounds together, shape [T], where it is taken from
+            systematic variations; None where it is that of the settings.
     """
 
     threshold: Floats
@@ -48,6 +51,7 @@ class ThresholdScan:
     significance: Floats
     significance_uncertainty: Floats
     qualifies: Booleans
+    common_uncertainty: Floats | None = None
 
     @property
     def is_signal(self) -> Booleans:
@@ -124,6 +128,7 @@ def scan_thresholds(
     process_names: Sequence[str],
     roles: Sequence[Role],
     settings: WorkingPointSettings,
+    variations: Sequence[VariationPair] = (),
 ) -> ThresholdScan:
     """Yields and significance above every distinct score, with one sort and cumulative sums from the highest score down.
 
@@ -134,6 +139,8 @@ def scan_thresholds(
         process_names: names of all processes.
         roles: role of each process; events of data processes are left out.
         settings: figure of merit and requirements.
+        variations: events under systematic variations, from which the background uncertainty is taken where
+            `settings.variations_in_figure` says so.
 
     Returns:
         The scan over T <= N distinct scores of signal and background events.
@@ -165,7 +172,8 @@ def scan_thresholds(
     )
     kept_names, kept_roles = tuple(process_names[index] for index in kept), tuple(roles[index] for index in kept)
     _require_positive_yields(yields, kept_names, kept_roles, each_signal=settings.signals != "sum")
-    z = significance(yields, variances, kept_names, kept_roles, settings)
+    uncertainty = _common_uncertainty(threshold, yields, kept_names, kept_roles, process_names, settings, variations)
+    z = significance(yields, variances, kept_names, kept_roles, settings, common_uncertainty=uncertainty)
     scan = ThresholdScan(
         threshold=threshold,
         process_names=kept_names,
@@ -178,8 +186,29 @@ def scan_thresholds(
         significance=z.value,
         significance_uncertainty=z.uncertainty,
         qualifies=np.zeros(threshold.size, dtype=np.bool_),
+        common_uncertainty=uncertainty,
     )
     return replace(scan, qualifies=_qualifying(scan, settings))
+
+
+def _common_uncertainty(
+    threshold: Floats,
+    yields: Floats,
+    kept_names: Sequence[str],
+    kept_roles: Sequence[Role],
+    process_names: Sequence[str],
+    settings: WorkingPointSettings,
+    variations: Sequence[VariationPair],
+) -> Floats | None:
+    """Relative uncertainty that moves all backgrounds, at every threshold; None for that of the settings."""
+    if not (settings.variations_in_figure and variations):
+        return None
+    rows = [row for row, role in enumerate(kept_roles) if role == "background"]
+    backgrounds = [kept_names[row] for row in rows]
+    sigma = background_uncertainty_above(variations, threshold, yields[rows], process_names, backgrounds)
+    total = yields[rows].sum(axis=0)
+    relative = np.divide(sigma, total, out=np.zeros_like(total), where=total > 0)
+    return np.asarray(np.hypot(relative, settings.relative_background_uncertainty))
 
 
 def significance_at_signal_efficiency(scan: ThresholdScan, efficiencies: npt.ArrayLike) -> Significance:

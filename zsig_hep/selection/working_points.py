@@ -9,9 +9,11 @@ import numpy.typing as npt
 
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.datasets import Role
+from zsig_hep.selection.comparison import held_out_selection
 from zsig_hep.selection.events import Booleans, Events
 from zsig_hep.selection.merit import SelectionSignificance, WorkingPointSettings, significance
 from zsig_hep.selection.scan import ThresholdScan, required_effective_entries, scan_thresholds, sufficient_signal
+from zsig_hep.selection.variations import VariationPair, background_uncertainty, varied_yields
 from zsig_hep.statistics.yields import Yield, weighted_yield
 
 Status = Literal["ok", "no_threshold_qualifies", "no_held_out_background"]
@@ -136,7 +138,8 @@ def choose_working_point(scan: ThresholdScan, settings: WorkingPointSettings) ->
     }
     totals = dict(zip(scan.process_names, scan.total_yields.tolist(), strict=True))
     roles = dict(zip(scan.process_names, scan.roles, strict=True))
-    numbers = _selection_numbers(selected, totals, roles, settings)
+    common = None if scan.common_uncertainty is None else float(scan.common_uncertainty[best])
+    numbers = _selection_numbers(selected, totals, roles, settings, common)
     return WorkingPoint(status="ok", threshold=float(scan.threshold[best]), **numbers)
 
 
@@ -150,6 +153,7 @@ def hold_out_working_point(
     process_names: Sequence[str],
     roles: Sequence[Role],
     settings: WorkingPointSettings,
+    variations: Sequence[VariationPair] = (),
 ) -> HeldOutWorkingPoint:
     """Choose the cut of each fold on the other folds and add up what the cuts select in the folds that did not choose.
 
@@ -166,6 +170,8 @@ def hold_out_working_point(
         process_names: names of all processes.
         roles: role of each process; events of data processes are left out.
         settings: figure of merit and requirements, which the folds that choose must meet.
+        variations: events under systematic variations with folds of their own, from which the background uncertainty is taken
+            where `settings.variations_in_figure` says so: on the choosing folds for the choice, on the others for the result.
 
     Returns:
         Thresholds, held-out yields and their significance; a status with its reason when a fold has no threshold.
@@ -191,14 +197,14 @@ def hold_out_working_point(
     selected = np.zeros(simulated.size, dtype=np.bool_)
     for held_out in range(fold_count):
         choosing = simulated & (folds != held_out)
-        point = _choose_on(events, choosing, held_out, fold_count, process_names, roles, settings)
+        point = _choose_on(events, choosing, held_out, fold_count, process_names, roles, settings, variations)
         chosen.append(point)
         if point.threshold is not None:
             selected |= simulated & (folds == held_out) & (events.score >= point.threshold)
     thresholds = tuple(point.threshold for point in chosen)
     if reason := _fold_reasons(chosen):
         return HeldOutWorkingPoint(status="no_threshold_qualifies", reason=reason, thresholds=thresholds)
-    numbers = _held_out_numbers(events, selected, process_names, roles, settings)
+    numbers = _held_out_numbers(events, selected, process_names, roles, settings, variations, thresholds)
     if reason := _why_not_quotable(numbers):
         return HeldOutWorkingPoint(status="no_held_out_background", reason=reason, thresholds=thresholds)
     on_choosing = float(np.mean([point.significance for point in chosen if point.significance is not None]))
@@ -219,15 +225,19 @@ def _choose_on(
     process_names: Sequence[str],
     roles: Sequence[Role],
     settings: WorkingPointSettings,
+    variations: Sequence[VariationPair],
 ) -> WorkingPoint:
+    scale = fold_count / (fold_count - 1)
+    used = variations if settings.variations_in_figure else ()
     try:
         scan = scan_thresholds(
             events.score[choosing],
-            events.weight[choosing] * (fold_count / (fold_count - 1)),
+            events.weight[choosing] * scale,
             events.process[choosing],
             process_names=process_names,
             roles=roles,
             settings=settings,
+            variations=[(up.outside(held_out, scale), down.outside(held_out, scale)) for up, down in used],
         )
     except InputError as error:
         message = f"The cut of fold {held_out} cannot be chosen on the other folds. {error}"
@@ -241,11 +251,35 @@ def _held_out_numbers(
     process_names: Sequence[str],
     roles: Sequence[Role],
     settings: WorkingPointSettings,
+    variations: Sequence[VariationPair],
+    thresholds: Sequence[float | None],
 ) -> dict[str, Any]:
     of_process = {name: events.process == index for index, name in enumerate(process_names) if roles[index] != "data"}
     yields = {name: weighted_yield(events.weight[mask & selected]) for name, mask in of_process.items()}
     totals = {name: float(events.weight[mask].sum()) for name, mask in of_process.items()}
-    return _selection_numbers(yields, totals, dict(zip(process_names, roles, strict=True)), settings)
+    common = None
+    if settings.variations_in_figure and variations:
+        common = _common_uncertainty(yields, process_names, roles, settings, variations, thresholds)
+    return _selection_numbers(yields, totals, dict(zip(process_names, roles, strict=True)), settings, common)
+
+
+def _common_uncertainty(
+    yields: Mapping[str, Yield],
+    process_names: Sequence[str],
+    roles: Sequence[Role],
+    settings: WorkingPointSettings,
+    variations: Sequence[VariationPair],
+    thresholds: Sequence[float | None],
+) -> float:
+    """Relative uncertainty that moves all backgrounds of the held-out selection, from the variations and the settings."""
+    selections = [
+        (held_out_selection(up.score, up.fold, thresholds), held_out_selection(down.score, down.fold, thresholds))
+        for up, down in variations
+    ]
+    backgrounds = [name for name, role in zip(process_names, roles, strict=True) if role == "background"]
+    sigma = background_uncertainty(varied_yields(variations, selections, yields, process_names), backgrounds)
+    total = sum(yields[name].value for name in backgrounds)
+    return float(np.hypot(settings.relative_background_uncertainty, sigma / total if total > 0 else 0.0))
 
 
 def _selection_numbers(
@@ -253,6 +287,7 @@ def _selection_numbers(
     totals: Mapping[str, float],
     roles: Mapping[str, Role],
     settings: WorkingPointSettings,
+    common_uncertainty: float | None,
 ) -> dict[str, Any]:
     """The fields that both kinds of working point have in common, from what passes and what there was."""
     nothing = Yield(0.0, 0.0, 0)
@@ -264,6 +299,7 @@ def _selection_numbers(
         tuple(yields),
         [roles[name] for name in yields],
         settings,
+        common_uncertainty=common_uncertainty,
     )
     all_selected = signal.value + background.value
     return {

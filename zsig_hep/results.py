@@ -1,0 +1,166 @@
+"""What the stages of an analysis have left: loaded, or computed from it, when it is first asked for."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from zsig_hep.analysis import Analysis
+from zsig_hep.learning import Classifier, LossSettings, choose_device
+from zsig_hep.ntuples import TABLE_NAME, EventTable
+from zsig_hep.ntuples.reading import shape_table_name
+from zsig_hep.ntuples.variations import DIRECTIONS, Variation, names_of_kind, varied_name
+from zsig_hep.selection import (
+    ClassifierEvaluation,
+    Difference,
+    ImpactTable,
+    SystematicTable,
+    VariationPair,
+    cut_sensitivities,
+    evaluate_classifier,
+    held_out_selection,
+    hidden_data,
+    paired_difference,
+    systematic_table,
+    varied_events,
+)
+from zsig_hep.workspace import Workspace
+
+Floats = npt.NDArray[np.float64]
+
+
+class Results:
+    """Tables, classifiers, scores and what they select.
+
+    Args:
+        analysis: whose results they are.
+        workspace: where its stages lie; a stage must be finished before what it left is asked for.
+    """
+
+    def __init__(self, analysis: Analysis, workspace: Workspace) -> None:
+        self.analysis, self.workspace = analysis, workspace
+
+    @property
+    def losses(self) -> dict[str, LossSettings]:
+        """What is trained, by name: the loss of the analysis, and the weighted cross entropy as its baseline."""
+        return self.analysis.losses
+
+    @cached_property
+    def table(self) -> EventTable:
+        """The selected events."""
+        return EventTable.from_parquet(self.workspace.folder("columns") / TABLE_NAME)
+
+    @cached_property
+    def variations(self) -> dict[str, Variation]:
+        """Systematic variations that each move all of their processes together, by name."""
+        return self.analysis.expanded_variations
+
+    @cached_property
+    def shapes(self) -> dict[str, EventTable]:
+        """Events selected under each direction of a shape variation, by varied name such as "jesUp"."""
+        folder = self.workspace.folder("columns")
+        names = [
+            varied_name(name, direction)
+            for name in names_of_kind(self.variations, "shape")
+            for direction in DIRECTIONS
+            if direction == "up" or not getattr(self.variations[name], "one_sided", False)
+        ]
+        return {name: EventTable.from_parquet(folder / shape_table_name(name)) for name in names}
+
+    @cached_property
+    def classifiers(self) -> dict[str, Classifier]:
+        """The trained classifiers, by name."""
+        return {name: Classifier.load(self.workspace.folder(f"training/{name}")) for name in self.losses}
+
+    @cached_property
+    def scores(self) -> dict[str, Floats]:
+        """Out-of-fold scores of every event, by classifier."""
+        return {name: self._scores_of(classifier, self.table) for name, classifier in self.classifiers.items()}
+
+    @cached_property
+    def varied(self) -> dict[str, tuple[VariationPair, ...]]:
+        """Events under every variation with their out-of-fold scores, by classifier."""
+        return {
+            name: varied_events(
+                self.table,
+                self.variations,
+                self.scores[name],
+                self.shapes,
+                {varied: self._scores_of(classifier, table) for varied, table in self.shapes.items()},
+            )
+            for name, classifier in self.classifiers.items()
+        }
+
+    @cached_property
+    def evaluations(self) -> tuple[ClassifierEvaluation, ...]:
+        """What each classifier selects, the loss of the analysis first."""
+        return tuple(
+            evaluate_classifier(
+                name,
+                loss.label,
+                self.scores[name],
+                self.table,
+                self.analysis.selection,
+                variations=self.varied[name],
+                unblind=self.analysis.unblind,
+            )
+            for name, loss in self.losses.items()
+        )
+
+    @cached_property
+    def shown(self) -> EventTable:
+        """The selected events without the data that a blinded analysis may not look at."""
+        table = self.table
+        selections = [(self.scores[each.name], each.working_point) for each in self.evaluations]
+        hidden = hidden_data(table.is_data, table.fold.astype(np.int64), selections, unblind=self.analysis.unblind)
+        return table.select(~hidden) if hidden.any() else table
+
+    @cached_property
+    def difference(self) -> Difference | None:
+        """Significance of the loss minus that of the baseline; None without a baseline or a working point."""
+        if len(self.evaluations) < 2 or any(each.working_point.status != "ok" for each in self.evaluations[:2]):
+            return None
+        simulated = ~self.table.is_data
+        first, second = (
+            held_out_selection(self.scores[each.name], self.table.fold, each.working_point.thresholds)[simulated]
+            for each in self.evaluations[:2]
+        )
+        return paired_difference(
+            first,
+            second,
+            self.table.weight[simulated],
+            self.table.process[simulated],
+            process_names=self.table.process_names,
+            roles=self.table.roles,
+            settings=self.analysis.selection,
+            generator=self._generator(),
+        )
+
+    @cached_property
+    def impacts(self) -> ImpactTable:
+        """How the optimal cut of the loss of the analysis answers to cross sections and uncertainties."""
+        scores = self.scores[self.evaluations[0].name]
+        return cut_sensitivities(scores, self.table, self.analysis.selection, self._generator())
+
+    @cached_property
+    def systematics(self) -> Mapping[str, SystematicTable | None]:
+        """Variations at the working point of each classifier; None without variations or a working point."""
+        return {
+            each.name: systematic_table(
+                each.working_point,
+                self.varied[each.name],
+                process_names=self.table.process_names,
+                roles=self.table.roles,
+                settings=self.analysis.selection,
+            )
+            for each in self.evaluations
+        }
+
+    def _scores_of(self, classifier: Classifier, table: EventTable) -> Floats:
+        device = choose_device(self.analysis.training.device)
+        columns = classifier.columns_of(table.feature_names)
+        return classifier.out_of_fold_scores(table.features[:, columns], table.fold, device)
+
+    def _generator(self) -> np.random.Generator:
+        return np.random.default_rng(self.analysis.training.seed)
