@@ -163,7 +163,9 @@ class Chain:
             scores = {f"score_{name}": values for name, values in self.results.scores.items()}
             pq.write_table(pa.table(columns | {"weight": self.table.weight} | scores), folder / "scores.parquet")
             classifiers = [
-                classifier_summary(evaluation, self.results.classifiers[evaluation.name])
+                classifier_summary(
+                    evaluation, self.results.classifiers[evaluation.name], self.results.systematics[evaluation.name]
+                )
                 for evaluation in self.results.evaluations
             ]
             comparison, impact = difference_summary(self.results.difference), self._impact_summary()
@@ -246,7 +248,9 @@ class Chain:
         for evaluation in self.results.evaluations:
             columns["notes"] += simulation_caveats(evaluation, self.analysis.selection)
         classifiers = [
-            classifier_summary(evaluation, self.results.classifiers[evaluation.name])
+            classifier_summary(
+                evaluation, self.results.classifiers[evaluation.name], self.results.systematics[evaluation.name]
+            )
             for evaluation in self.results.evaluations
         ]
         provenance = {

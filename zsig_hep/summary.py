@@ -12,7 +12,13 @@ from zsig_hep import __version__
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import Classifier, RoundRecord, TrainingHistory
 from zsig_hep.ntuples import ColumnsResult, EventTable
-from zsig_hep.selection import ClassifierEvaluation, Difference, HeldOutWorkingPoint, ImpactTable
+from zsig_hep.selection import (
+    ClassifierEvaluation,
+    Difference,
+    HeldOutWorkingPoint,
+    ImpactTable,
+    SystematicTable,
+)
 from zsig_hep.statistics.yields import Yield
 
 JsonDict = dict[str, object]
@@ -23,6 +29,7 @@ _OF_THE_FIGURE = (
     "background_uncertainties",
     "relative_background_uncertainty",
     "simulation_uncertainty_in_figure",
+    "variations_in_figure",
     "sensitivity",
 )
 
@@ -68,8 +75,10 @@ def yield_row(value: Yield) -> JsonDict:
     }
 
 
-def classifier_summary(evaluation: ClassifierEvaluation, classifier: Classifier) -> JsonDict:
-    """Working point, separation and training of one classifier."""
+def classifier_summary(
+    evaluation: ClassifierEvaluation, classifier: Classifier, systematics: SystematicTable | None = None
+) -> JsonDict:
+    """Working point with its variations, separation and training of one classifier."""
     history = classifier.history
     return {
         "name": evaluation.name,
@@ -77,6 +86,8 @@ def classifier_summary(evaluation: ClassifierEvaluation, classifier: Classifier)
         "auc": evaluation.roc.area,
         "auc_entries": evaluation.roc.entry_area,
         "working_point": working_point_summary(evaluation.working_point),
+        "observed": evaluation.observed,
+        "systematics": systematics_summary(systematics),
         "training": {
             "loss": history.loss_name,
             "members": len(history.collapsed),
@@ -193,6 +204,39 @@ def impact_summary(table: ImpactTable, classifier: str) -> JsonDict:
     }
 
 
+def systematics_summary(table: SystematicTable | None) -> JsonDict | None:
+    """Yields up and down of every variation at the cut, what they do to Z, and the background uncertainty."""
+    if table is None:
+        return None
+    rows = [
+        {
+            "name": row.name,
+            "kind": row.kind,
+            "significance_up": row.significance_up,
+            "significance_down": row.significance_down,
+            "yields": {
+                process: {
+                    "nominal": each.nominal.value,
+                    "up": each.up.value,
+                    "up_uncertainty": each.up.uncertainty,
+                    "down": each.down.value,
+                    "down_uncertainty": each.down.uncertainty,
+                }
+                for process, each in row.yields.items()
+            },
+        }
+        for row in table.rows
+    ]
+    return {
+        "rows": rows,
+        "background_uncertainty": table.background_uncertainty,
+        "figure_of_merit": FIGURE_OF_MERIT_LABELS[str(table.figure)],
+        "significance": table.significance,
+        "significance_without": table.significance_without,
+        "notes": list(table.notes),
+    }
+
+
 def figure_of_merit_summary(analysis: Analysis) -> JsonDict:
     """What the cut maximises, in words: the figure of merit, its uncertainties, and how signals are combined."""
     selection = analysis.selection
@@ -205,6 +249,7 @@ def figure_of_merit_summary(analysis: Analysis) -> JsonDict:
         ],
         "relative_background_uncertainty": selection.relative_background_uncertainty,
         "simulation_uncertainty_in_figure": selection.simulation_uncertainty_in_figure,
+        "variations_in_figure": selection.variations_in_figure,
     }
 
 
@@ -230,6 +275,7 @@ def run_summary(
         "impact": impact,
         **figure_of_merit_summary(analysis),
         "requirements": requirements,
+        "blinded": any(process.role == "data" for process in analysis.processes.values()) and not analysis.unblind,
         "provenance": dict(provenance),
     }
 

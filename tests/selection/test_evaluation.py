@@ -1,3 +1,4 @@
+import hist
 import numpy as np
 import pytest
 
@@ -44,7 +45,30 @@ def test_the_parts_are_those_of_the_table():
     assert found.roc.area == roc_curve(scan).area
     assert 0.8 < found.roc.area < 0.9
     assert (found.score_edges[0], found.score_edges[-1]) == (0.0, 1.0)
-    assert found.score_histogram["data", :].sum().value == (table.process == 2).sum()
+
+
+def test_data_above_the_cut_are_hidden_until_the_analysis_is_unblinded():
+    table, options = table_of(), WorkingPointSettings()
+    score = 1 / (1 + np.exp(-table.feature("mass").astype(np.float64)))
+    blinded = evaluate_classifier("zloss", "Z loss", score, table, options)
+    unblinded = evaluate_classifier("zloss", "Z loss", score, table, options, unblind=True)
+    above = score >= np.array(blinded.working_point.thresholds)[table.fold]
+    data = table.is_data
+    assert 0 < (data & above).sum() < data.sum()
+    assert blinded.score_histogram["data", :].sum().value == (data & ~above).sum()
+    assert blinded.score_histogram["data", hist.loc(max(blinded.working_point.thresholds)) + 1 :].sum().value == 0
+    assert unblinded.score_histogram["data", :].sum().value == data.sum()
+    assert (blinded.observed, unblinded.observed) == (None, (data & above).sum())
+    assert blinded.score_histogram["dy", :] == unblinded.score_histogram["dy", :]
+    assert blinded.working_point == unblinded.working_point
+
+
+def test_without_a_cut_all_data_are_hidden():
+    table = table_of()
+    score = 1 / (1 + np.exp(-table.feature("mass")))
+    found = evaluate_classifier("z", "Z", score, table, WorkingPointSettings(minimum_effective_background=1e6))
+    assert found.working_point.status == "no_threshold_qualifies"
+    assert found.score_histogram["data", :].sum(flow=True).value == 0
 
 
 def test_scores_that_are_not_finite_are_refused():

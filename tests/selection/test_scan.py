@@ -146,7 +146,7 @@ class TestAgainstALoop:
 class TestProperties:
     def assert_same(self, left, right, rtol=1e-9):
         for field in fields(left):
-            if field.name in ("process_names", "roles"):
+            if field.name in ("process_names", "roles", "common_uncertainty"):
                 assert getattr(left, field.name) == getattr(right, field.name)
             else:
                 np.testing.assert_allclose(getattr(left, field.name), getattr(right, field.name), rtol=rtol, atol=1e-10)

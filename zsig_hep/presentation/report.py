@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from zsig_hep.errors import OutputError
 from zsig_hep.files import atomic_path
-from zsig_hep.presentation.rounding import percent, significant, with_uncertainty
+from zsig_hep.presentation.rounding import MISSING, percent, signed, significant, with_uncertainty
 from zsig_hep.presentation.wording import parameter_label, plain_label, statement
 from zsig_hep.selection.smooth import Parameter
 
@@ -70,6 +70,8 @@ def render_report(summary: Mapping[str, Any], figures: Sequence[ReportFigure]) -
         "percent": percent,
         "label": plain_label,
         "with_uncertainty": with_uncertainty,
+        "shifts": _shifts,
+        "changes": _changes,
         "count": lambda value: significant(value, max(1, len(str(int(value))))) if value is not None else "–",
     }
     return environment.get_template(_TEMPLATE).render(
@@ -85,6 +87,21 @@ def render_report(summary: Mapping[str, Any], figures: Sequence[ReportFigure]) -
 
 def _parameter(row: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     return plain_label(parameter_label(Parameter(row["kind"], row["process"]), labels))
+
+
+def _shifts(yields: Mapping[str, float]) -> str:
+    """Relative shifts of a yield up and down, in per cent."""
+    nominal = yields["nominal"]
+    if not nominal:
+        return MISSING
+    up, down = (100 * (yields[name] / nominal - 1) for name in ("up", "down"))
+    return f"{signed(up)}, {signed(down)}\u00a0%"
+
+
+def _changes(values: tuple[float | None, float | None, float | None]) -> str:
+    """Z under a variation up and down less the nominal one."""
+    up, down, nominal = values
+    return ", ".join(MISSING if each is None or nominal is None else signed(each - nominal, 3) for each in (up, down))
 
 
 def _embedded(caption: str, image: Path) -> ReportFigure:

@@ -79,6 +79,17 @@ def significant(value: float | None, digits: int = 4) -> str:
     return _at_place(value, exponent - digits + 1)
 
 
+def signed(value: float, decimals: int = 1) -> str:
+    r"""Write a shift with its sign and a fixed number of decimals.
+
+    Example:
+        >>> signed(1.26), signed(-0.004)
+        ('+1.3', '0.0')
+    """
+    text = f"{value:+.{decimals}f}"
+    return text.lstrip("+-") if not text.strip("+-0.") else text.replace("-", _MINUS)
+
+
 def percent(fraction: float | None, digits: int = 3) -> str:
     r"""Write a fraction in per cent.
 

@@ -98,6 +98,8 @@ def _uncertainties(summary: Mapping[str, Any]) -> str:
         known.append(f"all backgrounds together {_short_percent(common)}")
     if summary["simulation_uncertainty_in_figure"]:
         known.append("the statistical uncertainty of the simulation")
+    if summary["variations_in_figure"]:
+        known.append("the systematic variations at the cut")
     return f" with these uncertainties: {', '.join(known)}" if known else ""
 
 
