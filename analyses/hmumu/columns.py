@@ -17,18 +17,51 @@ B_TAG_VETO = 0.3
 MISSING_PT_MAXIMUM = 60.0
 
 
-def columns(events: ak.Array) -> tuple[dict[str, FloatArray], PackedSelection]:
+JET_ENERGY_DIRECTIONS = {None: 0.0, "jesUp": 1.0, "jesDown": -1.0}
+JET_ENERGY_CONSTANT, JET_ENERGY_OFFSET = 0.01, 0.9
+
+
+def columns(events: ak.Array, variation: str | None = None) -> tuple[dict[str, FloatArray], PackedSelection]:
     """Return the features of the selected events, and the cuts that select them.
+
+    The variations "jesUp" and "jesDown" shift the energy scale of all jets, and the missing momentum with it.
 
     The skim of the samples has made the cuts on muons, masses and jets already; they are repeated here so that
     ntuples with a looser skim give the same answer. A threshold includes its value, because the samples store ten
     bits of mantissa: a jet of 30.003 GeV is stored as 30.0 GeV.
     """
+    if JET_ENERGY_DIRECTIONS[variation]:
+        events = with_shifted_jets(events, JET_ENERGY_DIRECTIONS[variation])
     muons = leading(events, "Muon", 2)
     jets = leading(events, "Jet", 3)
     cuts = select(events, muons, jets)
     selected = cuts.all()
     return features(events[selected], muons[selected], jets[selected]), cuts
+
+
+def with_shifted_jets(events: ak.Array, direction: float) -> ak.Array:
+    """Return the events with jets shifted by `direction` times the uncertainty of their energy scale.
+
+    The uncertainty of the detector of the samples is taken as 1 % and 0.9 GeV / pT in quadrature: 3.2 % at 30 GeV, 1.3 %
+    at 100 GeV, of the size of what CMS (arXiv:1607.03663) and ATLAS (arXiv:2007.02645) quote. Momentum and mass scale alike,
+    the order of jets stays, and what the jets gain the missing momentum loses.
+    """
+    pt = ak.values_astype(events["Jet_pt"], np.float64)
+    factor = 1.0 + direction * np.hypot(JET_ENERGY_CONSTANT, JET_ENERGY_OFFSET / pt)
+    gained = (factor - 1.0) * pt
+    phi, met_phi = events["Jet_phi"], events["MET_phi"]
+    x = events["MET_pt"] * np.cos(met_phi) - ak.sum(gained * np.cos(phi), axis=1)
+    y = events["MET_pt"] * np.sin(met_phi) - ak.sum(gained * np.sin(phi), axis=1)
+    return ak.zip(
+        {name: events[name] for name in events.fields}
+        | {
+            "Jet_pt": pt * factor,
+            "Jet_mass": events["Jet_mass"] * factor,
+            "MET_pt": np.hypot(x, y),
+            "MET_phi": np.arctan2(y, x),
+        },
+        depth_limit=1,
+    )
 
 
 def leading(events: ak.Array, collection: str, count: int) -> vector.MomentumNumpy4D:
