@@ -52,6 +52,7 @@ def _stage_options(command: Callable[..., None]) -> Callable[..., None]:
         *EXECUTOR,
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to train."),
         click.option("--force", is_flag=True, help="Redo what is current."),
+        click.option("--unblind", is_flag=True, help="Look at the data above the cut."),
         QUIET,
         JSON,
     )
@@ -131,7 +132,11 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
         from zsig_hep.summary import columns_summary, without_nan
 
         loaded = _load(analysis, ntuples, device=None)
-        arguments: dict[str, Any] = {"base_folder": loaded.folder, "luminosity_ifb": loaded.luminosity_ifb}
+        arguments: dict[str, Any] = {
+            "base_folder": loaded.folder,
+            "luminosity_ifb": loaded.luminosity_ifb,
+            "variations": loaded.variations,
+        }
         check_inputs(loaded.ntuples, loaded.processes, **arguments)
         with TemporaryDirectory(prefix="zsig-check-") as folder:
             result = run_columns(loaded.ntuples, loaded.processes, output_folder=Path(folder), **arguments)
@@ -155,6 +160,8 @@ def _run_stage(stage: str, options: dict[str, Any]) -> None:
         from zsig_hep.stages import Chain, RunOptions
 
         loaded = _load(options["analysis"], options["ntuples"], device=options["device"])
+        if options["unblind"]:
+            loaded = loaded.unblinded()
         output = options["output"] or Path("output") / loaded.name
         run_options = RunOptions(
             executor=options["executor"],
