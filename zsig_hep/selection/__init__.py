@@ -18,6 +18,8 @@ from zsig_hep.selection.scan import ThresholdScan, scan_thresholds, significance
 from zsig_hep.selection.sensitivity import Impact, ImpactTable, cut_sensitivities
 from zsig_hep.selection.smooth import Parameter
 from zsig_hep.selection.systematics import SystematicRow, SystematicTable, systematic_table
+from zsig_hep.selection.template_building import build_templates
+from zsig_hep.selection.templates import ChannelTemplates, ExportSettings, FitTemplates, Template
 from zsig_hep.selection.variations import VariationPair, VariedEvents, VariedYield, varied_events, varied_yields
 from zsig_hep.selection.working_points import (
     HeldOutWorkingPoint,
@@ -28,8 +30,11 @@ from zsig_hep.selection.working_points import (
 )
 
 __all__ = [
+    "ChannelTemplates",
     "ClassifierEvaluation",
     "Difference",
+    "ExportSettings",
+    "FitTemplates",
     "HeldOutWorkingPoint",
     "HypothesisSignificance",
     "Impact",
@@ -40,6 +45,7 @@ __all__ = [
     "SensitivitySettings",
     "SystematicRow",
     "SystematicTable",
+    "Template",
     "ThresholdScan",
     "VariationPair",
     "VariedEvents",
@@ -47,6 +53,7 @@ __all__ = [
     "WorkingPoint",
     "WorkingPointJudge",
     "WorkingPointSettings",
+    "build_templates",
     "choose_working_point",
     "cut_sensitivities",
     "evaluate_classifier",

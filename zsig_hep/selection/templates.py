@@ -1,0 +1,330 @@
+"""Binned yields of every process, nominal and varied: what all exports to fits are made of."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import Field, PositiveFloat, field_validator
+
+from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.ntuples.datasets import Role
+from zsig_hep.ntuples.variations import VariationKind
+from zsig_hep.selection.events import Floats
+from zsig_hep.settings import Settings
+
+DATA_NAME = "data_obs"
+"""How fits call the recorded events; no process may have this name."""
+
+# RooFit takes other characters for operators of formulas, and Combine a leading digit for a process number.
+_FIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class ExportSettings(Settings):
+    """How selected events are binned and handed to a fit.
+
+    Attributes:
+        observable: what is histogrammed in each channel: None for one bin per channel (a counting experiment), "score",
+            or the name of a feature.
+        binning: number of bins, which then cover every simulated event of a channel, or ascending bin edges; events
+            outside given edges are left out of the fit.
+        minimum_effective_background: effective entries of the background required of every bin; bins with fewer are
+            merged with a neighbour.
+        unusable_bins: whether bins that no Poisson probability can describe are merged with a neighbour or refused.
+        negative_bins: what happens to a bin in which one process is negative. Either way it becomes 0;
+            "preserve_yield" scales the other bins of the process so that its yield in the channel stays, "floor"
+            leaves them, so that the yield grows.
+        signal_strength: name of the parameter of interest, which multiplies all signal processes.
+        signal_strength_maximum: upper bound of that parameter in fits.
+        simulation_uncertainty: whether fits vary each bin within the uncertainty of the simulation.
+    """
+
+    observable: str | None = None
+    binning: int | tuple[float, ...] = 10
+    minimum_effective_background: PositiveFloat = 10.0
+    unusable_bins: Literal["merge", "refuse"] = "merge"
+    negative_bins: Literal["preserve_yield", "floor"] = "preserve_yield"
+    signal_strength: str = Field(default="mu", pattern=rf"^{_FIT_NAME.pattern}$")
+    signal_strength_maximum: PositiveFloat = 10.0
+    simulation_uncertainty: bool = True
+
+    @field_validator("binning")
+    @classmethod
+    def _binning_is_usable(cls, binning: int | tuple[float, ...]) -> int | tuple[float, ...]:
+        if isinstance(binning, int):
+            if not 1 <= binning <= 10_000:
+                message = f"there can be 1 to 10000 bins, not {binning}"
+                raise ValueError(message)
+        elif len(binning) < 2 or not (np.diff(binning) > 0).all():
+            message = "bin edges must be two or more ascending numbers"
+            raise ValueError(message)
+        return binning
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """Yields of one process in B bins.
+
+    Attributes:
+        values: sum of weights, shape [B], in events at the luminosity.
+        variances: sum of squared weights, shape [B].
+    """
+
+    values: Floats
+    variances: Floats
+
+    @property
+    def total(self) -> float:
+        """Yield in all bins."""
+        return float(self.values.sum())
+
+    @property
+    def uncertainty(self) -> float:
+        """Standard deviation of the total from the finite simulation."""
+        return float(np.sqrt(self.variances.sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelTemplates:
+    """The binned yields of one channel.
+
+    Attributes:
+        name: of the channel.
+        observable: what is binned; "events" where there is one bin that counts them.
+        edges: ascending bin edges, shape [B + 1].
+        nominal: template of every process that is in the channel, in the order of the table.
+        varied: by variation and process, the templates up and down; only of processes that the variation touches.
+        data: recorded events in each bin, shape [B]; None while the channel is blinded.
+    """
+
+    name: str
+    observable: str
+    edges: Floats
+    nominal: Mapping[str, Template]
+    varied: Mapping[str, Mapping[str, tuple[Template, Template]]]
+    data: Floats | None
+
+    @property
+    def bins(self) -> int:
+        """Number of bins."""
+        return self.edges.size - 1
+
+    def summed(self, processes: Sequence[str]) -> Template:
+        """Sum of some processes, of those that are in the channel."""
+        present = [self.nominal[name] for name in processes if name in self.nominal]
+        zero = np.zeros(self.bins)
+        return Template(
+            sum((each.values for each in present), zero), sum((each.variances for each in present), zero.copy())
+        )
+
+    def factors(self, variation: str, process: str) -> tuple[float, float]:
+        """Yield of a process in the channel under a variation over the nominal yield, (up, down)."""
+        up, down = self.varied[variation][process]
+        nominal = self.nominal[process].total
+        return up.total / nominal, down.total / nominal
+
+
+@dataclass(frozen=True, eq=False)
+class FitTemplates:
+    """Everything that a fit needs, in a form that pyhf, cabinetry and Combine can take.
+
+    Construction checks what those programs require: names of letters, digits and underscores, no two histograms of one
+    name, a positive background in every bin and no negative content. `build_templates` brings events into this form.
+
+    Attributes:
+        channels: one or more.
+        process_names: the signal and background processes, in the order of the table.
+        roles: "signal" or "background" for each.
+        labels: name for readers of each.
+        kinds: kind of every variation, by name.
+        luminosity_ifb: integrated luminosity that the yields belong to.
+        notes: what was changed to bring the events into this form, as sentences.
+
+    Raises:
+        InputError: the templates cannot be used by a fit.
+
+    Example:
+        >>> signal, background = (Template(np.array([n]), np.array([n / 10])) for n in (10.0, 25.0))
+        >>> channel = ChannelTemplates(
+        ...     "signal_region", "events", np.array([0.0, 1.0]), {"higgs": signal, "dy": background}, {}, None)
+        >>> templates = FitTemplates((channel,), ("higgs", "dy"), ("signal", "background"), ("H", "Z"), {}, 140.0)
+        >>> templates.is_blinded, templates.observed(channel)
+        (True, array([25.]))
+    """
+
+    channels: tuple[ChannelTemplates, ...]
+    process_names: tuple[str, ...]
+    roles: tuple[Role, ...]
+    labels: tuple[str, ...]
+    kinds: Mapping[str, VariationKind]
+    luminosity_ifb: float
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Refuse what a fit cannot take."""
+        if not self.channels:
+            message = "There is no channel to fit; select at least one category with background."
+            raise InputError(message)
+        _check_names(self)
+        for channel in self.channels:
+            _check_channel(self, channel)
+        if not any(name in channel.nominal for name in self.signals for channel in self.channels):
+            message = "No signal process has a positive yield in any channel, so that there is nothing to look for."
+            raise InputError(message)
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of the signal processes."""
+        return tuple(name for name, role in zip(self.process_names, self.roles, strict=True) if role == "signal")
+
+    @property
+    def backgrounds(self) -> tuple[str, ...]:
+        """Names of the background processes."""
+        return tuple(name for name, role in zip(self.process_names, self.roles, strict=True) if role != "signal")
+
+    @property
+    def is_blinded(self) -> bool:
+        """Whether any channel has no data, in which case none is used."""
+        return any(channel.data is None for channel in self.channels)
+
+    def observed(self, channel: ChannelTemplates) -> Floats:
+        """What a fit takes for observed, shape [B]: the data, or while blinded the Asimov data of the background alone."""
+        if self.is_blinded or channel.data is None:
+            return channel.summed(self.backgrounds).values
+        return channel.data
+
+    def with_signals(self, names: Sequence[str]) -> Self:
+        """The same templates with some signal processes only, where the signals are hypotheses that exclude each other.
+
+        Args:
+            names: of signal processes.
+
+        Returns:
+            Templates without the other signals.
+
+        Raises:
+            InputError: a name is none of a signal process.
+        """
+        for name in names:
+            if name not in self.signals:
+                message = f"'{name}' is no signal process of the templates.{nearest_name(name, self.signals)}"
+                raise InputError(message)
+        kept = [name for name in self.process_names if name in names or name not in self.signals]
+        rows = [self.process_names.index(name) for name in kept]
+        channels = tuple(_with_processes(channel, kept) for channel in self.channels)
+        return replace(
+            self,
+            channels=channels,
+            process_names=tuple(kept),
+            roles=tuple(self.roles[row] for row in rows),
+            labels=tuple(self.labels[row] for row in rows),
+            kinds={name: kind for name, kind in self.kinds.items() if any(name in each.varied for each in channels)},
+        )
+
+
+def histogram_name(process: str, variation: str | None = None, direction: Literal["Up", "Down"] = "Up") -> str:
+    """Name of a histogram inside the folder of its channel.
+
+    Example:
+        >>> histogram_name("dy"), histogram_name("dy", "jes", "Down")
+        ('dy', 'dy_jesDown')
+    """
+    return process if variation is None else f"{process}_{variation}{direction}"
+
+
+def fit_name(name: str) -> str:
+    """Replace what fits do not take in a name by underscores, and let it start with a letter or an underscore.
+
+    Example:
+        >>> fit_name("H->mumu"), fit_name("2l2q")
+        ('H__mumu', '_2l2q')
+    """
+    return re.sub(r"[^A-Za-z0-9_]", "_", name) if not name[:1].isdigit() else fit_name(f"_{name}")
+
+
+def _with_processes(channel: ChannelTemplates, names: Sequence[str]) -> ChannelTemplates:
+    varied = {
+        variation: {name: pair for name, pair in pairs.items() if name in names}
+        for variation, pairs in channel.varied.items()
+    }
+    return replace(
+        channel,
+        nominal={name: template for name, template in channel.nominal.items() if name in names},
+        varied={variation: pairs for variation, pairs in varied.items() if pairs},
+    )
+
+
+def _check_names(templates: FitTemplates) -> None:
+    groups = {
+        "channel": [channel.name for channel in templates.channels],
+        "process": list(templates.process_names),
+        "variation": list(templates.kinds),
+    }
+    for kind, names in groups.items():
+        for name, count in Counter(names).items():
+            if not _FIT_NAME.fullmatch(name):
+                message = (
+                    f"The {kind} name '{name}' cannot be used in fits, which take letters, digits and underscores, and no "
+                    f"digit first; '{fit_name(name)}' would do."
+                )
+                raise InputError(message)
+            if count > 1:
+                message = f"Two {kind} names are '{name}'; each must be different."
+                raise InputError(message)
+    histograms = [DATA_NAME, *templates.process_names] + [
+        histogram_name(process, variation, direction)
+        for process in templates.process_names
+        for variation in templates.kinds
+        for direction in ("Up", "Down")
+    ]
+    for name, count in Counter(histograms).items():
+        if count > 1:
+            message = (
+                f"Two histograms would be called '{name}': that is the name of the recorded data or of a process, or of "
+                "a process followed by that of a variation. Rename a process or a variation."
+            )
+            raise InputError(message)
+
+
+def _check_channel(templates: FitTemplates, channel: ChannelTemplates) -> None:
+    for name in channel.nominal:
+        if name not in templates.process_names:
+            message = f"Channel '{channel.name}' has a process '{name}' that the templates do not list."
+            raise InputError(message)
+    every = dict(channel.nominal.items())
+    for variation, pairs in channel.varied.items():
+        if variation not in templates.kinds or not pairs.keys() <= channel.nominal.keys():
+            message = (
+                f"Channel '{channel.name}' varies {', '.join(pairs)} by '{variation}': the variation must have a kind "
+                "and its processes a nominal template."
+            )
+            raise InputError(message)
+        for process, (up, down) in pairs.items():
+            every[histogram_name(process, variation, "Up")] = up
+            every[histogram_name(process, variation, "Down")] = down
+    for name, template in every.items():
+        _check_template(f"'{name}' in channel '{channel.name}'", template, channel.bins)
+    background = channel.summed(templates.backgrounds).values
+    if not (background > 0).all():
+        worst = int(background.argmin())
+        message = (
+            f"Bin {worst} of channel '{channel.name}' has a background of {background[worst]:.3g} events; a Poisson "
+            "probability needs a positive one. Merge the bin with a neighbour."
+        )
+        raise InputError(message)
+    if channel.data is not None and not (channel.data.shape == (channel.bins,) and (channel.data >= 0).all()):
+        message = f"The data of channel '{channel.name}' must be {channel.bins} numbers that are not negative."
+        raise InputError(message)
+
+
+def _check_template(where: str, template: Template, bins: int) -> None:
+    if not template.values.shape == template.variances.shape == (bins,):
+        shapes = f"{template.values.shape} and {template.variances.shape}"
+        message = f"Template {where} has values and variances of shape {shapes} for {bins} bins."
+        raise InputError(message)
+    both = np.stack([template.values, template.variances])
+    if not (np.isfinite(both).all() and (both >= 0).all() and template.total > 0):
+        message = f"Template {where} must be finite, nowhere negative and positive in total; found {template.values}."
+        raise InputError(message)
