@@ -52,12 +52,12 @@ def build_datacard(templates: FitTemplates, settings: ExportSettings, variant: V
         kmax * number of nuisance parameters
         ---...
         bin          sr
-        observation  25.0
+        observation  25
         ---...
         bin      sr     sr
         process  higgs  dy
         process  0      1
-        rate     10.0   25.0
+        rate     10     25
         ---...
     """
     _check_variations(templates)
@@ -97,7 +97,7 @@ def write_datacard(path: Path, card: str) -> None:
 
 
 def _observation(templates: FitTemplates) -> list[str]:
-    numbers = [repr(float(templates.observed(channel).sum())) for channel in templates.channels]
+    numbers = [_number(templates.observed(channel).sum()) for channel in templates.channels]
     return _aligned([["bin", *(channel.name for channel in templates.channels)], ["observation", *numbers]])
 
 
@@ -110,7 +110,7 @@ def _rates(templates: FitTemplates, columns: _Columns) -> list[str]:
             ["bin", *(channel.name for channel, _ in columns)],
             ["process", *(process for _, process in columns)],
             ["process", *(str(indices[process]) for _, process in columns)],
-            ["rate", *(repr(channel.nominal[process].total) for channel, process in columns)],
+            ["rate", *(_number(channel.nominal[process].total) for channel, process in columns)],
         ]
     )
 
@@ -127,7 +127,7 @@ def _variation_rows(templates: FitTemplates, columns: _Columns, variant: Variant
                 cells.append("1")
             else:
                 up, down = channel.factors(variation, process)
-                cells.append(f"{down!r}/{up!r}")
+                cells.append(f"{_number(down)}/{_number(up)}")
         rows.append([variation, "shape" if is_shape else "lnN", *cells])
     return rows
 
@@ -138,7 +138,7 @@ def _statistics_rows(columns: _Columns) -> list[list[str]]:
         template = channel.nominal[process]
         if template.uncertainty > 0:
             cells = ["-"] * len(columns)
-            cells[column] = repr(1 + template.uncertainty / template.total)
+            cells[column] = _number(1 + template.uncertainty / template.total)
             rows.append([_statistics_name(channel, process), "lnN", *cells])
     return rows
 
@@ -153,6 +153,10 @@ def _check_variations(templates: FitTemplates) -> None:
         if name == _SIGNAL_STRENGTH or name in own:
             message = f"Combine has a parameter '{name}' of its own; rename the variation."
             raise OutputError(message)
+
+
+def _number(value: float) -> str:
+    return f"{value:.10g}"
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import json
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ def luminosity_uncertainty(templates: FitTemplates) -> LuminosityUncertainty | N
             for process in channel.varied.get(names[0], {})
         ]
     )
+    if factors.size == 0:
+        return None
     size = float(factors[0, 0] - 1)
     if size > 0 and np.allclose(factors, [1 + size, 1 - size], rtol=0, atol=1e-6 * size + 1e-12):
         return LuminosityUncertainty(names[0], size)
@@ -158,7 +161,10 @@ def validate_workspace(workspace: JsonDict) -> bool:
         return False
     pyhf: Any = importlib.import_module("pyhf")
     try:
-        model = pyhf.Workspace(workspace).model()
+        with warnings.catch_warnings():
+            # pyhf 0.7 reads its schema by a class that jsonschema means to remove; nothing for users to do about it.
+            warnings.filterwarnings("ignore", message="jsonschema", category=DeprecationWarning)
+            model = pyhf.Workspace(workspace).model()
         expected = model.expected_actualdata(model.config.suggested_init())
     except (
         pyhf.exceptions.InvalidSpecification,
