@@ -10,6 +10,7 @@ import yaml
 
 from tests.presentation.fits import PROCESSES, make_fit
 from zsig_hep.errors import OutputError
+from zsig_hep.ntuples.table import EventTable
 from zsig_hep.presentation import (
     build_workspace,
     cabinetry_configuration,
@@ -17,7 +18,7 @@ from zsig_hep.presentation import (
     write_histograms,
     write_templates,
 )
-from zsig_hep.selection import ExportSettings
+from zsig_hep.selection import ExportSettings, build_templates
 from zsig_hep.selection.evaluation import ClassifierEvaluation
 
 
@@ -192,3 +193,19 @@ def test_data_are_named_as_such(tmp_path: Path) -> None:
     metadata = write_fit_inputs(tmp_path, make_fit(data=True), ExportSettings())
     assert (metadata["observation"], metadata["blinded"]) == ("data", False)
     assert metadata["channels"]["high"]["observed"] == 21.0
+
+
+@pytest.mark.parametrize("observable", [None, "score", "dimuon_mass"])
+def test_signed_events_of_a_working_point(
+    tmp_path: Path, table: EventTable, evaluations: list[ClassifierEvaluation], observable: str | None
+) -> None:
+    point, settings = evaluations[0].working_point, ExportSettings(observable=observable, binning=6)
+    score = 1 / (1 + np.exp(-table.feature("logit").astype(np.float64)))
+    fit = build_templates(score, table, settings, thresholds=point.thresholds)
+    metadata = write_fit_inputs(tmp_path, fit, settings)
+    assert metadata["channels"]["signal_region"]["yields"] == {
+        name: pytest.approx(passed.value, rel=1e-9) for name, passed in point.yields.items()
+    }
+    with uproot.open(tmp_path / "histograms.root") as file:
+        for name, passed in point.yields.items():
+            assert file[f"signal_region/{name}"].values().sum() == pytest.approx(passed.value, rel=1e-9)

@@ -11,7 +11,7 @@ from zsig_hep.selection.templates import fit_name
 from zsig_hep.selection.variations import VariedEvents
 
 ROLES = {"higgs": "signal", "dy": "background", "top": "background", "data": "data"}
-ANY = ExportSettings(minimum_effective_background=1e-6)
+ANY = ExportSettings(minimum_effective_background=1)
 RNG = np.random.default_rng(4)
 COUNT = 3000
 PROCESS = RNG.choice(list(ROLES), COUNT, p=[0.3, 0.4, 0.2, 0.1])
@@ -87,7 +87,7 @@ class TestAgainstBruteForce:
         pair, categories = make_pair(
             table, "jes", ["dy"], {"factor": 1.3, "shift": 4.0}, {"factor": 0.8, "shift": -4.0}
         )
-        settings = ExportSettings(observable=observable, binning=edges, minimum_effective_background=1e-6)
+        settings = ExportSettings(observable=observable, binning=edges, minimum_effective_background=1)
         found = build_templates(
             SCORE,
             table,
@@ -415,6 +415,25 @@ class TestBadInput:
         outside = (PROCESS != "data") & ~((mass >= 100) & (mass <= 200))
         assert f"{outside.sum()} simulated events ({WEIGHT[outside].sum():.3g} in yield)" in found.notes[0]
         assert "is outside 100 to 200, or missing, are left out" in found.notes[0]
+        for name in ("higgs", "dy", "top"):
+            expected = WEIGHT[~outside & (name == PROCESS)].sum()
+            assert found.channels[0].nominal[name].total == pytest.approx(expected, rel=1e-12)
+
+    def test_weights_that_cancel_are_no_background(self):
+        weight = np.array([1e6, 0.1, 0.2, -0.1, -0.2, 1.0, 1.0, 1.0, 1e6])
+        process = np.array(["dy"] * 5 + ["higgs"] * 3 + ["dy"])
+        table = EventTable.from_arrays(
+            {"mass": np.array([0.5, 1.5, 1.5, 1.5, 1.5, 0.5, 1.5, 2.0, 0.5], dtype=np.float32)},
+            weight=weight,
+            process=process,
+            roles={"higgs": "signal", "dy": "background"},
+            luminosity_ifb=1.0,
+            folds=3,
+        )
+        settings = ExportSettings(observable="mass", binning=(0.0, 1.0, 2.0), minimum_effective_background=1)
+        (channel,) = build_templates(np.ones(9), table, settings, thresholds=[0.5] * 3).channels
+        np.testing.assert_array_equal(channel.edges, [0.0, 2.0])
+        assert channel.nominal["higgs"].total == 3.0
 
     def test_one_value_only(self):
         settings = ExportSettings(observable="pt")

@@ -166,9 +166,15 @@ class _Binning:
 
 def _filled(sample: Sample, edges: Floats) -> Template:
     """The weighted histogram; its last bin includes its upper edge."""
-    values, _ = np.histogram(sample.value, edges, weights=sample.weight)
-    variances, _ = np.histogram(sample.value, edges, weights=sample.weight**2)
-    return Template(values, variances)
+    inside = (sample.value >= edges[0]) & (sample.value <= edges[-1])
+    bins = edges.size - 1
+    indices = np.minimum(np.searchsorted(edges, sample.value[inside], side="right") - 1, bins - 1)
+
+    # Not np.histogram: it subtracts cumulative sums, whose rounding is that of the events in all other bins.
+    def summed(weight: Floats) -> Floats:
+        return np.bincount(indices, weights=weight[inside], minlength=bins).astype(np.float64)
+
+    return Template(summed(sample.weight), summed(sample.weight**2))
 
 
 def _channel_names(

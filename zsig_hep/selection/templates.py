@@ -43,7 +43,8 @@ class ExportSettings(Settings):
 
     observable: str | None = None
     binning: int | tuple[float, ...] = 10
-    minimum_effective_background: PositiveFloat = 10.0
+    # One or more: fewer are the rounding of weights that cancel, not an estimate.
+    minimum_effective_background: float = Field(default=10.0, ge=1)
     unusable_bins: Literal["merge", "refuse"] = "merge"
     negative_bins: Literal["preserve_yield", "floor"] = "preserve_yield"
     signal_strength: str = Field(default="mu", pattern=rf"^{_FIT_NAME.pattern}$")
