@@ -27,6 +27,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 
 FIGURES = ("efficiency_purity", "feature_x", "feature_y", "impact", "roc", "score", "significance", "training")
 
+FIT_FILES = (
+    *("cabinetry.yml", "datacard_counting.txt", "datacard_shapes.txt"),
+    *("fit.json", "histograms.root", "workspace.json"),
+)
+
 TRAINING_LINES = ["training with the Z loss", "training with the weighted BCE"]
 
 
@@ -108,7 +113,8 @@ def read_json(path: Path):
 
 
 def test_a_run_writes_what_its_stages_promise(finished_output):
-    expected = ["columns/columns.json", "columns/events.parquet", "export/histograms.root"]
+    expected = ["columns/columns.json", "columns/events.parquet", "export/scores.root"]
+    expected += [f"export/fit/{name}" for name in FIT_FILES]
     expected += [f"training/{name}/model.{suffix}" for name in ("z", "bce") for suffix in ("json", "safetensors")]
     expected += ["selection/scores.parquet", "selection/selection.json", "report/report.html", "report/summary.json"]
     expected += [f"report/figures/{name}.{suffix}" for name in FIGURES for suffix in ("pdf", "png")]
@@ -146,7 +152,7 @@ def test_scores_are_those_of_the_models_and_thresholds_select_them(finished_outp
 
 def test_histograms_hold_the_yields(finished_output):
     table = EventTable.from_parquet(finished_output / "columns" / "events.parquet")
-    with uproot.open(finished_output / "export" / "histograms.root") as file:
+    with uproot.open(finished_output / "export" / "scores.root") as file:
         for classifier in ("z", "bce"):
             for process, value in table.yields().items():
                 histogram = file[f"{classifier}/{process}"]
@@ -168,7 +174,13 @@ def test_a_forced_run_redoes_everything_and_finds_the_same(output, chain, no_fig
     model = tensors(output)
     forced = chain(output, force=True)
     summary = forced.run()
-    lines = ["reading ntuples", *TRAINING_LINES, "choosing working points", "writing histograms", "drawing figures"]
+    lines = [
+        "reading ntuples",
+        *TRAINING_LINES,
+        "choosing working points",
+        "writing histograms and fit inputs",
+        "drawing figures",
+    ]
     assert forced.lines == lines
     assert all(time != before[name] for name, time in times(output).items() if (output / name).is_file())
     assert same_tensors(tensors(output), model)
@@ -182,7 +194,7 @@ def test_a_forced_run_redoes_everything_and_finds_the_same(output, chain, no_fig
         ("columns", ["reading ntuples"]),
         ("train", TRAINING_LINES),
         ("scan", ["choosing working points"]),
-        ("export", ["writing histograms"]),
+        ("export", ["writing histograms and fit inputs"]),
     ],
 )
 def test_force_redoes_only_the_stage_that_is_asked_for(output, chain, stage, lines):
@@ -198,7 +210,7 @@ def test_changed_requirements_redo_selection_export_and_report_only(output, chai
     before, old = times(output), read_json(output / "selection" / "selection.json")
     changed = chain(output, selection={"minimum_signal_efficiency": 0.9})
     summary = changed.run()
-    assert changed.lines == ["choosing working points", "writing histograms", "drawing figures"]
+    assert changed.lines == ["choosing working points", "writing histograms and fit inputs", "drawing figures"]
     after = times(output)
     for name in after:
         if (output / name).is_file():
@@ -219,7 +231,7 @@ def test_a_changed_label_trains_nothing(output, chain, no_figures):
     before = times(output / "training")
     changed = chain(output, processes={"dy": {"label": "Drell-Yan"}})
     summary = changed.run()
-    assert changed.lines == ["reading ntuples", "drawing figures"]
+    assert changed.lines == ["reading ntuples", "writing histograms and fit inputs", "drawing figures"]
     assert times(output / "training") == before
     assert {row["label"] for row in summary["processes"]} == {"higgs", "Drell-Yan", "top"}
 
@@ -236,7 +248,7 @@ def test_no_threshold_qualifies(output, chain, caplog):
     assert "Z loss: no cut could be chosen" in caplog.text
     page = (output / "report" / "report.html").read_text()
     assert "minimum_effective_background" in page
-    assert (output / "export" / "histograms.root").exists()
+    assert (output / "export" / "scores.root").exists()
 
 
 def test_a_changed_training_keeps_the_columns(output, chain):
@@ -274,7 +286,7 @@ def test_a_changed_training_keeps_the_columns(output, chain):
 )
 def test_what_depends_on_a_setting(finished_output, small_search, chain, tmp_path, changes, redone):
     def fingerprints(made: Chain) -> dict[str, str]:
-        trained = {f"training/{name}": made.fingerprints.training(loss) for name, loss in made.losses.items()}
+        trained = {f"training/{name}": made.fingerprints.training(loss) for name, loss in made.results.losses.items()}
         return trained | {"columns": made.fingerprints.columns, "selection": made.fingerprints.selection}
 
     if redone == {"by a GPU"}:
@@ -427,8 +439,10 @@ def test_recorded_events_are_drawn_and_listed_but_neither_trained_nor_scanned_on
     assert summary["classifiers"] == old["classifiers"]
     assert summary["comparison"] == old["comparison"]
     assert same_tensors(tensors(tmp_path / "out"), tensors(finished_output))
-    with uproot.open(tmp_path / "out" / "export" / "histograms.root") as file:
-        assert file["z/data"].values(flow=True).sum() == data["entries"]
+    with uproot.open(tmp_path / "out" / "export" / "scores.root") as file:
+        scores, cuts = made.results.scores["z"], made.results.evaluations[0].working_point.thresholds
+        below = made.table.is_data & ~held_out_selection(scores, made.table.fold, cuts)
+        assert file["z/data"].values(flow=True).sum() == below.sum() < data["entries"]
     assert made.gallery.roles["data"] == "data"
     figures = {name: figure for name, _, figure in made.gallery.figures() if name in {"score", "feature_x"}}
     assert len(figures) == 2

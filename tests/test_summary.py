@@ -51,7 +51,7 @@ def test_every_file_is_strict_json(finished_output):
         pytest.fail(f"{constant} is no JSON")
 
     files = list(finished_output.rglob("*.json"))
-    assert len(files) == 11
+    assert len(files) == 13
     for file in files:
         json.loads(file.read_text(), parse_constant=refuse)
 

@@ -14,7 +14,7 @@ from zsig_hep.learning import Goal, LossSettings, TrainingSettings
 from zsig_hep.ntuples import NtupleSettings, Process, Variation, expand_variations
 from zsig_hep.ntuples.variations import variation_problems
 from zsig_hep.presentation import PresentationSettings, Style
-from zsig_hep.selection import WorkingPointSettings, training_goal, unknown_backgrounds
+from zsig_hep.selection import ExportSettings, WorkingPointSettings, training_goal, unknown_backgrounds
 from zsig_hep.settings import Settings
 
 Location = tuple[int | str, ...]
@@ -37,6 +37,7 @@ class Analysis(Settings):
         selection: choice of the working point.
         presentation: style of the figures.
         variations: systematic variations by name.
+        export: how selected events are binned for fits.
         unblind: whether data above the cut are looked at; otherwise they are left out of every result.
         folder: where relative names in the settings start: the analysis file's folder, which sets it, or the working
             directory.
@@ -52,6 +53,7 @@ class Analysis(Settings):
     selection: WorkingPointSettings = WorkingPointSettings()
     presentation: PresentationSettings = PresentationSettings()
     variations: dict[str, Variation] = Field(default_factory=dict)
+    export: ExportSettings = ExportSettings()
     unblind: bool = False
     folder: Path = Field(default_factory=Path.cwd, exclude=True)
 

@@ -86,7 +86,9 @@ class Fingerprints:
     @property
     def export(self) -> str:
         """Of what is written for other programs."""
-        return fingerprint(self.selection, self._analysis.unblind, code_fingerprint("presentation"))
+        analysis = self._analysis
+        settings = analysis.export.model_dump(mode="json")
+        return fingerprint(self.selection, settings, analysis.labels, analysis.unblind, code_fingerprint("presentation"))
 
     @property
     def report(self) -> str:

@@ -14,9 +14,11 @@ from zsig_hep.ntuples.variations import DIRECTIONS, Variation, names_of_kind, va
 from zsig_hep.selection import (
     ClassifierEvaluation,
     Difference,
+    FitTemplates,
     ImpactTable,
     SystematicTable,
     VariationPair,
+    build_templates,
     cut_sensitivities,
     evaluate_classifier,
     held_out_selection,
@@ -156,6 +158,21 @@ class Results:
             )
             for each in self.evaluations
         }
+
+    @cached_property
+    def templates(self) -> FitTemplates | None:
+        """Binned yields of what the loss of the analysis selects, for fits; None without a working point."""
+        evaluation = self.evaluations[0]
+        if evaluation.working_point.status != "ok":
+            return None
+        return build_templates(
+            self.scores[evaluation.name],
+            self.table,
+            self.analysis.export,
+            thresholds=evaluation.working_point.thresholds,
+            variations=self.varied[evaluation.name],
+            unblinded=self.analysis.unblind and bool(self.table.is_data.any()),
+        )
 
     def _scores_of(self, classifier: Classifier, table: EventTable) -> Floats:
         device = choose_device(self.analysis.training.device)

@@ -14,7 +14,7 @@ from zsig_hep.fingerprints import Fingerprints
 from zsig_hep.learning import choose_device, schedule_advice, train
 from zsig_hep.ntuples import EventTable, run_columns
 from zsig_hep.ntuples.reading import Executor
-from zsig_hep.presentation import Gallery, save_figure, write_histograms, write_report
+from zsig_hep.presentation import Gallery, save_figure, write_fit_inputs, write_histograms, write_report
 from zsig_hep.results import Results
 from zsig_hep.selection import (
     feature_histogram,
@@ -176,14 +176,19 @@ class Chain:
                 _LOG.warning("%s: %s", evaluation.label, evaluation.working_point.reason)
 
     def export(self) -> None:
-        """Write the score histograms for other programs: `export/histograms.root`."""
+        """Write what other programs take on.
+
+        `export/scores.root` has the score of every classifier; `export/fit/` what fits take: histograms, pyhf workspace,
+        datacards, a cabinetry configuration; one folder per signal where signals are hypotheses of their own.
+        """
         self._bring_up_to_date(self.scan)
         if self._current("export", self.fingerprints.export):
             return
-        self.announce("writing histograms")
+        self.announce("writing histograms and fit inputs")
         with self.workspace.building("export", self.fingerprints.export) as folder:
             histograms = {evaluation.name: evaluation.score_histogram for evaluation in self.results.evaluations}
-            write_histograms(folder / "histograms.root", histograms)
+            write_histograms(folder / "scores.root", histograms)
+            self._write_fits(folder / "fit")
 
     def plot(self) -> None:
         """Draw the figures and write the report: `report/report.html`, `report/summary.json`, `report/figures/`."""
@@ -238,6 +243,17 @@ class Chain:
         if progress is None:
             return None
         return lambda phase, epoch, epochs, loss: progress(label, phase, epoch, epochs, loss)
+
+    def _write_fits(self, folder: Path) -> None:
+        templates, settings = self.results.templates, self.analysis.export
+        if templates is None:
+            _LOG.warning("without a working point there is nothing to fit: export/fit is not written")
+            return
+        if self.analysis.selection.signals == "sum":
+            write_fit_inputs(folder, templates, settings)
+            return
+        for signal in templates.signals:
+            write_fit_inputs(folder / signal, templates.with_signals([signal]), settings)
 
     def _impact_summary(self) -> JsonDict:
         return impact_summary(self.results.impacts, self.results.evaluations[0].label)

@@ -101,6 +101,8 @@ def summary() -> dict[str, Any]:
         "background_uncertainties": [],
         "relative_background_uncertainty": 0.0,
         "simulation_uncertainty_in_figure": False,
+        "variations_in_figure": False,
+        "blinded": False,
         "requirements": {"minimum_effective_background": 10.0},
         "notes": ["<script>alert(1)</script>"],
         "provenance": {"command": "zsig run <x>", "versions": {"torch": "2.13.0"}, "device": "cpu"},
