@@ -461,7 +461,7 @@ def test_without_a_baseline_there_is_one_classifier_and_no_difference(output, ch
     alone = chain(output, training={"baseline": False})
     alone.scan()
     assert alone.lines == ["choosing working points"]
-    assert list(alone.losses) == ["z"]
+    assert list(alone.results.losses) == ["z"]
     content = read_json(output / "selection" / "selection.json")
     assert [each["name"] for each in content["classifiers"]] == ["z"]
     assert content["comparison"] is None
@@ -469,11 +469,11 @@ def test_without_a_baseline_there_is_one_classifier_and_no_difference(output, ch
 
 def test_a_baseline_is_not_trained_twice(small_search, chain, tmp_path):
     made = chain(tmp_path / "out", training={"loss": {"name": "bce"}})
-    assert list(made.losses) == ["bce"]
+    assert list(made.results.losses) == ["bce"]
     both = chain(tmp_path / "out")
-    assert list(both.losses) == ["z", "bce"]
-    assert both.losses["z"] == ZLossSettings(error="sigmoid")
-    assert made.fingerprints.training(made.losses["bce"]) == both.fingerprints.training(both.losses["bce"])
+    assert list(both.results.losses) == ["z", "bce"]
+    assert both.results.losses["z"] == ZLossSettings(error="sigmoid")
+    assert made.fingerprints.training(made.results.losses["bce"]) == both.fingerprints.training(both.results.losses["bce"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -104,7 +104,7 @@ def test_the_normalisation_is_cross_section_times_luminosity_over_the_sum_of_wei
 
 def test_the_classifiers_are_those_that_were_evaluated(finished, summary):
     assert [each["name"] for each in summary["classifiers"]] == ["z", "bce"]
-    for content, evaluation in zip(summary["classifiers"], finished.evaluations, strict=True):
+    for content, evaluation in zip(summary["classifiers"], finished.results.evaluations, strict=True):
         point, written = evaluation.working_point, content["working_point"]
         assert content["label"] == evaluation.label
         assert content["auc"] == evaluation.roc.area
@@ -124,7 +124,7 @@ def test_the_classifiers_are_those_that_were_evaluated(finished, summary):
             assert written[name] == getattr(point, name)
         assert written["optimism"] == point.choosing_significance - point.significance
         assert written["yields"] == {name: yield_row(value) for name, value in point.yields.items()}
-        history = finished.classifiers[evaluation.name].history
+        history = finished.results.classifiers[evaluation.name].history
         assert content["training"]["members"] == 3
         assert content["training"]["epochs"] == len(history.phase) == 4
         assert content["training"]["collapsed_members"] == history.collapsed.sum()
@@ -132,7 +132,7 @@ def test_the_classifiers_are_those_that_were_evaluated(finished, summary):
 
 
 def test_the_comparison_is_that_of_the_evaluations(finished, summary):
-    assert summary["comparison"] == difference_summary(finished.difference)
+    assert summary["comparison"] == difference_summary(finished.results.difference)
     assert difference_summary(None) is None
     assert difference_summary(Difference(0.5, 0.1)) == {"difference": 0.5, "uncertainty": 0.1}
 
@@ -169,8 +169,8 @@ def test_uncertainties_of_the_figure_of_merit_are_told_with_the_labels_of_their_
 
 
 def test_the_impact_table_is_that_of_the_chain(finished, summary):
-    impact, table = summary["impact"], finished.impacts
-    assert impact["classifier"] == finished.evaluations[0].label
+    impact, table = summary["impact"], finished.results.impacts
+    assert impact["classifier"] == finished.results.evaluations[0].label
     assert (impact["status"], impact["reason"], impact["replicas"]) == (table.status, table.reason, table.replicas)
     assert (impact["cut"], impact["bandwidth"]) == (table.cut, table.bandwidth)
     assert len(impact["rows"]) == len(table.rows) == 4
