@@ -165,6 +165,7 @@ def test_uncertainties_of_the_figure_of_merit_are_told_with_the_labels_of_their_
         "background_uncertainties": [{"name": "top", "label": analysis.labels["top"], "relative": 0.2}],
         "relative_background_uncertainty": 0.05,
         "simulation_uncertainty_in_figure": False,
+        "variations_in_figure": False,
     }
 
 

@@ -4,21 +4,27 @@ Heavy imports stand inside the functions that need them, so that `zsig --help` a
 """
 
 import json
-import logging
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from zsig_hep.console import (
+    announce,
+    errors_as_status,
+    open_console,
+    print_working_points,
+    print_yields,
+    training_progress,
+)
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from zsig_hep.analysis import Analysis
-    from zsig_hep.stages import Chain, TrainingProgress
+    from zsig_hep.stages import Chain
 
 ANALYSIS = click.argument("analysis", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on the standard output.")
@@ -122,8 +128,8 @@ def export(**options: Any) -> None:
 @JSON
 def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -> None:
     """Read and validate everything, print the yields, write nothing."""
-    console = _console(quiet=quiet)
-    with _errors_as_status(console):
+    console = open_console(quiet=quiet)
+    with errors_as_status(console):
         from tempfile import TemporaryDirectory
 
         from zsig_hep.learning import make_sample
@@ -148,15 +154,15 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
         if as_json:
             click.echo(json.dumps(without_nan(summary), indent=1))
         else:
-            _print_yields(console, loaded, summary)
+            print_yields(console, loaded, summary)
 
 
 def _run_stage(stage: str, options: dict[str, Any]) -> None:
     if options["scheduler"] and options["executor"] != "dask":
         message = "--scheduler is the address of a Dask scheduler; it needs --executor dask."
         raise click.UsageError(message)
-    console = _console(quiet=options["quiet"])
-    with _errors_as_status(console):
+    console = open_console(quiet=options["quiet"])
+    with errors_as_status(console):
         from zsig_hep.stages import Chain, RunOptions
 
         loaded = _load(options["analysis"], options["ntuples"], device=options["device"])
@@ -169,8 +175,8 @@ def _run_stage(stage: str, options: dict[str, Any]) -> None:
             scheduler=options["scheduler"],
             force=options["force"],
         )
-        with _progress(console) as progress:
-            chain = Chain(loaded, output, run_options, _announce(console), progress)
+        with training_progress(console) as progress:
+            chain = Chain(loaded, output, run_options, announce(console), progress)
             getattr(chain, stage)()
         _show_result(console, chain, stage, as_json=options["as_json"])
 
@@ -184,76 +190,13 @@ def _load(path: Path, ntuples: Path | None, device: str | None) -> "Analysis":
     return loaded if device is None else loaded.with_training(device=device)
 
 
-def _console(*, quiet: bool) -> "Console":
-    """A console on the standard error, which leaves the standard output to results; warnings go there too."""
-    from rich.console import Console
-    from rich.logging import RichHandler
-
-    console = Console(stderr=True, quiet=quiet, highlight=False)
-    handler = RichHandler(console=console, show_time=False, show_path=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    return console
-
-
-def _announce(console: "Console") -> Callable[[str], None]:
-    return lambda line: console.print(line, markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _errors_as_status(console: "Console") -> Iterator[None]:
-    """Turn the package's errors into one message and exit status 1; leave others, which are bugs, their traceback."""
-    from zsig_hep.errors import ZsigError
-
-    try:
-        yield
-    except ZsigError as error:
-        console.quiet = False
-        console.print(f"zsig: {error}", style="bold red", markup=False, soft_wrap=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        console.quiet = False
-        console.print("zsig: interrupted; run again to go on from here", style="bold red")
-        sys.exit(130)
-
-
-@contextmanager
-def _progress(console: "Console") -> Iterator["TrainingProgress"]:
-    """A progress bar per phase of a training on a terminal; lines for its first and last epoch otherwise."""
-    if not console.is_terminal:
-
-        def line(label: str, phase: str, epoch: int, epochs: int, loss: float) -> None:
-            if epoch in {1, epochs}:
-                text = f"  {_phase(label, phase)}, epoch {epoch} of {epochs}: validation loss {loss:.4f}"
-                console.print(text, markup=False, soft_wrap=True)
-
-        yield line
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[tuple[str, str], Any] = {}
-
-        def update(label: str, phase: str, epoch: int, epochs: int, loss: float) -> None:
-            key = (label, phase)
-            if key not in tasks:
-                tasks[key] = bars.add_task(_phase(label, phase), total=epochs, loss="")
-            bars.update(tasks[key], completed=epoch, loss=f"validation loss {loss:.4f}")
-
-        yield update
-
-
-def _phase(label: str, phase: str) -> str:
-    return label if label == phase else f"{label}, {phase}"
-
-
 def _show_result(console: "Console", chain: "Chain", stage: str, *, as_json: bool) -> None:
     folder = chain.workspace.root
     if stage in {"run", "plot"}:
         summary = chain.summary
         if not as_json:
-            _print_yields(console, chain.analysis, summary)
-            _print_working_points(console, summary)
+            print_yields(console, chain.analysis, summary)
+            print_working_points(console, summary)
             console.print(f"report: {folder / 'report' / 'report.html'}", markup=False, soft_wrap=True)
     else:
         file = {
@@ -265,51 +208,9 @@ def _show_result(console: "Console", chain: "Chain", stage: str, *, as_json: boo
         summary = json.loads((folder / file).read_text()) if file else {"folder": str(folder)}
         if not as_json:
             if stage == "columns":
-                _print_yields(console, chain.analysis, summary)
+                print_yields(console, chain.analysis, summary)
             if stage == "scan":
-                _print_working_points(console, summary)
+                print_working_points(console, summary)
             console.print(f"output: {folder}", markup=False, soft_wrap=True)
     if as_json:
         click.echo(json.dumps(summary, indent=1))
-
-
-def _print_yields(console: "Console", analysis: "Analysis", summary: Any) -> None:
-    from rich.table import Table
-
-    from zsig_hep.presentation.rounding import round_to_uncertainty
-
-    table = Table(title=f"{analysis.title}: yields at {analysis.luminosity_ifb:g}/fb", title_justify="left")
-    for heading in ("process", "role"):
-        table.add_column(heading)
-    for heading in ("entries", "effective", "yield", "stat. error"):
-        table.add_column(heading, justify="right")
-    for row in summary["processes"]:
-        numbers = (
-            f"{row['entries']}",
-            f"{row['effective_entries']:.0f}",
-            *round_to_uncertainty(row["yield"], row["uncertainty"]),
-        )
-        table.add_row(row["name"], row["role"], *numbers)
-    console.print(table)
-    for note in summary["notes"]:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
-
-
-def _print_working_points(console: "Console", summary: Any) -> None:
-    for classifier in summary["classifiers"]:
-        point = classifier["working_point"]
-        if point["status"] != "ok":
-            console.print(f"{classifier['label']}: no working point: {point['reason']}", markup=False, soft_wrap=True)
-            continue
-        console.print(
-            f"{classifier['label']}: held-out Z = {point['significance']:.3f} +- {point['significance_uncertainty']:.3f}"
-            f" (s = {point['signal']:.1f}, b = {point['background']:.1f} +- {point['background_uncertainty']:.1f}, "
-            f"signal efficiency {point['signal_efficiency']:.3f})",
-            markup=False,
-            soft_wrap=True,
-        )
-    if difference := summary["comparison"]:
-        first, second = (classifier["label"] for classifier in summary["classifiers"][:2])
-        console.print(
-            f"{first} - {second}: {difference['difference']:+.3f} +- {difference['uncertainty']:.3f}", markup=False
-        )

@@ -88,7 +88,9 @@ class Fingerprints:
         """Of what is written for other programs."""
         analysis = self._analysis
         settings = analysis.export.model_dump(mode="json")
-        return fingerprint(self.selection, settings, analysis.labels, analysis.unblind, code_fingerprint("presentation"))
+        return fingerprint(
+            self.selection, settings, analysis.labels, analysis.unblind, code_fingerprint("presentation")
+        )
 
     @property
     def report(self) -> str:

@@ -1,0 +1,121 @@
+"""What the command line shows: yields, working points and progress on the standard error, errors as one message."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zsig_hep.analysis import Analysis
+    from zsig_hep.stages import TrainingProgress
+
+
+def open_console(*, quiet: bool) -> "Console":
+    """A console on the standard error, which leaves the standard output to results; warnings go there too."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    handler = RichHandler(console=console, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    return console
+
+
+def announce(console: "Console") -> Callable[[str], None]:
+    """Print lines as they come."""
+    return lambda line: console.print(line, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def errors_as_status(console: "Console") -> Iterator[None]:
+    """Turn the package's errors into one message and exit status 1; leave others, which are bugs, their traceback."""
+    from zsig_hep.errors import ZsigError
+
+    try:
+        yield
+    except ZsigError as error:
+        console.quiet = False
+        console.print(f"zsig: {error}", style="bold red", markup=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.quiet = False
+        console.print("zsig: interrupted; run again to go on from here", style="bold red")
+        sys.exit(130)
+
+
+@contextmanager
+def training_progress(console: "Console") -> Iterator["TrainingProgress"]:
+    """A progress bar per phase of a training on a terminal; lines for its first and last epoch otherwise."""
+    if not console.is_terminal:
+
+        def line(label: str, phase: str, epoch: int, epochs: int, loss: float) -> None:
+            if epoch in {1, epochs}:
+                text = f"  {_phase(label, phase)}, epoch {epoch} of {epochs}: validation loss {loss:.4f}"
+                console.print(text, markup=False, soft_wrap=True)
+
+        yield line
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[tuple[str, str], Any] = {}
+
+        def update(label: str, phase: str, epoch: int, epochs: int, loss: float) -> None:
+            key = (label, phase)
+            if key not in tasks:
+                tasks[key] = bars.add_task(_phase(label, phase), total=epochs, loss="")
+            bars.update(tasks[key], completed=epoch, loss=f"validation loss {loss:.4f}")
+
+        yield update
+
+
+def _phase(label: str, phase: str) -> str:
+    return label if label == phase else f"{label}, {phase}"
+
+
+def print_yields(console: "Console", analysis: "Analysis", summary: Any) -> None:
+    """Show the yields before the cut, and the notes."""
+    from rich.table import Table
+
+    from zsig_hep.presentation.rounding import round_to_uncertainty
+
+    table = Table(title=f"{analysis.title}: yields at {analysis.luminosity_ifb:g}/fb", title_justify="left")
+    for heading in ("process", "role"):
+        table.add_column(heading)
+    for heading in ("entries", "effective", "yield", "stat. error"):
+        table.add_column(heading, justify="right")
+    for row in summary["processes"]:
+        numbers = (
+            f"{row['entries']}",
+            f"{row['effective_entries']:.0f}",
+            *round_to_uncertainty(row["yield"], row["uncertainty"]),
+        )
+        table.add_row(row["name"], row["role"], *numbers)
+    console.print(table)
+    for note in summary["notes"]:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+
+
+def print_working_points(console: "Console", summary: Any) -> None:
+    """Show the held-out working point of every classifier, and their difference."""
+    for classifier in summary["classifiers"]:
+        point = classifier["working_point"]
+        if point["status"] != "ok":
+            console.print(f"{classifier['label']}: no working point: {point['reason']}", markup=False, soft_wrap=True)
+            continue
+        console.print(
+            f"{classifier['label']}: held-out Z = {point['significance']:.3f} +- {point['significance_uncertainty']:.3f}"
+            f" (s = {point['signal']:.1f}, b = {point['background']:.1f} +- {point['background_uncertainty']:.1f}, "
+            f"signal efficiency {point['signal_efficiency']:.3f})",
+            markup=False,
+            soft_wrap=True,
+        )
+    if difference := summary["comparison"]:
+        first, second = (classifier["label"] for classifier in summary["classifiers"][:2])
+        console.print(
+            f"{first} - {second}: {difference['difference']:+.3f} +- {difference['uncertainty']:.3f}", markup=False
+        )
