@@ -110,7 +110,7 @@ def print_working_points(console: "Console", summary: Any) -> None:
         console.print(
             f"{classifier['label']}: held-out Z = {point['significance']:.3f} +- {point['significance_uncertainty']:.3f}"
             f" (s = {point['signal']:.1f}, b = {point['background']:.1f} +- {point['background_uncertainty']:.1f}, "
-            f"signal efficiency {point['signal_efficiency']:.3f})",
+            f"signal efficiency {point['signal_efficiency']:.3f}); {point['optimism']:+.3f} on the events that chose the cut",
             markup=False,
             soft_wrap=True,
         )

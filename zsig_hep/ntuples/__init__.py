@@ -18,6 +18,7 @@ from zsig_hep.ntuples.inputs import InputCheck, check_inputs
 from zsig_hep.ntuples.luminosity import LuminosityMask
 from zsig_hep.ntuples.normalisation import IPB_PER_IFB, Normalisation, exact_sum
 from zsig_hep.ntuples.processors import ChunkRecord, FeatureProcessor
+from zsig_hep.ntuples.reader import chunk_reader
 from zsig_hep.ntuples.reading import TABLE_NAME, ColumnsResult, run_columns
 from zsig_hep.ntuples.resolution import ResolvedDataset, SourceFile, resolve_datasets, resolve_files
 from zsig_hep.ntuples.table import EventTable
@@ -51,6 +52,7 @@ __all__ = [
     "VariedChunk",
     "Weight",
     "check_inputs",
+    "chunk_reader",
     "exact_sum",
     "expand_variations",
     "load_columns",

@@ -137,6 +137,19 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
             self.columns, dict(weights), event_identity, variations, weight_functions, luminosity_masks
         )
 
+    @classmethod
+    def from_reader(cls, reader: ChunkReader, folder: Path) -> "FeatureProcessor":
+        """The processor that writes what a reader selects."""
+        return cls(
+            reader.columns,
+            folder=folder,
+            weights=reader.weights,
+            event_identity=reader.event_identity,
+            variations=reader.variations,
+            weight_functions=reader.weight_functions,
+            luminosity_masks=reader.luminosity_masks,
+        )
+
     def process(self, events: Any) -> dict[ChunkKey, ChunkRecord]:
         """Select the events of a chunk and write their columns.
 

@@ -24,22 +24,19 @@ from zsig_hep.ntuples.assembly import (
     normalise_datasets,
 )
 from zsig_hep.ntuples.chunk import ChunkKey, chunk_key
-from zsig_hep.ntuples.columns import first_line, load_columns, require_variation_argument
+from zsig_hep.ntuples.columns import first_line, load_columns
 from zsig_hep.ntuples.cutflow import CutflowRow
 from zsig_hep.ntuples.datasets import NtupleSettings, Process
-from zsig_hep.ntuples.functions import FileFunction, load_function
 from zsig_hep.ntuples.inputs import DatasetInputs, input_notes, inspect_inputs
-from zsig_hep.ntuples.luminosity import LuminosityMask
 from zsig_hep.ntuples.normalisation import Normalisation
 from zsig_hep.ntuples.processors import ChunkRecord, FeatureProcessor
+from zsig_hep.ntuples.reader import make_reader
 from zsig_hep.ntuples.resolution import resolve_datasets
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.ntuples.variations import (
     Variation,
-    WeightVariation,
     expand_variations,
     names_of_kind,
-    variations_of,
 )
 
 Executor = Literal["iterative", "futures", "dask"]
@@ -119,9 +116,11 @@ def run_columns(
     """
     columns = load_columns(settings.columns, base_folder)
     expanded = expand_variations(variations or {}, processes)
-    inspected = inspect_inputs(settings, resolve_datasets(settings, processes, base_folder), expanded)
+    datasets = resolve_datasets(settings, processes, base_folder)
+    inspected = inspect_inputs(settings, datasets, expanded)
+    reader = make_reader(columns, settings, datasets, expanded, base_folder)
     with scratch_folder(output_folder, prefix=".chunks-") as folder:
-        processor = _processor(columns, settings, inspected, expanded, base_folder, folder)
+        processor = FeatureProcessor.from_reader(reader, folder)
         with _coffea_executor(executor, workers, scheduler, quiet=quiet) as coffea_executor:
             records = _process(processor, inspected, settings, coffea_executor)
         read = normalise_datasets(inspected, records, luminosity_ifb)
@@ -146,41 +145,6 @@ def shape_table_name(varied: str) -> str:
         'shapes/jesUp.parquet'
     """
     return f"shapes/{varied}.parquet"
-
-
-def _processor(
-    columns: FileFunction | tuple[str, ...],
-    settings: NtupleSettings,
-    inspected: Sequence[DatasetInputs],
-    variations: Mapping[str, Variation],
-    base_folder: Path,
-    folder: Path,
-) -> FeatureProcessor:
-    """The processor of an analysis, with everything loaded that workers need."""
-    if shapes := names_of_kind(variations, "shape"):
-        require_variation_argument(columns, shapes[0])
-        if settings.event_identity == "content":
-            msg = (
-                f"variation {shapes[0]!r} shifts features, which cannot identify an event then: an event would change its "
-                "fold and be scored by networks that saw it. Name the branches of event_identity"
-            )
-            raise InputError(msg)
-    datasets = [inputs.dataset for inputs in inspected]
-    masks = {each.name: LuminosityMask.from_file(each.luminosity_mask) for each in datasets if each.luminosity_mask}
-    functions = {
-        name: load_function(variation.function, base_folder, what=f"variation {name!r}:")
-        for name, variation in variations.items()
-        if isinstance(variation, WeightVariation) and variation.function is not None
-    }
-    return FeatureProcessor(
-        columns,
-        folder=folder,
-        weights={each.name: each.weight for each in datasets},
-        event_identity=settings.event_identity,
-        variations={each.name: variations_of(variations, each.process) for each in datasets},
-        weight_functions=functions,
-        luminosity_masks=masks,
-    )
 
 
 def _require_certified_data(read: Sequence[ReadDataset]) -> None:
