@@ -1,10 +1,18 @@
 """Choosing cuts: every threshold at once, working points, and how well a score separates."""
 
 from zsig_hep.selection.blinding import hidden_data
+from zsig_hep.selection.categories import CategorySettings, ChosenCategories, choose_categories
+from zsig_hep.selection.category_yields import Category, CombinedSignificance
 from zsig_hep.selection.caveats import simulation_caveats
 from zsig_hep.selection.comparison import Difference, held_out_selection, paired_difference
 from zsig_hep.selection.evaluation import ClassifierEvaluation, evaluate_classifier
 from zsig_hep.selection.goal import WorkingPointJudge, training_goal
+from zsig_hep.selection.held_out_categories import (
+    HeldOutCategories,
+    HeldOutDivision,
+    category_index,
+    hold_out_categories,
+)
 from zsig_hep.selection.histograms import feature_histogram, missing_entries, score_edges, score_histogram
 from zsig_hep.selection.merit import (
     SelectionSignificance,
@@ -30,11 +38,17 @@ from zsig_hep.selection.working_points import (
 )
 
 __all__ = [
+    "Category",
+    "CategorySettings",
     "ChannelTemplates",
+    "ChosenCategories",
     "ClassifierEvaluation",
+    "CombinedSignificance",
     "Difference",
     "ExportSettings",
     "FitTemplates",
+    "HeldOutCategories",
+    "HeldOutDivision",
     "HeldOutWorkingPoint",
     "HypothesisSignificance",
     "Impact",
@@ -54,12 +68,15 @@ __all__ = [
     "WorkingPointJudge",
     "WorkingPointSettings",
     "build_templates",
+    "category_index",
+    "choose_categories",
     "choose_working_point",
     "cut_sensitivities",
     "evaluate_classifier",
     "feature_histogram",
     "held_out_selection",
     "hidden_data",
+    "hold_out_categories",
     "hold_out_working_point",
     "missing_entries",
     "paired_difference",
