@@ -1,6 +1,7 @@
 """Drawing and writing results: figures, histograms and the report; computes nothing."""
 
 from zsig_hep.presentation.cabinetry_config import cabinetry_configuration, write_cabinetry
+from zsig_hep.presentation.categories import category_figure
 from zsig_hep.presentation.datacard import build_datacard, write_datacard
 from zsig_hep.presentation.export import write_histograms, write_templates
 from zsig_hep.presentation.figures import (
@@ -27,6 +28,7 @@ __all__ = [
     "build_datacard",
     "build_workspace",
     "cabinetry_configuration",
+    "category_figure",
     "efficiency_purity_figure",
     "feature_figure",
     "fit_metadata",
