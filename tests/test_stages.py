@@ -473,7 +473,9 @@ def test_a_baseline_is_not_trained_twice(small_search, chain, tmp_path):
     both = chain(tmp_path / "out")
     assert list(both.results.losses) == ["z", "bce"]
     assert both.results.losses["z"] == ZLossSettings(error="sigmoid")
-    assert made.fingerprints.training(made.results.losses["bce"]) == both.fingerprints.training(both.results.losses["bce"])
+    assert made.fingerprints.training(made.results.losses["bce"]) == both.fingerprints.training(
+        both.results.losses["bce"]
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

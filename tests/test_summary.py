@@ -17,21 +17,17 @@ from zsig_hep.selection import (
     ImpactTable,
     WorkingPointSettings,
 )
-from zsig_hep.stages import Chain
-from zsig_hep.statistics.significance import FigureOfMerit
-from zsig_hep.statistics.yields import Yield
-from zsig_hep.summary import (
+from zsig_hep.selection_summary import (
     FIGURE_OF_MERIT_LABELS,
     difference_summary,
-    figure_of_merit_summary,
     impact_summary,
-    process_rows,
-    round_rows,
-    theory_notes,
-    without_nan,
     working_point_summary,
     yield_row,
 )
+from zsig_hep.stages import Chain
+from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics.yields import Yield
+from zsig_hep.summary import figure_of_merit_summary, process_rows, round_rows, theory_notes, without_nan
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 

@@ -118,3 +118,23 @@ def test_the_cut_is_chosen_with_the_uncertainty_of_the_variations_on_request(sea
     text = (tmp_path / "out" / "report" / "report.html").read_text()
     assert "the systematic variations at the cut" in text
     json.loads((tmp_path / "out" / "selection" / "selection.json").read_text())
+
+
+def test_categories_are_reported_and_become_the_channels_of_fits(search, tmp_path):
+    changes = {"variations": VARIATIONS, "categories": {"count": 2, "minimum_effective_background": 3}}
+    summary, _, chain = run(search, tmp_path / "out", **changes)
+    found = summary["categories"]
+    assert (found["status"], len(found["categories"]), len(found["divisions"])) == ("ok", 2, 2)
+    workspace = json.loads((tmp_path / "out" / "export" / "fit" / "workspace.json").read_text())
+    assert [channel["name"] for channel in workspace["channels"]] == ["category_0", "category_1"]
+    for channel, category in zip(workspace["channels"], found["categories"], strict=True):
+        for sample in channel["samples"]:
+            assert sum(sample["data"]) == pytest.approx(category["yields"][sample["name"]]["yield"])
+            names = {modifier["name"] for modifier in sample["modifiers"]}
+            assert ("tilt" in names) == (sample["name"] != "higgs")
+            assert "scale" in names
+    hidden = chain.results.categories.category >= 0
+    shown = chain.results.shown
+    assert not set(shown.identity[shown.is_data]) & set(chain.table.identity[hidden & chain.table.is_data])
+    assert (tmp_path / "out" / "report" / "figures" / "categories.png").exists()
+    assert "Score categories" in (tmp_path / "out" / "report" / "report.html").read_text()

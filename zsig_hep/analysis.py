@@ -14,7 +14,13 @@ from zsig_hep.learning import Goal, LossSettings, TrainingSettings
 from zsig_hep.ntuples import NtupleSettings, Process, Variation, expand_variations
 from zsig_hep.ntuples.variations import variation_problems
 from zsig_hep.presentation import PresentationSettings, Style
-from zsig_hep.selection import ExportSettings, WorkingPointSettings, training_goal, unknown_backgrounds
+from zsig_hep.selection import (
+    CategorySettings,
+    ExportSettings,
+    WorkingPointSettings,
+    training_goal,
+    unknown_backgrounds,
+)
 from zsig_hep.settings import Settings
 
 Location = tuple[int | str, ...]
@@ -36,6 +42,7 @@ class Analysis(Settings):
         training: of the classifier and its baseline.
         selection: choice of the working point.
         presentation: style of the figures.
+        categories: score categories, which become the channels of fits; one is the cut of the working point alone.
         variations: systematic variations by name.
         export: how selected events are binned for fits.
         unblind: whether data above the cut are looked at; otherwise they are left out of every result.
@@ -52,6 +59,7 @@ class Analysis(Settings):
     training: TrainingSettings = TrainingSettings()
     selection: WorkingPointSettings = WorkingPointSettings()
     presentation: PresentationSettings = PresentationSettings()
+    categories: CategorySettings = CategorySettings()
     variations: dict[str, Variation] = Field(default_factory=dict)
     export: ExportSettings = ExportSettings()
     unblind: bool = False

@@ -78,6 +78,7 @@ class Fingerprints:
         return fingerprint(
             [self.training(loss) for loss in self._analysis.losses.values()],
             self._analysis.selection.model_dump(mode="json"),
+            self._analysis.categories.model_dump(mode="json"),
             self.varied_events,
             {name: each.model_dump(mode="json") for name, each in self._analysis.variations.items()},
             code_fingerprint("statistics", "selection"),

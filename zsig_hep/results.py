@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from zsig_hep.selection import (
     ClassifierEvaluation,
     Difference,
     FitTemplates,
+    HeldOutCategories,
     ImpactTable,
     SystematicTable,
     VariationPair,
@@ -23,6 +25,7 @@ from zsig_hep.selection import (
     evaluate_classifier,
     held_out_selection,
     hidden_data,
+    hold_out_categories,
     paired_difference,
     systematic_table,
     varied_events,
@@ -106,9 +109,34 @@ class Results:
                 self.analysis.selection,
                 variations=self.varied[name],
                 unblind=self.analysis.unblind,
+                hidden=self._hidden_in_categories,
             )
             for name, loss in self.losses.items()
         )
+
+    @cached_property
+    def categories(self) -> HeldOutCategories | None:
+        """Score categories of the loss of the analysis; None unless more than one is wanted."""
+        if self.analysis.categories.count == 1:
+            return None
+        return hold_out_categories(
+            self.scores[next(iter(self.losses))],
+            self.table.weight,
+            self.table.process,
+            self.table.fold,
+            fold_count=self.table.fold_count,
+            process_names=self.table.process_names,
+            roles=self.table.roles,
+            settings=self.analysis.selection,
+            category_settings=self.analysis.categories,
+        )
+
+    @cached_property
+    def _hidden_in_categories(self) -> npt.NDArray[np.bool_]:
+        """Data in any category of an analysis that is not unblinded, shape [N]."""
+        if self.analysis.unblind or self.categories is None:
+            return np.zeros(len(self.table), dtype=np.bool_)
+        return np.asarray(self.table.is_data & (self.categories.category >= 0))
 
     @cached_property
     def shown(self) -> EventTable:
@@ -116,6 +144,7 @@ class Results:
         table = self.table
         selections = [(self.scores[each.name], each.working_point) for each in self.evaluations]
         hidden = hidden_data(table.is_data, table.fold.astype(np.int64), selections, unblind=self.analysis.unblind)
+        hidden |= self._hidden_in_categories
         return table.select(~hidden) if hidden.any() else table
 
     @cached_property
@@ -161,17 +190,32 @@ class Results:
 
     @cached_property
     def templates(self) -> FitTemplates | None:
-        """Binned yields of what the loss of the analysis selects, for fits; None without a working point."""
-        evaluation = self.evaluations[0]
-        if evaluation.working_point.status != "ok":
+        """Binned yields of what the loss of the analysis selects, for fits; None without a working point.
+
+        Channels are the score categories where they were wanted and could be formed, else the events above the cut.
+        """
+        evaluation, categories = self.evaluations[0], self.categories
+        variations = self.varied[evaluation.name]
+        options: dict[str, Any] = {"thresholds": evaluation.working_point.thresholds}
+        if categories is not None and categories.chosen.status == "ok":
+            chosen = categories.chosen
+            options = {
+                "category": categories.category,
+                "variation_categories": [
+                    (chosen.category_of(up.score, up.fold), chosen.category_of(down.score, down.fold))
+                    for up, down in variations
+                ],
+            }
+        elif evaluation.working_point.status != "ok":
             return None
+        unblinded = self.analysis.unblind and bool(self.table.is_data.any())
         return build_templates(
             self.scores[evaluation.name],
             self.table,
             self.analysis.export,
-            thresholds=evaluation.working_point.thresholds,
-            variations=self.varied[evaluation.name],
-            unblinded=self.analysis.unblind and bool(self.table.is_data.any()),
+            variations=variations,
+            unblinded=unblinded,
+            **options,
         )
 
     def _scores_of(self, classifier: Classifier, table: EventTable) -> Floats:

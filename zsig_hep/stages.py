@@ -20,16 +20,8 @@ from zsig_hep.selection import (
     feature_histogram,
     simulation_caveats,
 )
-from zsig_hep.summary import (
-    JsonDict,
-    classifier_summary,
-    columns_summary,
-    difference_summary,
-    impact_summary,
-    run_summary,
-    theory_notes,
-    without_nan,
-)
+from zsig_hep.selection_summary import JsonDict, categories_summary, difference_summary, impact_summary
+from zsig_hep.summary import classifier_summary, columns_summary, run_summary, theory_notes, without_nan
 from zsig_hep.workspace import Workspace, command_line, package_versions
 
 _LOG = logging.getLogger(__name__)
@@ -162,14 +154,7 @@ class Chain:
             columns = {"identity": self.table.identity, "process": self.table.process, "fold": self.table.fold}
             scores = {f"score_{name}": values for name, values in self.results.scores.items()}
             pq.write_table(pa.table(columns | {"weight": self.table.weight} | scores), folder / "scores.parquet")
-            classifiers = [
-                classifier_summary(
-                    evaluation, self.results.classifiers[evaluation.name], self.results.systematics[evaluation.name]
-                )
-                for evaluation in self.results.evaluations
-            ]
-            comparison, impact = difference_summary(self.results.difference), self._impact_summary()
-            content = without_nan({"classifiers": classifiers, "comparison": comparison, "impact": impact})
+            content = without_nan(self._selections())
             (folder / "selection.json").write_text(json.dumps(content, indent=1))
         for evaluation in self.results.evaluations:
             if evaluation.working_point.status != "ok":
@@ -255,20 +240,24 @@ class Chain:
         for signal in templates.signals:
             write_fit_inputs(folder / signal, templates.with_signals([signal]), settings)
 
-    def _impact_summary(self) -> JsonDict:
-        return impact_summary(self.results.impacts, self.results.evaluations[0].label)
+    def _selections(self) -> JsonDict:
+        """What is selected, as plain numbers."""
+        results = self.results
+        return {
+            "classifiers": [
+                classifier_summary(each, results.classifiers[each.name], results.systematics[each.name])
+                for each in results.evaluations
+            ],
+            "comparison": difference_summary(results.difference),
+            "impact": impact_summary(results.impacts, results.evaluations[0].label),
+            "categories": categories_summary(results.categories),
+        }
 
     def _summary(self) -> JsonDict:
         columns = json.loads((self.workspace.folder("columns") / "columns.json").read_text())
         columns["notes"] += theory_notes(self.analysis) + list(schedule_advice(self.analysis.training))
         for evaluation in self.results.evaluations:
             columns["notes"] += simulation_caveats(evaluation, self.analysis.selection)
-        classifiers = [
-            classifier_summary(
-                evaluation, self.results.classifiers[evaluation.name], self.results.systematics[evaluation.name]
-            )
-            for evaluation in self.results.evaluations
-        ]
         provenance = {
             "command": command_line(),
             "versions": package_versions(),
@@ -279,9 +268,7 @@ class Chain:
                 "selection": self.fingerprints.selection,
             },
         }
-        return run_summary(
-            self.analysis, columns, classifiers, self.results.difference, self._impact_summary(), provenance
-        )
+        return run_summary(self.analysis, columns, self._selections(), provenance)
 
     def _draw(self, folder: Path) -> list[tuple[str, Path]]:
         """Save every figure; give the caption and the PNG of each."""
@@ -305,6 +292,7 @@ class Chain:
             figure_of_merit=analysis.selection.figure_of_merit,
             signals=analysis.selection.signals,
             impacts=self.results.impacts,
+            categories=self.results.categories,
             colors=analysis.colors,
             axis_labels=analysis.presentation.axis_labels,
         )

@@ -1,8 +1,8 @@
 """The numbers of a run as plain lists and dictionaries: what `summary.json` holds and the report shows."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,14 @@ from zsig_hep import __version__
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import Classifier, RoundRecord, TrainingHistory
 from zsig_hep.ntuples import ColumnsResult, EventTable
-from zsig_hep.selection import (
-    ClassifierEvaluation,
-    Difference,
-    HeldOutWorkingPoint,
-    ImpactTable,
-    SystematicTable,
+from zsig_hep.selection import ClassifierEvaluation, SystematicTable
+from zsig_hep.selection_summary import (
+    FIGURE_OF_MERIT_LABELS,
+    JsonDict,
+    systematics_summary,
+    working_point_summary,
+    yield_row,
 )
-from zsig_hep.statistics.yields import Yield
-
-JsonDict = dict[str, object]
 
 _OF_THE_FIGURE = (
     "figure_of_merit",
@@ -32,13 +30,6 @@ _OF_THE_FIGURE = (
     "variations_in_figure",
     "sensitivity",
 )
-
-FIGURE_OF_MERIT_LABELS = {
-    "s_over_sqrt_b": "s/sqrt(b)",
-    "s_over_sqrt_b_with_uncertainty": "s/sqrt(b) with background uncertainty",
-    "asimov": "Asimov significance",
-    "asimov_with_uncertainty": "Asimov significance with background uncertainty",
-}
 
 
 def columns_summary(analysis: Analysis, result: ColumnsResult) -> JsonDict:
@@ -63,16 +54,6 @@ def process_rows(analysis: Analysis, table: EventTable) -> list[JsonDict]:
         {"name": name, "label": analysis.labels[name], "role": analysis.processes[name].role} | yield_row(value)
         for name, value in table.yields().items()
     ]
-
-
-def yield_row(value: Yield) -> JsonDict:
-    """A yield with its statistical error and the simulation behind it."""
-    return {
-        "entries": value.entries,
-        "yield": value.value,
-        "uncertainty": value.uncertainty,
-        "effective_entries": value.effective_entries,
-    }
 
 
 def classifier_summary(
@@ -144,99 +125,6 @@ def theory_notes(analysis: Analysis) -> list[str]:
     return [note]
 
 
-def working_point_summary(point: HeldOutWorkingPoint) -> JsonDict:
-    """The held-out working point with statistical errors; numbers are null unless its status is ok."""
-    return {
-        "status": point.status,
-        "reason": point.reason,
-        "thresholds": list(point.thresholds),
-        "signal": None if point.signal is None else point.signal.value,
-        "signal_uncertainty": None if point.signal is None else point.signal.uncertainty,
-        "background": None if point.background is None else point.background.value,
-        "background_uncertainty": None if point.background is None else point.background.uncertainty,
-        "effective_background": None if point.background is None else point.background.effective_entries,
-        "signal_efficiency": point.signal_efficiency,
-        "background_efficiency": point.background_efficiency,
-        "purity": point.purity,
-        "significance": point.significance,
-        "significance_uncertainty": point.significance_uncertainty,
-        "hypotheses": {
-            name: {"significance": each.value, "significance_uncertainty": each.uncertainty}
-            for name, each in point.hypotheses.items()
-        },
-        "choosing_significance": point.choosing_significance,
-        "optimism": point.optimism,
-        "yields": {name: yield_row(value) for name, value in point.yields.items()},
-    }
-
-
-def difference_summary(difference: Difference | None) -> JsonDict | None:
-    """Significance of the first classifier minus that of the second."""
-    return None if difference is None else {"difference": difference.value, "uncertainty": difference.uncertainty}
-
-
-def impact_summary(table: ImpactTable, classifier: str) -> JsonDict:
-    """How the optimal cut of a classifier answers to cross sections, luminosity and uncertainties."""
-    runner_up = table.runner_up
-    rows = [
-        {
-            "kind": row.parameter.kind,
-            "process": row.parameter.process,
-            "relative_uncertainty": row.parameter.relative_uncertainty,
-            "significance_slope": row.significance,
-            "significance_slope_uncertainty": row.significance_uncertainty,
-            "cut_slope": row.cut,
-            "cut_slope_uncertainty": row.cut_uncertainty,
-            "cut_slope_half_bandwidth": row.cut_with_bandwidths[0],
-            "cut_slope_double_bandwidth": row.cut_with_bandwidths[1],
-            "shift": row.shift,
-        }
-        for row in table.rows
-    ]
-    of_table = {
-        field.name: getattr(table, field.name) for field in fields(table) if field.name not in {"rows", "runner_up"}
-    }
-    return {
-        "classifier": classifier,
-        **of_table,
-        "runner_up": None if runner_up is None else dict(zip(("cut", "significance"), runner_up, strict=True)),
-        "rows": rows,
-    }
-
-
-def systematics_summary(table: SystematicTable | None) -> JsonDict | None:
-    """Yields up and down of every variation at the cut, what they do to Z, and the background uncertainty."""
-    if table is None:
-        return None
-    rows = [
-        {
-            "name": row.name,
-            "kind": row.kind,
-            "significance_up": row.significance_up,
-            "significance_down": row.significance_down,
-            "yields": {
-                process: {
-                    "nominal": each.nominal.value,
-                    "up": each.up.value,
-                    "up_uncertainty": each.up.uncertainty,
-                    "down": each.down.value,
-                    "down_uncertainty": each.down.uncertainty,
-                }
-                for process, each in row.yields.items()
-            },
-        }
-        for row in table.rows
-    ]
-    return {
-        "rows": rows,
-        "background_uncertainty": table.background_uncertainty,
-        "figure_of_merit": FIGURE_OF_MERIT_LABELS[str(table.figure)],
-        "significance": table.significance,
-        "significance_without": table.significance_without,
-        "notes": list(table.notes),
-    }
-
-
 def figure_of_merit_summary(analysis: Analysis) -> JsonDict:
     """What the cut maximises, in words: the figure of merit, its uncertainties, and how signals are combined."""
     selection = analysis.selection
@@ -256,9 +144,7 @@ def figure_of_merit_summary(analysis: Analysis) -> JsonDict:
 def run_summary(
     analysis: Analysis,
     columns: Mapping[str, object],
-    classifiers: Sequence[JsonDict],
-    difference: Difference | None,
-    impact: JsonDict,
+    selections: Mapping[str, object],
     provenance: Mapping[str, object],
 ) -> JsonDict:
     """Everything that the report shows."""
@@ -270,9 +156,7 @@ def run_summary(
         "luminosity_ifb": analysis.luminosity_ifb,
         "sqrt_s_tev": analysis.sqrt_s_tev,
         **columns,
-        "classifiers": list(classifiers),
-        "comparison": difference_summary(difference),
-        "impact": impact,
+        **selections,
         **figure_of_merit_summary(analysis),
         "requirements": requirements,
         "blinded": any(process.role == "data" for process in analysis.processes.values()) and not analysis.unblind,

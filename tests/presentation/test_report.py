@@ -10,7 +10,7 @@ import pytest
 
 from zsig_hep.errors import OutputError
 from zsig_hep.presentation import roc_figure, save_figure, write_report
-from zsig_hep.presentation.report import _total
+from zsig_hep.presentation.report import _total, render_report
 from zsig_hep.presentation.style import Style
 from zsig_hep.presentation.wording import plain_label, statement
 from zsig_hep.selection.evaluation import ClassifierEvaluation
@@ -66,8 +66,8 @@ def working_point(**changes: Any) -> dict[str, Any]:
 def classifier(name: str, label: str, **changes: Any) -> dict[str, Any]:
     training = {"loss": label, "members": 10, "epochs": 35, "collapsed_members": 0, "advice": "", "rounds": []}
     return {"name": name, "label": label, "auc": 0.9462, "auc_entries": 0.935, "training": training} | {
-        "working_point": working_point(**changes)
-    }
+        "working_point": working_point(**changes), "observed": None, "systematics": None,
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -96,6 +96,7 @@ def summary() -> dict[str, Any]:
         "classifiers": [classifier("zloss", "Z loss"), classifier("bce", "Weighted BCE", significance=1.6)],
         "comparison": {"difference": 0.05, "uncertainty": 0.04},
         "impact": {"rows": []},
+        "categories": None,
         "figure_of_merit": "Asimov significance",
         "signals": "sum",
         "background_uncertainties": [],
@@ -272,3 +273,62 @@ def test_plain_label(label: str, plain: str) -> None:
 
 def test_template_is_part_of_the_package() -> None:
     assert (files("zsig_hep.presentation") / "report.html.j2").is_file()
+
+
+def rendered(summary: dict[str, Any]) -> Page:
+    return Page(render_report(summary, []).replace("\u00a0", " "))
+
+
+def test_variations_at_the_cut_are_one_row_each_with_their_shifts(summary: dict[str, Any]) -> None:
+    varied = {"nominal": 8.0, "up": 8.8, "up_uncertainty": 0.1, "down": 7.4, "down_uncertainty": 0.1}
+    summary["classifiers"][0]["systematics"] = {
+        "rows": [
+            {
+                "name": "jes",
+                "kind": "shape",
+                "significance_up": 1.5543,
+                "significance_down": None,
+                "yields": {"dy": varied},
+            }
+        ],
+        "background_uncertainty": 0.83,
+        "figure_of_merit": "Asimov significance with background uncertainty",
+        "significance": 1.5,
+        "significance_without": 1.6543,
+        "notes": ["variation 'jes' at the cut: both on one side for <tt>"],
+    }
+    page = rendered(summary)
+    assert page.row("jes") == ["jes", "shape", "–", "+10.0, −7.5 %", "–", "−0.100, –"]
+    assert "10.0 %" in page.text
+    assert "both on one side for <tt>" in page.text
+
+
+def test_categories_show_what_each_holds_and_what_they_gain(summary: dict[str, Any]) -> None:
+    passed = {"yield": 5.214, "uncertainty": 0.1234, "effective_entries": 1785.0, "entries": 1900}
+    division = {
+        "count": 1, "status": "ok", "reason": "", "significance": 2.304, "significance_uncertainty": 0.097,
+        "optimism": 0.066, "equal_signal": 2.199, "equal_signal_uncertainty": 0.102, "equal_signal_within_limits": False,
+        "over_equal_signal": None, "over_single_cut": {"difference": 0.318, "uncertainty": 0.069},
+    }  # fmt: skip
+    held = {
+        "significance": 2.304,
+        "significance_uncertainty": 0.097,
+        "yields": dict.fromkeys(("vbf", "dy", "tt"), passed),
+    }
+    summary["categories"] = {
+        "status": "ok",
+        "reason": "",
+        "edges": [[0.9], [0.91]],
+        "categories": [held],
+        "divisions": [division],
+    }
+    page = rendered(summary)
+    assert page.row("0") == ["0", "0.900, 0.910", *["5.21 ± 0.12"] * 3, "2.30 ± 0.10"]
+    assert page.row("1") == ["1", "2.30 ± 0.10", "0.066", "(2.20 ± 0.10)", "–", "0.32 ± 0.07"]
+    summary["categories"] |= {
+        "status": "categories_not_formed",
+        "reason": "too <few>",
+        "categories": [],
+        "edges": [None],
+    }
+    assert "too <few>" in rendered(summary).text

@@ -9,19 +9,23 @@ from matplotlib.figure import Figure
 
 from zsig_hep.learning.history import TrainingHistory
 from zsig_hep.ntuples.datasets import Role
+from zsig_hep.presentation.categories import category_figure
 from zsig_hep.presentation.comparison import efficiency_purity_figure, roc_figure, significance_figure
 from zsig_hep.presentation.distributions import feature_figure, score_figure
 from zsig_hep.presentation.graduated import graduated_figure
 from zsig_hep.presentation.impact import impact_figure
 from zsig_hep.presentation.style import Style
 from zsig_hep.presentation.training import training_figure
-from zsig_hep.selection import ClassifierEvaluation, ImpactTable
+from zsig_hep.selection import ClassifierEvaluation, HeldOutCategories, ImpactTable
 from zsig_hep.statistics.significance import FigureOfMerit
 
 SIGNIFICANCE = """Significance above each threshold of the out-of-fold score with its Monte-Carlo uncertainty; faint
 where a requirement of the working point is not met. Dotted: the cut of each fold, chosen on the other folds."""
 SCORE = "Out-of-fold scores: backgrounds stacked with their Monte-Carlo uncertainty, signals overlaid."
 ROC = "Background against signal efficiency, weighted with cross sections and counting simulated events."
+CATEGORIES = """Score categories. Left: held-out yields and significance of each, labelled with the median of its lower edges. Right:
+significance of 1, 2, ... categories together, beside categories of equal signal yield and on the events that chose the
+edges; below, the gain over the single cut and over equal signal."""
 PURITY = "Signal efficiency and purity above each threshold."
 IMPACT = """How the highest significance and the cut that gives it answer to relative changes of cross sections,
 luminosity and background uncertainties, with bootstrap errors."""
@@ -44,6 +48,7 @@ class Gallery:
         figure_of_merit: what the significance is.
         signals: how it combines signal processes.
         impacts: of the first classifier's optimal cut; None, or without rows, is not drawn.
+        categories: of the first classifier; None is not drawn.
         colors: colour by process, where one is wished.
         axis_labels: axis title by feature, where one is wished.
     """
@@ -57,6 +62,7 @@ class Gallery:
     figure_of_merit: FigureOfMerit
     signals: Literal["sum", "mean", "minimum"] = "sum"
     impacts: ImpactTable | None = None
+    categories: HeldOutCategories | None = None
     colors: Mapping[str, str | None] = field(default_factory=dict)
     axis_labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,6 +80,9 @@ class Gallery:
         yield "score", SCORE, score_figure(evaluations, *processes, style)
         yield "roc", ROC, roc_figure(evaluations, style)
         yield "efficiency_purity", PURITY, efficiency_purity_figure(evaluations, style)
+        if self.categories is not None:
+            drawn = category_figure(self.categories, *processes, style, figure_of_merit=self.figure_of_merit)
+            yield "categories", CATEGORIES.replace("\n", " "), drawn
         if self.impacts is not None and self.impacts.rows:
             yield "impact", IMPACT.replace("\n", " "), impact_figure(self.impacts, self.labels, style)
         yield "training", TRAINING, training_figure(self.histories, style)

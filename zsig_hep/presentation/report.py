@@ -70,6 +70,7 @@ def render_report(summary: Mapping[str, Any], figures: Sequence[ReportFigure]) -
         "percent": percent,
         "label": plain_label,
         "with_uncertainty": with_uncertainty,
+        "nth": _nth,
         "shifts": _shifts,
         "changes": _changes,
         "count": lambda value: significant(value, max(1, len(str(int(value))))) if value is not None else "–",
@@ -87,6 +88,11 @@ def render_report(summary: Mapping[str, Any], figures: Sequence[ReportFigure]) -
 
 def _parameter(row: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     return plain_label(parameter_label(Parameter(row["kind"], row["process"]), labels))
+
+
+def _nth(values: Sequence[float] | None, index: int) -> float | None:
+    """One of several numbers; None where there are none."""
+    return None if values is None else values[index]
 
 
 def _shifts(yields: Mapping[str, float]) -> str:

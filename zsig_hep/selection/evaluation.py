@@ -10,7 +10,7 @@ import numpy.typing as npt
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.selection.blinding import hidden_data
 from zsig_hep.selection.comparison import held_out_selection
-from zsig_hep.selection.events import Floats
+from zsig_hep.selection.events import Booleans, Floats
 from zsig_hep.selection.histograms import WeightedHist, score_edges, score_histogram
 from zsig_hep.selection.merit import WorkingPointSettings
 from zsig_hep.selection.roc import RocCurve, roc_curve
@@ -53,6 +53,7 @@ def evaluate_classifier(
     *,
     variations: Sequence[VariationPair] = (),
     unblind: bool = False,
+    hidden: Booleans | None = None,
 ) -> ClassifierEvaluation:
     """Scan the scores of one classifier, choose cuts on other folds and measure them on each fold.
 
@@ -64,6 +65,7 @@ def evaluate_classifier(
         settings: figure of merit and requirements.
         variations: events under systematic variations, for `settings.variations_in_figure`.
         unblind: whether data above the cut are counted and histogrammed.
+        hidden: data that are not histogrammed either, bool [N], such as those in score categories.
 
     Returns:
         Scan, held-out working point, ROC and score histogram.
@@ -80,6 +82,8 @@ def evaluate_classifier(
     )
     values, fold = np.asarray(score, dtype=np.float64), table.fold.astype(np.int64)
     shown = ~hidden_data(table.is_data, fold, [(values, working_point)], unblind=unblind)
+    if hidden is not None:
+        shown &= ~hidden
     observed = None
     if unblind and working_point.status == "ok" and "data" in table.roles:
         observed = int((table.is_data & held_out_selection(values, fold, working_point.thresholds)).sum())
