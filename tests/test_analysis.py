@@ -121,8 +121,8 @@ presentation: {experiment: LHCb}
 @pytest.mark.parametrize(
     ("addition", "problem"),
     [
-        ("foldr: x", "foldr (line 8): unknown key. There are: luminosity_ifb, name, "),
-        ("5: x", "5 (line 8): unknown key. There are: luminosity_ifb, "),
+        ("foldr: x", "foldr (line 8): unknown key. There are: categories, export, luminosity_ifb, "),
+        ("5: x", "5 (line 8): unknown key. There are: categories, export, luminosity_ifb, "),
         ("title: again", "title (line 8): stands twice"),
         ("name: ..", "name (line 8): should match pattern"),
         ("sqrt_s_tev:", "sqrt_s_tev (line 8): should be a number, found nothing"),
