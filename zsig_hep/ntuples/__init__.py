@@ -13,6 +13,7 @@ from zsig_hep.ntuples.datasets import (
     SumValue,
     Weight,
 )
+from zsig_hep.ntuples.filesets import read_fileset
 from zsig_hep.ntuples.functions import FileFunction
 from zsig_hep.ntuples.inputs import InputCheck, check_inputs
 from zsig_hep.ntuples.luminosity import LuminosityMask
@@ -56,6 +57,7 @@ __all__ = [
     "exact_sum",
     "expand_variations",
     "load_columns",
+    "read_fileset",
     "resolve_datasets",
     "resolve_files",
     "run_columns",

@@ -1,0 +1,207 @@
+"""What a fileset says, in one form for all frameworks, and the reading of its JSON or YAML; no ROOT file is opened."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zsig_hep.errors import InputError
+from zsig_hep.ntuples.datasets import Role
+from zsig_hep.ntuples.resolution import SourceFile
+
+Roles = Mapping[str, Role | None]
+"""Role of each sample, None for those that are left out."""
+
+DEFAULT_TREE = "Events"
+"""Tree of NanoAOD, which frameworks for NanoAOD do not write down."""
+
+
+@dataclass(frozen=True)
+class FilesetDataset:
+    """One dataset of a fileset; None stands for what the fileset does not say.
+
+    Attributes:
+        name: its name.
+        samples: its sample, then what contains that sample, from the inside out.
+        files: absolute local names, globs, or addresses, each with its tree; may be empty when it is left out.
+        is_data: whether it was recorded.
+        year: period of data taking.
+        cross_section_pb: cross section in pb.
+        sum_of_weights: sum of generator weights before any selection.
+        sum_of_signs: sum of the signs of generator weights before any selection.
+        is_skim: whether events were left out when the files were written.
+    """
+
+    name: str
+    samples: tuple[str, ...]
+    files: tuple[SourceFile, ...]
+    is_data: bool | None
+    year: str | None
+    cross_section_pb: float | None
+    sum_of_weights: float | None
+    sum_of_signs: float | None = None
+    is_skim: bool = False
+
+
+@dataclass(frozen=True)
+class Fileset:
+    """The datasets of a file.
+
+    Attributes:
+        datasets: in the order of the file.
+        cross_sections_of_samples: whether a cross section is that of the innermost sample rather than of the dataset,
+            so that two datasets of a sample would count it twice.
+        labels: names of samples for figures, where the fileset has them.
+        colors: colours of samples, where the fileset has them.
+    """
+
+    datasets: tuple[FilesetDataset, ...]
+    cross_sections_of_samples: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    colors: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_content(path: Path) -> Any:
+    """Read a JSON or YAML file in which no key stands twice.
+
+    Args:
+        path: JSON where it ends in `.json`, else YAML.
+
+    Returns:
+        Its content.
+
+    Raises:
+        InputError: the file cannot be read, is not valid, or has a key twice, one of which would be lost.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"fileset {path} cannot be read: {error}"
+        raise InputError(msg) from error
+    try:
+        if path.suffix == ".json":
+            return json.loads(text, object_pairs_hook=_distinct_keys)
+        return yaml.load(text, Loader=_DistinctKeysLoader)
+    except InputError as error:
+        msg = f"fileset {path}: {error}"
+        raise InputError(msg) from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        msg = f"fileset {path} is not valid {'JSON' if path.suffix == '.json' else 'YAML'}: {error}"
+        raise InputError(msg) from error
+
+
+def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    require_distinct([name for name, _ in pairs])
+    return dict(pairs)
+
+
+class _DistinctKeysLoader(yaml.SafeLoader):
+    """YAML keeps the last of equal keys without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        scalars = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        require_distinct([key.value for key in scalars if key.tag != "tag:yaml.org,2002:merge"])
+        return super().construct_mapping(node, deep=deep)
+
+
+def require_distinct(names: list[str], why: str = "one would be lost") -> None:
+    """Refuse names that stand twice.
+
+    Raises:
+        InputError: naming them, and why they must not.
+    """
+    if repeated := [name for name, times in Counter(names).items() if times > 1]:
+        msg = f"{', '.join(map(repr, repeated))} stands twice: {why}. Rename or remove one."
+        raise InputError(msg)
+
+
+def read_each(
+    datasets: Mapping[str, dict[str, Any]], read: Callable[[str, dict[str, Any]], FilesetDataset]
+) -> tuple[FilesetDataset, ...]:
+    """Read every dataset by name.
+
+    Raises:
+        InputError: all problems at once, one per line.
+    """
+    found, problems = [], []
+    for name, dataset in datasets.items():
+        try:
+            found.append(read(name, dataset))
+        except InputError as error:
+            problems.append(f"dataset {name!r}: {error}")
+    if problems:
+        raise InputError("\n".join(problems))
+    return tuple(found)
+
+
+def innermost(samples: Iterable[str], roles: Roles) -> str | None:
+    """The first of some samples that was given a role, None when none was.
+
+    Example:
+        >>> innermost(("tt_dl", "tt"), {"dy": "background", "tt": "background"})
+        'tt'
+    """
+    return next((sample for sample in samples if sample in roles), None)
+
+
+def located(file: str, folder: Path) -> str:
+    """An address as it is, a local name made absolute."""
+    return file if "://" in file else str(folder / Path(file).expanduser())
+
+
+def group(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A mapping inside a mapping, empty where there is no such key.
+
+    Raises:
+        InputError: it is something else.
+    """
+    inner = values.get(key)
+    if not isinstance(inner, dict | None):
+        msg = f"`{key}` is {inner!r}; valid is a group of keys and values"
+        raise InputError(msg)
+    return inner or {}
+
+
+def flag(values: Mapping[str, Any], key: str) -> bool | None:
+    """True or false, also as text; None where there is no such key.
+
+    Raises:
+        InputError: it is something else.
+
+    Example:
+        >>> flag({"isMC": "True"}, "isMC")
+        True
+    """
+    text = str(values.get(key, "")).lower()
+    if text not in {"", "true", "false"}:
+        msg = f"`{key}` is {values[key]!r}; valid are true and false"
+        raise InputError(msg)
+    return None if text == "" else text == "true"
+
+
+def positive(values: Mapping[Any, Any], key: Any) -> float | None:
+    """A positive number, also as text or as `nominal` with its uncertainties; None where there is no such key.
+
+    Raises:
+        InputError: it is something else.
+
+    Example:
+        >>> positive({"xsec": "6077.22"}, "xsec"), positive({13: {"nominal": 831.76}}, 13)
+        (6077.22, 831.76)
+    """
+    found = values.get(key)
+    value = found.get("nominal") if isinstance(found, dict) else found
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 < number < float("inf"):
+        msg = f"`{key}` is {found!r}; valid is a positive number"
+        raise InputError(msg)
+    return number
