@@ -84,6 +84,7 @@ def test_files_are_found_in_order(tmp_path):
         "a.root:other/tree",
         "root://host:1094//store/x.root:Tree",
         "root://host//y.root",
+        "root://host.fnal.gov:1094//z.root",
         "**/c.root",
     ]
     found = resolve_files(Dataset(**dataset(files=patterns, tree="T")), tmp_path)
@@ -93,6 +94,7 @@ def test_files_are_found_in_order(tmp_path):
         ("a.root", "other/tree"),
         ("root://host:1094//store/x.root", "Tree"),
         ("root://host//y.root", "T"),
+        ("root://host.fnal.gov:1094//z.root", "T"),
         ("sub/c.root", "T"),
     ]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.datasets import Dataset, NtupleSettings, Process, Role, SumOfWeights, Weight, weight_branches
 
-_FILE_AND_TREE = re.compile(r"^(?P<path>.+\.\w+):(?P<tree>[^:]+)$")
+_FILE_AND_TREE = re.compile(r"^(?P<path>.+\.\w+):(?P<tree>(?!\d+/)[^:]+)$")
 
 
 @dataclass(frozen=True)
