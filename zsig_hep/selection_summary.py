@@ -18,6 +18,10 @@ FIGURE_OF_MERIT_LABELS = {
     "s_over_sqrt_b_with_uncertainty": "s/sqrt(b) with background uncertainty",
     "asimov": "Asimov significance",
     "asimov_with_uncertainty": "Asimov significance with background uncertainty",
+    "ams": "approximate median significance (AMS)",
+    "punzi": "Punzi's s/(a/2 + sqrt(b))",
+    "poisson": "exact Poisson significance",
+    "poisson_with_uncertainty": "exact Poisson significance with background uncertainty (Z_Bi)",
 }
 
 

@@ -23,6 +23,8 @@ from zsig_hep.selection_summary import (
 
 _OF_THE_FIGURE = (
     "figure_of_merit",
+    "ams_regularisation",
+    "punzi_sigmas",
     "signals",
     "background_uncertainties",
     "relative_background_uncertainty",

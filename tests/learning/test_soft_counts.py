@@ -47,9 +47,13 @@ def soft_yields(scores, weights, process):
 
 
 def z_squared(figure, yields, uncertainties):
-    """The textbook formulas: s^2 / (b + sigma^2), and equations 2 and 4 of the statistics room."""
+    """The textbook formulas: s^2 / (b + sigma^2), Punzi's, and equations 2 and 4 of the statistics room."""
     s, b = sum(yields[:2]), sum(yields[2:])
     v = sum((k * y) ** 2 for k, y in zip(uncertainties, yields, strict=True)) if figure.endswith("uncertainty") else 0
+    if figure == "punzi":
+        return (s / (1.5 + math.sqrt(b))) ** 2
+    if figure == "ams":
+        b += 10
     if figure.startswith("s_over"):
         return s**2 / (b + v)
     if v == 0:

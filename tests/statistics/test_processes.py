@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.statistics.exact import SMOOTH_FIGURES, exact_figure
 from zsig_hep.errors import InputError
 from zsig_hep.statistics import FigureOfMerit, combine_hypotheses, evaluate, evaluate_processes
 
@@ -21,21 +22,11 @@ def library(request):
 
 def exact(figure, s, backgrounds, variance_of_simulation, uncertainties, common):
     """The printed formulas with sigma_b^2 = sum (k_p b_p)^2 + (k b)^2 + sum w^2."""
-    s, backgrounds = mpmath.mpf(s), [mpmath.mpf(each) for each in backgrounds]
+    backgrounds = [mpmath.mpf(each) for each in backgrounds]
     b = sum(backgrounds)
     v = variance_of_simulation + (common * b) ** 2
     v += sum((mpmath.mpf(k) * each) ** 2 for k, each in zip(uncertainties, backgrounds, strict=True))
-    if not figure.knows_background_uncertainty:
-        v = mpmath.mpf(0)
-    if figure in {FigureOfMerit.S_OVER_SQRT_B, FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY}:
-        return s / mpmath.sqrt(b + v)
-    square = 2 * ((s + b) * mpmath.log(1 + s / b) - s)
-    if v > 0:
-        square = 2 * (
-            (s + b) * mpmath.log((s + b) * (b + v) / (b**2 + (s + b) * v))
-            - b**2 / v * mpmath.log(1 + v * s / (b * (b + v)))
-        )
-    return mpmath.sign(s) * mpmath.sqrt(square)
+    return exact_figure(figure, s, b, v)
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -61,16 +52,18 @@ def test_value_slopes_and_uncertainty_against_sixty_digits(figure, simulation, c
         figure, s, backgrounds, var_s, var_p, uncertainties,
         relative_background_uncertainty=common, simulation_uncertainty_in_figure=simulation,
     )  # fmt: skip
-    assert found.value == pytest.approx(value, rel=1e-13)
-    assert [float(found.signal_slope), *found.background_slopes] == pytest.approx(slopes, rel=1e-11)
+    precision = 1e-11 if figure in SMOOTH_FIGURES else 3e-7
+    assert found.value == pytest.approx(value, rel=1e-13, abs=1e-13)
+    assert [float(found.signal_slope), *found.background_slopes] == pytest.approx(slopes, rel=precision)
     variance = sum(slope**2 * v for slope, v in zip(slopes, (var_s, *var_p), strict=True))
-    assert found.uncertainty == pytest.approx(math.sqrt(variance), rel=1e-11)
+    assert found.uncertainty == pytest.approx(math.sqrt(variance), rel=precision)
 
 
 @pytest.mark.parametrize("figure", FIGURES)
 @pytest.mark.parametrize("simulation", [False, True])
 @pytest.mark.parametrize(("own", "common"), [(0.0, 0.2), (0.2, 0.0)])
 def test_one_process_is_evaluate(figure, simulation, own, common, library):
+    library = library if figure in SMOOTH_FIGURES else np.asarray
     rng = np.random.default_rng(0)
     s, b, var_s, var_b = (library(rng.uniform(0.1, 50, 20)) for _ in range(4))
     found = evaluate_processes(
@@ -82,7 +75,7 @@ def test_one_process_is_evaluate(figure, simulation, own, common, library):
     np.testing.assert_allclose(found.uncertainty, expected.uncertainty, rtol=1e-15)
 
 
-@pytest.mark.parametrize("figure", [FigureOfMerit.S_OVER_SQRT_B, FigureOfMerit.ASIMOV])
+@pytest.mark.parametrize("figure", [figure for figure in FIGURES if not figure.knows_background_uncertainty])
 def test_without_uncertainties_all_backgrounds_weigh_the_same(figure):
     found = evaluate_processes(figure, 5.0, [4.0, 9.0, 1.0], 0.1, [0.1, 0.2, 0.3], [0.5, 0.5, 0.5])
     assert found.background_slopes.shape == (3,)
@@ -114,7 +107,7 @@ def test_gradients_flow_into_yields_and_uncertainties_and_agree_with_the_slopes(
     s = torch.tensor([3.0, 9.0], dtype=torch.float64, requires_grad=True)
     b = torch.tensor([[10.0, 40.0], [5.0, 0.0]], dtype=torch.float64, requires_grad=True)
     k = torch.tensor([0.0, 0.4], dtype=torch.float64, requires_grad=True)
-    for figure in FIGURES:
+    for figure in SMOOTH_FIGURES:
         found = evaluate_processes(figure, s, b, 0.0, torch.zeros_like(b), k, relative_background_uncertainty=0.1)
         slopes = torch.autograd.grad(found.value.sum(), (s, b), retain_graph=True)
         torch.testing.assert_close(slopes[0], found.signal_slope, rtol=1e-12, atol=0)
@@ -128,7 +121,7 @@ def test_gradients_flow_into_yields_and_uncertainties_and_agree_with_the_slopes(
     assert torch.autograd.gradcheck(value, (s, b, k))
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", SMOOTH_FIGURES)
 def test_gradients_are_finite_without_any_uncertainty(figure):
     b = torch.tensor([[10.0], [5.0]], requires_grad=True)
     k = torch.zeros(2, requires_grad=True)
@@ -140,6 +133,7 @@ def test_gradients_are_finite_without_any_uncertainty(figure):
 
 @pytest.mark.parametrize("figure", FIGURES)
 def test_outside_the_domain_slopes_are_unknown(figure, library):
+    library = library if figure in SMOOTH_FIGURES else np.asarray
     b = library(np.array([[0.0, -3.0], [0.0, 1.0]]))
     found = evaluate_processes(figure, library(np.ones(2)), b, 0.0, 0.0 * b, [0.1, 0.1])
     for unknown in (found.uncertainty, found.signal_slope, found.background_slopes):

@@ -28,6 +28,7 @@ from zsig_hep.learning.resume import restore, store
 from zsig_hep.learning.rounds import Goal
 from zsig_hep.learning.sample import TrainingSample
 from zsig_hep.learning.schedules import GraduatedSettings, GraduatedStage
+from zsig_hep.statistics.significance import DEFAULT_PARAMETERS
 
 Progress = Callable[[str, int, int, float], None]
 
@@ -81,6 +82,7 @@ class EnsembleTraining:
             goal.background_uncertainties if goal else {},
             goal.figure if goal else None,
             goal.relative_background_uncertainty if goal else 0.0,
+            goal.figure_parameters if goal else DEFAULT_PARAMETERS,
         )
         # A loss that cannot be built for this analysis is refused before the first phase.
         for phase in self.phases:

@@ -11,7 +11,7 @@ from torch import nn
 
 from zsig_hep.errors import TrainingError, nearest_name
 from zsig_hep.settings import Settings
-from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics.significance import DEFAULT_PARAMETERS, FigureOfMerit, FigureParameters
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class LossContext:
         background_uncertainties: relative uncertainty of the yield of each background that has one, by name.
         figure: figure of merit of the analysis.
         relative_background_uncertainty: relative uncertainty that moves all backgrounds together.
+        figure_parameters: numbers in the definition of the figure.
     """
 
     process_names: tuple[str, ...]
@@ -33,6 +34,7 @@ class LossContext:
     background_uncertainties: Mapping[str, float] = field(default_factory=dict)
     figure: FigureOfMerit | None = None
     relative_background_uncertainty: float = 0.0
+    figure_parameters: FigureParameters = DEFAULT_PARAMETERS
 
     @property
     def signal_processes(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from zsig_hep.learning.lovasz_loss import LovaszLoss
 from zsig_hep.learning.margins import ErrorName
 from zsig_hep.learning.merit_registry import MERITS
 from zsig_hep.learning.soft_counts import BinnedAsimovLoss, Form, InverseAsimovLoss, PunziLoss, SoftSignificanceLoss
-from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics.significance import DEFAULT_PARAMETERS, FigureOfMerit
 
 
 class ZLossSettings(EpsSettings):
@@ -206,7 +206,8 @@ class SoftSignificanceLossSettings(BaseLossSettings):
         if figure is None:
             figure = require_context(context, self.label).figure or FigureOfMerit.ASIMOV
         if not figure.knows_background_uncertainty:
-            return SoftSignificanceLoss(figure, form=self.form)
+            parameters = DEFAULT_PARAMETERS if context is None else context.figure_parameters
+            return SoftSignificanceLoss(figure, form=self.form, figure_parameters=parameters)
         known = require_context(context, self.label)
         return SoftSignificanceLoss(
             figure,

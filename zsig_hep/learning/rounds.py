@@ -21,7 +21,7 @@ import numpy.typing as npt
 from zsig_hep.learning.batches import Member
 from zsig_hep.learning.calibration import signal_quantiles, signal_share_below
 from zsig_hep.learning.sample import TrainingSample
-from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics.significance import DEFAULT_PARAMETERS, FigureOfMerit, FigureParameters
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,13 +63,14 @@ class Goal:
     """What the selection will be used for.
 
     Attributes:
-        figure: figure of merit.
+        figure: figure of merit, differentiable.
         background_uncertainties: relative systematic uncertainty by background process.
         relative_background_uncertainty: systematic uncertainty that moves all backgrounds together.
         judge: finds working points; a training with rounds needs it.  Its repr tells goals apart when a training is
             resumed.
         tells_backgrounds_apart: whether the figure of merit treats events of two backgrounds differently.
         tells_signals_apart: whether it treats events of two signals differently.
+        figure_parameters: numbers in the definition of the figure.
     """
 
     figure: FigureOfMerit
@@ -78,6 +79,7 @@ class Goal:
     judge: Judge | None = None
     tells_backgrounds_apart: bool = False
     tells_signals_apart: bool = False
+    figure_parameters: FigureParameters = DEFAULT_PARAMETERS
 
     @property
     def tells_processes_apart(self) -> bool:

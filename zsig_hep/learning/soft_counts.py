@@ -23,7 +23,14 @@ from torch import Tensor, nn
 
 from zsig_hep.errors import TrainingError, nearest_name
 from zsig_hep.learning.margins import class_yields, inverse_or_zero, require_process
-from zsig_hep.statistics.significance import FigureOfMerit, asimov, asimov_with_uncertainty
+from zsig_hep.statistics.regularised import ams, punzi
+from zsig_hep.statistics.significance import (
+    DEFAULT_PARAMETERS,
+    FigureOfMerit,
+    FigureParameters,
+    asimov,
+    asimov_with_uncertainty,
+)
 
 SMALLEST_EFFICIENCY = 1e-12
 
@@ -40,10 +47,12 @@ class SoftSignificanceLoss(nn.Module):
     sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2 from the relative uncertainties of each background and of all.  Unlike a cross entropy it knows which background is uncertain.
 
     Args:
-        figure: s_over_sqrt_b, asimov, or one of them `_with_uncertainty`.
+        figure: any of `FigureOfMerit`; an exact Poisson tail, which has no gradients, is replaced by the Asimov
+            significance that it tends to.
         process_uncertainties: k_p of each process in the order of the process index; None or zeros for none.
         relative_uncertainty: k, which moves all backgrounds together.
         form: inverse_square (positive, bounded below by zero) or log.
+        figure_parameters: numbers in the definition of the figure.
 
     Raises:
         TrainingError: for an unknown figure or form, a negative uncertainty, or without `process` where it is needed.
@@ -62,6 +71,7 @@ class SoftSignificanceLoss(nn.Module):
         process_uncertainties: Sequence[float] | None = None,
         relative_uncertainty: float = 0.0,
         form: Form = "inverse_square",
+        figure_parameters: FigureParameters = DEFAULT_PARAMETERS,
     ) -> None:
         super().__init__()
         _require_known("figure of merit", figure, [str(each) for each in FigureOfMerit])
@@ -70,7 +80,8 @@ class SoftSignificanceLoss(nn.Module):
         if any(not 0 <= k < float("inf") for k in given):
             message = f"A relative uncertainty must not be negative, found {given}."
             raise TrainingError(message)
-        self.figure, self.form = FigureOfMerit(figure), form
+        self.figure, self.form = FigureOfMerit(figure).smooth_relative, form
+        self.figure_parameters = figure_parameters
         self.process_uncertainties = tuple(process_uncertainties or ())
         self.relative_uncertainty = relative_uncertainty
 
@@ -109,6 +120,10 @@ class SoftSignificanceLoss(nn.Module):
     def _log_significance(self, s: Tensor, b: Tensor, variance: Tensor) -> Tensor:
         if self.figure in {FigureOfMerit.S_OVER_SQRT_B, FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY}:
             return torch.log(s) - torch.log(b + variance) / 2
+        if self.figure is FigureOfMerit.AMS:
+            return torch.log(ams(s, b, self.figure_parameters.ams_regularisation))
+        if self.figure is FigureOfMerit.PUNZI:
+            return torch.log(punzi(s, b, self.figure_parameters.punzi_sigmas))
         if self.figure is FigureOfMerit.ASIMOV:
             return torch.log(asimov(s, b))
         return torch.log(asimov_with_uncertainty(s, b, _sqrt(variance)))

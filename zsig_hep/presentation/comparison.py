@@ -24,6 +24,10 @@ FIGURE_OF_MERIT_LABELS = {
     FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY: r"Significance $s$/√($b+\sigma_b^2$)",
     FigureOfMerit.ASIMOV: r"Asimov significance $Z_\mathrm{A}$",
     FigureOfMerit.ASIMOV_WITH_UNCERTAINTY: r"$Z_\mathrm{A}$ with background uncertainty",
+    FigureOfMerit.AMS: "Approximate median significance (AMS)",
+    FigureOfMerit.PUNZI: "Punzi’s $s$/($a$/2 + √$b$)",
+    FigureOfMerit.POISSON: "Significance of the Poisson tail",
+    FigureOfMerit.POISSON_WITH_UNCERTAINTY: r"$Z_\mathrm{Bi}$ (Poisson tail with background uncertainty)",
 }
 
 _COMBINED = {"sum": "", "mean": "Mean over signals: ", "minimum": "Smallest over signals: "}

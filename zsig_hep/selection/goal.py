@@ -70,6 +70,9 @@ class WorkingPointJudge:
 def training_goal(settings: WorkingPointSettings) -> Goal:
     """Tell a training what its scores will be judged by.
 
+    Losses need gradients: in place of an exact Poisson tail they are told of the Asimov significance that it tends to.
+    The judge of the rounds takes the figure of merit itself.
+
     Args:
         settings: of the working point.
 
@@ -84,7 +87,8 @@ def training_goal(settings: WorkingPointSettings) -> Goal:
         True
     """
     return Goal(
-        figure=settings.figure_of_merit,
+        figure=settings.figure_of_merit.smooth_relative,
+        figure_parameters=settings.figure_parameters,
         background_uncertainties=dict(settings.background_uncertainties),
         relative_background_uncertainty=settings.relative_background_uncertainty,
         judge=WorkingPointJudge(settings),

@@ -11,7 +11,7 @@ from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.datasets import Role
 from zsig_hep.settings import Settings
 from zsig_hep.statistics.processes import combine_hypotheses, evaluate_processes
-from zsig_hep.statistics.significance import FigureOfMerit, Significance
+from zsig_hep.statistics.significance import FigureOfMerit, FigureParameters, Significance
 
 
 class SensitivitySettings(Settings):
@@ -45,6 +45,8 @@ class WorkingPointSettings(Settings):
             threshold; trainings know nothing of them.
         signals: "sum" for one hypothesis in which all signal processes exist; otherwise each of them is a hypothesis of
             its own over the same background, and the mean or the smallest significance counts.
+        ams_regularisation: b_r of "ams" in events, 10 unless given.
+        punzi_sigmas: a of "punzi" in standard deviations, 3 unless given.
         minimum_effective_background: effective entries required of the whole background and of each dominant one.
         minimum_signal_efficiency: required of the signal; unless the signals are summed, of the mean or of the smallest
             of their efficiencies.
@@ -58,6 +60,8 @@ class WorkingPointSettings(Settings):
     simulation_uncertainty_in_figure: bool = False
     variations_in_figure: bool = False
     signals: Literal["sum", "mean", "minimum"] = "sum"
+    ams_regularisation: NonNegativeFloat | None = None
+    punzi_sigmas: NonNegativeFloat | None = None
     # One or more: fewer are the rounding of weights that cancel, not an estimate.
     minimum_effective_background: float = Field(default=10.0, ge=1)
     minimum_signal_efficiency: float = Field(default=0.05, ge=0, le=1)
@@ -68,6 +72,29 @@ class WorkingPointSettings(Settings):
     def has_systematic_uncertainty(self) -> bool:
         """Whether any background is uncertain beyond its simulation."""
         return self.relative_background_uncertainty > 0 or any(k > 0 for k in self.background_uncertainties.values())
+
+    @property
+    def figure_parameters(self) -> FigureParameters:
+        """The numbers in the definition of the figure of merit."""
+        given = {"ams_regularisation": self.ams_regularisation, "punzi_sigmas": self.punzi_sigmas}
+        return FigureParameters(**{name: value for name, value in given.items() if value is not None})
+
+    @property
+    def smooth_relative(self) -> "WorkingPointSettings":
+        """These settings with the figure of merit that has gradients; see `FigureOfMerit.smooth_relative`."""
+        return self.model_copy(update={"figure_of_merit": self.figure_of_merit.smooth_relative})
+
+    @model_validator(mode="after")
+    def _parameters_belong_to_the_figure(self) -> Self:
+        owners = {"ams_regularisation": FigureOfMerit.AMS, "punzi_sigmas": FigureOfMerit.PUNZI}
+        for name, owner in owners.items():
+            if getattr(self, name) is not None and self.figure_of_merit is not owner:
+                message = (
+                    f"{name} is a number of the figure of merit '{owner}', and figure_of_merit is "
+                    f"'{self.figure_of_merit}'; set that to '{owner}', or remove {name}"
+                )
+                raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _uncertainty_is_used(self) -> Self:
@@ -122,6 +149,9 @@ def significance(
     Returns:
         The significance, its uncertainty from the finite simulation, and its derivatives.
 
+    Raises:
+        InputError: an exact Poisson figure is asked of torch tensors; see `WorkingPointSettings.smooth_relative`.
+
     Example:
         >>> import numpy as np
         >>> settings = WorkingPointSettings(
@@ -142,6 +172,7 @@ def significance(
             settings.relative_background_uncertainty if common_uncertainty is None else common_uncertainty
         ),
         "simulation_uncertainty_in_figure": settings.simulation_uncertainty_in_figure,
+        "parameters": settings.figure_parameters,
     }
     xp = array_api_compat.array_namespace(yields, variances)
     s, b, var_s, var_b = (values[rows] for values in (yields, variances) for rows in (signal, background))

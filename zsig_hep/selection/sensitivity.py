@@ -23,6 +23,7 @@ from zsig_hep.selection.merit import WorkingPointSettings
 from zsig_hep.selection.scan import ThresholdScan, scan_thresholds
 from zsig_hep.selection.smooth import Derivatives, Parameter, SmoothFigure
 from zsig_hep.selection.working_points import choose_working_point
+from zsig_hep.statistics.significance import FigureOfMerit
 
 Status = Literal["ok", "several_maxima", "limited", "flat", "kink", "no_working_point"]
 
@@ -82,6 +83,8 @@ class ImpactTable:
         runner_up: the best other local maximum, its cut and Z; None when there is none.
         bandwidth: h, in the unit of the score.
         replicas: number of the bootstrap's replicas that have a stationary maximum.
+        figure_of_merit: what is differentiated: that of the settings, or in place of an exact Poisson tail the Asimov
+            significance that it tends to.
     """
 
     status: Status
@@ -95,6 +98,7 @@ class ImpactTable:
     runner_up: tuple[float, float] | None = None
     bandwidth: float | None = None
     replicas: int = 0
+    figure_of_merit: FigureOfMerit | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +160,9 @@ def cut_sensitivities(
     bandwidth = settings.sensitivity.relative_bandwidth * _mean_excess(events, scan, point.threshold)
     allowed = scan.threshold[scan.qualifies]
     grid = _grid(float(allowed[0]), float(allowed[-1]), bandwidth)
+    differentiable = settings.smooth_relative
     at = {
-        factor: SmoothFigure.of_events(events, factor * bandwidth, scan.process_names, scan.roles, settings)
+        factor: SmoothFigure.of_events(events, factor * bandwidth, scan.process_names, scan.roles, differentiable)
         for factor in (1.0, 0.5, 2.0)
     }
     nominal, *others = (_optimum(figure, grid) for figure in at.values())
@@ -252,6 +257,7 @@ def _table(
         runner_up=runner_up,
         bandwidth=figure.bandwidth,
         replicas=int(good.sum()),
+        figure_of_merit=figure.settings.figure_of_merit,
     )
 
 

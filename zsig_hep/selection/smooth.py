@@ -80,7 +80,7 @@ class SmoothFigure:
         bandwidth: h of equation 1, in the unit of the score.
         process_names: names of the P signal and background processes.
         roles: "signal" or "background" for each.
-        settings: figure of merit, uncertainties, and how signals are combined.
+        settings: figure of merit, no exact Poisson tail; uncertainties, and how signals are combined.
     """
 
     score: Tensor

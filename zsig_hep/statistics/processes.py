@@ -8,7 +8,13 @@ import numpy as np
 
 from zsig_hep.errors import InputError
 from zsig_hep.statistics.arrays import floating_arrays, namespace, where
-from zsig_hep.statistics.significance import FigureOfMerit, Significance, value_and_slopes
+from zsig_hep.statistics.figures import value_and_slopes
+from zsig_hep.statistics.significance import (
+    DEFAULT_PARAMETERS,
+    FigureOfMerit,
+    FigureParameters,
+    Significance,
+)
 
 Combination = Literal["mean", "minimum"]
 
@@ -43,6 +49,7 @@ def evaluate_processes(
     *,
     relative_background_uncertainty: float = 0.0,
     simulation_uncertainty_in_figure: bool = False,
+    parameters: FigureParameters = DEFAULT_PARAMETERS,
 ) -> ProcessSignificance:
     """Figure of merit over P background processes with independent uncertainties, and what the simulation leaves on it.
 
@@ -54,8 +61,8 @@ def evaluate_processes(
 
         sigma_Z^2 = (dZ/ds)^2 sum_s w^2 + sum_p (dZ/db_p)^2 sum_p w^2                          (3)
 
-    with the analytic derivatives dZ/db_p = Z_b + Z_v (2 k_p^2 b_p + 2 k^2 b) of Z(s, b, v = sigma_b^2), along which
-    sum w^2 is held. With P = 1 these are equations 6 and 7 of `zsig_hep.statistics.significance.evaluate`.
+    with the derivatives dZ/db_p = Z_b + Z_v (2 k_p^2 b_p + 2 k^2 b) of Z(s, b, v = sigma_b^2), along which
+    sum w^2 is held. With P = 1 these are equations 6 and 7 of `zsig_hep.statistics.figures.evaluate`.
 
     Args:
         figure: the figure of merit.
@@ -68,12 +75,14 @@ def evaluate_processes(
             uncertainty know it.
         relative_background_uncertainty: k >= 0, common to all processes; only figures with uncertainty know it.
         simulation_uncertainty_in_figure: keep the bracket of equation 2; only figures with uncertainty know it.
+        parameters: numbers in the definition of the figure.
 
     Returns:
         Z, sigma_Z, dZ/ds and dZ/db_p; all but Z are NaN where b <= 0 or s <= -b.
 
     Raises:
-        InputError: there is no background process, or the number of relative uncertainties is not P.
+        InputError: there is no background process, the number of relative uncertainties is not P, or an exact Poisson
+            figure is asked of torch tensors.
 
     Example:
         >>> z = evaluate_processes(
@@ -94,7 +103,7 @@ def evaluate_processes(
         variance = variance + xp.sum(var_p, axis=0)
     variance_slopes = 2 * (k_p * k_p * b_p + k * k * b)
     s, b = xp.broadcast_arrays(s, b)
-    value, slope_s, slopes_b = value_and_slopes(figure, s, b, variance, variance_slopes)
+    value, slope_s, slopes_b = value_and_slopes(figure, s, b, variance, variance_slopes, parameters)
     slopes_b = xp.broadcast_to(slopes_b, (b_p.shape[0], *value.shape))
     spread = xp.sqrt(slope_s**2 * var_s + xp.sum(slopes_b**2 * var_p, axis=0))
     return ProcessSignificance(value, spread, slope_s, slopes_b)

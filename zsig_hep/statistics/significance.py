@@ -26,17 +26,45 @@ _SERIES_TERMS = 10
 
 
 class FigureOfMerit(StrEnum):
-    """The significances that a threshold can be chosen by."""
+    """What a threshold can be chosen by; `zsig_hep.statistics.figures` says where each is defined."""
 
     S_OVER_SQRT_B = "s_over_sqrt_b"
     S_OVER_SQRT_B_WITH_UNCERTAINTY = "s_over_sqrt_b_with_uncertainty"
     ASIMOV = "asimov"
     ASIMOV_WITH_UNCERTAINTY = "asimov_with_uncertainty"
+    AMS = "ams"
+    PUNZI = "punzi"
+    POISSON = "poisson"
+    POISSON_WITH_UNCERTAINTY = "poisson_with_uncertainty"
 
     @property
     def knows_background_uncertainty(self) -> bool:
         """Whether the figure depends on the uncertainty sigma_b of the background."""
-        return self in {FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY, FigureOfMerit.ASIMOV_WITH_UNCERTAINTY}
+        return self.value.endswith("_with_uncertainty")
+
+    @property
+    def smooth_relative(self) -> "FigureOfMerit":
+        """The figure itself, or the Asimov significance that an exact Poisson tail, known to NumPy alone, tends to."""
+        return {
+            FigureOfMerit.POISSON: FigureOfMerit.ASIMOV,
+            FigureOfMerit.POISSON_WITH_UNCERTAINTY: FigureOfMerit.ASIMOV_WITH_UNCERTAINTY,
+        }.get(self, self)
+
+
+@dataclass(frozen=True)
+class FigureParameters:
+    """The numbers in the definition of a figure of merit; the others have none.
+
+    Attributes:
+        ams_regularisation: b_r of `zsig_hep.statistics.regularised.ams`, in events, not negative.
+        punzi_sigmas: a of `zsig_hep.statistics.regularised.punzi`, in standard deviations, not negative.
+    """
+
+    ams_regularisation: float = 10.0
+    punzi_sigmas: float = 3.0
+
+
+DEFAULT_PARAMETERS = FigureParameters()
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +99,7 @@ def s_over_sqrt_b(signal: Any, background: Any) -> Any:
     s, b = floating_arrays(signal, background)
     valid = b > 0
     z = s / namespace(b).sqrt(where(valid, b, 1.0))
-    return where(valid, z, _without_background(s, b))
+    return where(valid, z, without_background(s, b))
 
 
 def s_over_sqrt_b_with_uncertainty(signal: Any, background: Any, background_uncertainty: Any) -> Any:
@@ -94,7 +122,7 @@ def s_over_sqrt_b_with_uncertainty(signal: Any, background: Any, background_unce
         2.0
     """
     s, b, sigma = floating_arrays(signal, background, background_uncertainty)
-    return where(sigma >= 0, _simple_with_variance(s, b, sigma**2), np.nan)
+    return where(sigma >= 0, simple_with_variance(s, b, sigma**2), np.nan)
 
 
 def asimov(signal: Any, background: Any) -> Any:
@@ -122,10 +150,10 @@ def asimov(signal: Any, background: Any) -> Any:
     """
     s, b = floating_arrays(signal, background)
     xp = namespace(b)
-    valid = _in_domain(s, b)
+    valid = in_domain(s, b)
     s_safe, b_safe = where(valid, s, 0.0), where(valid, b, 1.0)
     z = s_safe / xp.sqrt(b_safe) * xp.sqrt(phi(s_safe / b_safe))
-    return where(valid, z, _without_background(s, b))
+    return where(valid, z, without_background(s, b))
 
 
 def asimov_with_uncertainty(signal: Any, background: Any, background_uncertainty: Any) -> Any:
@@ -156,124 +184,48 @@ def asimov_with_uncertainty(signal: Any, background: Any, background_uncertainty
         1.294013
     """
     s, b, sigma = floating_arrays(signal, background, background_uncertainty)
-    return where(sigma >= 0, _asimov_with_variance(s, b, sigma**2), np.nan)
+    return where(sigma >= 0, asimov_with_variance(s, b, sigma**2), np.nan)
 
 
-def evaluate(
-    figure: FigureOfMerit,
-    signal: Any,
-    background: Any,
-    signal_variance: Any,
-    background_variance: Any,
-    relative_background_uncertainty: float = 0.0,
-    *,
-    simulation_uncertainty_in_figure: bool = False,
-) -> Significance:
-    """Figure of merit with the uncertainty that the finite simulation leaves on it.
-
-        sigma_Z^2 = (dZ/ds)^2 sum_s w^2 + (dZ/db)^2 sum_b w^2                                  (6)
-
-    with analytic derivatives; s and b are independent. For the figures with uncertainty
-
-        sigma_b^2 = (k b)^2 [+ sum_b w^2],                                                     (7)
-
-    and dZ/db is taken along this rule: k b follows b, sum_b w^2 is held. For uncertainties of single background
-    processes see `zsig_hep.statistics.processes.evaluate_processes`.
-
-    Args:
-        figure: the figure of merit.
-        signal: expected signal yield s, any shape, in events.
-        background: expected background yield b, in events.
-        signal_variance: sum of squared signal weights.
-        background_variance: sum of squared background weights.
-        relative_background_uncertainty: k >= 0 of equation 7; only figures with uncertainty know it.
-        simulation_uncertainty_in_figure: keep the bracket of equation 7; only figures with uncertainty know it.
-
-    Returns:
-        Z and sigma_Z; sigma_Z is NaN where b <= 0 or s <= -b.
-
-    Example:
-        >>> z = evaluate(FigureOfMerit.S_OVER_SQRT_B, 10.0, 25.0, 1.0, 4.0)
-        >>> float(z.value), round(float(z.uncertainty), 6)
-        (2.0, 0.215407)
-    """
-    s, b, var_s, var_b = floating_arrays(signal, background, signal_variance, background_variance)
-    k = relative_background_uncertainty
-    variance = (k * b) ** 2 + var_b if simulation_uncertainty_in_figure else (k * b) ** 2
-    value, slope_s, slope_b = value_and_slopes(figure, s, b, variance, 2 * (k * k * b))
-    return Significance(value, namespace(b).sqrt(slope_s**2 * var_s + slope_b**2 * var_b))
-
-
-def value_and_slopes(
-    figure: FigureOfMerit, signal: Any, background: Any, variance: Any, variance_slope: Any
-) -> tuple[Any, Any, Any]:
-    """Figure of merit Z(s, b, sigma_b^2(b)) with its analytic derivatives in s and b.
-
-    Args:
-        figure: the figure of merit.
-        signal: s, a floating point array of any shape, in events.
-        background: b, same namespace.
-        variance: sigma_b^2 >= 0; ignored by figures without uncertainty.
-        variance_slope: d sigma_b^2 / db; a leading axis gives a derivative for each of several ways in which b grows.
-
-    Returns:
-        Z, dZ/ds and dZ/db; the derivatives are NaN where b <= 0 or s <= -b.
-    """
-    s, b, v = signal, background, variance
-    xp = namespace(b)
-    valid = _in_domain(s, b)
-    safe = where(valid, s, 0.0), where(valid, b, 1.0)
-    match FigureOfMerit(figure):
-        case FigureOfMerit.S_OVER_SQRT_B:
-            value, slopes = s_over_sqrt_b(s, b), _simple_slopes(*safe, 0.0 * safe[1], 0.0)
-        case FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY:
-            value, slopes = _simple_with_variance(s, b, v), _simple_slopes(*safe, v, variance_slope)
-        case FigureOfMerit.ASIMOV:
-            value, slopes = asimov(s, b), _asimov_slopes(*safe)
-        case FigureOfMerit.ASIMOV_WITH_UNCERTAINTY:
-            value, slopes = _asimov_with_variance(s, b, v), _slopes_with_variance(*safe, v, variance_slope)
-    return value, *(where(xp.broadcast_to(valid, slope.shape), slope, np.nan) for slope in slopes)
-
-
-def _simple_with_variance(s: Any, b: Any, v: Any) -> Any:
+def simple_with_variance(s: Any, b: Any, v: Any) -> Any:
     """Equation 1a; v = sigma_b^2."""
     valid = (b >= 0) & (b + v > 0)
     z = s / namespace(b).sqrt(where(valid, b + v, 1.0))
-    return where(valid, z, _without_background(s, b))
+    return where(valid, z, without_background(s, b))
 
 
-def _simple_slopes(s: Any, b: Any, v: Any, variance_slope: Any) -> tuple[Any, Any]:
+def simple_slopes(s: Any, b: Any, v: Any, variance_slope: Any) -> tuple[Any, Any]:
     """Derivatives of equation 1a along d sigma_b^2 / db."""
     root = namespace(b).sqrt(b + v)
     return 1 / root, -s / (b + v) / (2 * root) * (1 + variance_slope)
 
 
-def _asimov_with_variance(s: Any, b: Any, v: Any) -> Any:
+def asimov_with_variance(s: Any, b: Any, v: Any) -> Any:
     """Equation 5; v = sigma_b^2."""
-    valid = _in_domain(s, b)
+    valid = in_domain(s, b)
     s_safe, b_safe, v_safe = where(valid, s, 0.0), where(valid, b, 1.0), where(valid, v, 0.0)
     z = s_safe / namespace(b).sqrt(b_safe + v_safe) * namespace(b).sqrt(_shape_with_variance(s_safe, b_safe, v_safe))
     unknown = (b == 0) & (s >= 0) & (v > 0)
-    known = where(v == 0, _without_background(s, b), np.nan)
+    known = where(v == 0, without_background(s, b), np.nan)
     return where(valid, z, where(unknown, 0.0, known))
 
 
-def _asimov_slopes(s: Any, b: Any) -> tuple[Any, Any]:
+def asimov_slopes(s: Any, b: Any) -> tuple[Any, Any]:
     """Derivatives of equation 3: Z dZ/ds = ln(1 + x), Z dZ/db = ln(1 + x) - x."""
     xp = namespace(b)
     x = s / b
     root = xp.sqrt(b * phi(x))
-    return _log1p_ratio(x) / root, -x * _psi(x) / (2 * root)
+    return _log1p_ratio(x) / root, -x * psi(x) / (2 * root)
 
 
 def _shape_with_variance(s: Any, b: Any, v: Any) -> Any:
     """The sum under the second root of equation 5; v = sigma_b^2."""
     x, c, d = s / b, v / (b + v), b / (b + v)
     e = d * x / (1 + c * x)
-    return d / (1 + c * x) * phi(e) + c * _psi(c * x)
+    return d / (1 + c * x) * phi(e) + c * psi(c * x)
 
 
-def _slopes_with_variance(s: Any, b: Any, v: Any, variance_slope: Any) -> tuple[Any, Any]:
+def slopes_with_variance(s: Any, b: Any, v: Any, variance_slope: Any) -> tuple[Any, Any]:
     """Derivatives of equation 5 along d sigma_b^2 / db.
 
     Z dZ/ds = ln(1 + e) and
@@ -285,7 +237,7 @@ def _slopes_with_variance(s: Any, b: Any, v: Any, variance_slope: Any) -> tuple[
     e = d * x / (1 + c * x)
     root = (1 + c * x) * xp.sqrt((b + v) * _shape_with_variance(s, b, v))
     curvature = phi(c * x)
-    braces = d / (1 + c * x) * _psi(e) - 2 * c * (1 - curvature) + d * (2 - curvature) * variance_slope
+    braces = d / (1 + c * x) * psi(e) - 2 * c * (1 - curvature) + d * (2 - curvature) * variance_slope
     return _log1p_ratio(e) / root, -x * braces / (2 * root)
 
 
@@ -299,7 +251,7 @@ def phi(x: Any) -> Any:
     return where(near, (1 - u) * (1 + u * (1 + u) * rest), 2 * ((1 + far) / far * xp.log1p(far) - 1) / far)
 
 
-def _psi(x: Any) -> Any:
+def psi(x: Any) -> Any:
     """Equation B for x > -1: a series in u = x / (2 + x) near 0, (1 - u)[1 - u (1 - u) A(u^2)]."""
     xp = namespace(x)
     near = abs(x) < _SERIES_LIMIT
@@ -325,11 +277,12 @@ def _log1p_ratio(x: Any) -> Any:
     return where(nonzero, namespace(x).log1p(safe) / safe, 1.0)
 
 
-def _in_domain(s: Any, b: Any) -> Any:
+def in_domain(s: Any, b: Any) -> Any:
+    """Where equation 2 is defined."""
     return (b > 0) & (s > -b)
 
 
-def _without_background(s: Any, b: Any) -> Any:
+def without_background(s: Any, b: Any) -> Any:
     """Limits at b = 0: infinite with the sign of s, 0 at s = 0; NaN everywhere else."""
     limit = where(s > 0, np.inf, where(s < 0, -np.inf, where(s == 0, 0.0 * s, np.nan)))
     return where(b == 0, limit, np.nan)
