@@ -6,6 +6,7 @@ from zsig_hep.selection.category_yields import Category, CombinedSignificance
 from zsig_hep.selection.caveats import simulation_caveats
 from zsig_hep.selection.comparison import Difference, held_out_selection, paired_difference
 from zsig_hep.selection.evaluation import ClassifierEvaluation, evaluate_classifier
+from zsig_hep.selection.exclusion import SelectionExclusion, selection_exclusion
 from zsig_hep.selection.goal import WorkingPointJudge, training_goal
 from zsig_hep.selection.held_out_categories import (
     HeldOutCategories,
@@ -28,6 +29,11 @@ from zsig_hep.selection.smooth import Parameter
 from zsig_hep.selection.systematics import SystematicRow, SystematicTable, systematic_table
 from zsig_hep.selection.template_building import build_templates
 from zsig_hep.selection.templates import ChannelTemplates, ExportSettings, FitTemplates, Template
+from zsig_hep.selection.uncertainties import (
+    SignificanceUncertainties,
+    held_out_uncertainties,
+    significance_uncertainties,
+)
 from zsig_hep.selection.variations import VariationPair, VariedEvents, VariedYield, varied_events, varied_yields
 from zsig_hep.selection.working_points import (
     HeldOutWorkingPoint,
@@ -55,8 +61,10 @@ __all__ = [
     "ImpactTable",
     "Parameter",
     "RocCurve",
+    "SelectionExclusion",
     "SelectionSignificance",
     "SensitivitySettings",
+    "SignificanceUncertainties",
     "SystematicRow",
     "SystematicTable",
     "Template",
@@ -75,6 +83,7 @@ __all__ = [
     "evaluate_classifier",
     "feature_histogram",
     "held_out_selection",
+    "held_out_uncertainties",
     "hidden_data",
     "hold_out_categories",
     "hold_out_working_point",
@@ -84,8 +93,10 @@ __all__ = [
     "scan_thresholds",
     "score_edges",
     "score_histogram",
+    "selection_exclusion",
     "significance",
     "significance_at_signal_efficiency",
+    "significance_uncertainties",
     "simulation_caveats",
     "systematic_table",
     "training_goal",

@@ -8,9 +8,8 @@ import numpy.typing as npt
 
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.datasets import Role
-from zsig_hep.selection.merit import WorkingPointSettings, significance
-
-_BLOCK_BYTES = 2**25
+from zsig_hep.selection.bootstrap import bootstrap_significances
+from zsig_hep.selection.merit import WorkingPointSettings
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,8 @@ def paired_difference(
 ) -> Difference:
     """Compare two selections by a Poisson bootstrap over events, at fixed cuts.
 
-    Each replica counts every event n ~ Poisson(1) times in both selections, so that what both select cancels.
+    Each replica counts every event n ~ Poisson(1) times in both selections, so that what both select cancels; see
+    `zsig_hep.selection.bootstrap`.
     Replicas whose background is not positive in either selection have no significance and are left out.
 
     Args:
@@ -92,33 +92,8 @@ def paired_difference(
     if not len(first) == len(second) == len(weight) == len(process):
         message = "Selections, weights and processes differ in length."
         raise InputError(message)
-    rows = [index for index, role in enumerate(roles) if role != "data"]
-    accepted = (first | second) & np.isin(process, rows)
-    weight, of_process = weight[accepted], process[accepted] == np.array(rows)[:, None]
-    terms = np.stack([first[accepted], second[accepted]])[:, None] * of_process * weight
-    names, of_role = [process_names[row] for row in rows], [roles[row] for row in rows]
-
-    def values(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return _significances(counts, terms, names, of_role, settings)
-
-    nominal = values(np.ones((1, len(weight))))
-    block = max(1, _BLOCK_BYTES // max(8 * len(weight), 1))
-    drawn = [
-        values(generator.poisson(1.0, (min(block, replicas - start), len(weight))).astype(np.float64))
-        for start in range(0, replicas, block)
-    ]
-    differences = np.concatenate([one - other for one, other in drawn])
-    return Difference(float(nominal[0, 0] - nominal[1, 0]), float(np.nanstd(differences, ddof=1)))
-
-
-def _significances(
-    counts: npt.NDArray[np.float64],
-    terms: npt.NDArray[np.float64],
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
-) -> npt.NDArray[np.float64]:
-    """Significance per selection and replica, shape (2, R), from terms of shape (2, P, N); NaN where it is not finite."""
-    yields, variances = (np.moveaxis(each @ counts.T, 1, 0) for each in (terms, terms**2))
-    value = np.asarray(significance(yields, variances, process_names, roles, settings).value)
-    return np.where(np.isfinite(value), value, np.nan)
+    nominal, drawn = bootstrap_significances(
+        np.stack([first, second]), weight, process,
+        process_names=process_names, roles=roles, settings=settings, generator=generator, replicas=replicas,
+    )  # fmt: skip
+    return Difference(float(nominal[0] - nominal[1]), float(np.nanstd(drawn[0] - drawn[1], ddof=1)))
