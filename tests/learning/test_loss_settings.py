@@ -1,5 +1,6 @@
 """Settings of the losses: what they build, how they change over a phase, and what the analysis file says of errors."""
 
+import dataclasses
 import json
 
 import pytest
@@ -21,7 +22,7 @@ from zsig_hep.learning.loss_settings import (
 from zsig_hep.learning.losses import BCELoss, FocalLoss, ZLoss
 from zsig_hep.learning.lovasz_loss import LovaszLoss
 from zsig_hep.learning.soft_counts import BinnedAsimovLoss, InverseAsimovLoss, PunziLoss, SoftSignificanceLoss
-from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics.significance import FigureOfMerit, FigureParameters
 
 CONTEXT = LossContext(
     process_names=("m1", "dy", "m2", "top"),
@@ -222,3 +223,13 @@ def test_uncertainties_belong_to_backgrounds(name):
 def test_effective_weights_have_rounds():
     settings = EffectiveWeightsLossSettings()
     assert (settings.base, settings.rounds, settings.damping) == (BCELossSettings(), 4, 0.3)
+
+
+def test_the_soft_significance_takes_the_numbers_of_the_analysis():
+    context = dataclasses.replace(
+        CONTEXT, figure=FigureOfMerit.PUNZI, figure_parameters=FigureParameters(punzi_sigmas=5.0)
+    )
+    built = read({"name": "soft_significance"}).build(context)
+    assert built.figure is FigureOfMerit.PUNZI
+    assert built.figure_parameters.punzi_sigmas == 5.0
+    assert read({"name": "soft_significance", "figure": "ams"}).build().figure_parameters == FigureParameters()

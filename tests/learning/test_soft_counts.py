@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning.soft_counts import BinnedAsimovLoss, InverseAsimovLoss, PunziLoss, SoftSignificanceLoss
-from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics.significance import FigureOfMerit, FigureParameters
 
 PROCESS_K = (0.0, 0.0, 0.05, 0.3)
 LOSSES = {
@@ -244,3 +244,28 @@ def test_losses_that_need_the_process_say_so(name):
 def test_wrong_options_are_refused(make, message):
     with pytest.raises(TrainingError, match=message):
         make()
+
+
+def test_the_numbers_of_a_figure_reach_its_loss():
+    scores, is_signal, weights, process = batch(0, 25)
+    soft, total = soft_yields(scores, weights, process)
+    parameters = FigureParameters(ams_regularisation=2.0, punzi_sigmas=5.0)
+
+    def values(yields):
+        s, b = sum(yields[:2]), sum(yields[2:])
+        return {"ams": z_squared("asimov", [s, 0, b + 2, 0], PROCESS_K), "punzi": (s / (2.5 + math.sqrt(b))) ** 2}
+
+    for figure in ("ams", "punzi"):
+        loss = SoftSignificanceLoss(figure, figure_parameters=parameters)
+        expected = values(total)[figure] / values(soft)[figure]
+        assert loss(scores, is_signal, weights).item() == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("suffix", ["", "_with_uncertainty"])
+def test_an_exact_tail_is_replaced_by_the_asimov_significance(suffix):
+    arguments = batch(1, 25)
+    exact, relative = (
+        SoftSignificanceLoss(f"{name}{suffix}", process_uncertainties=PROCESS_K) for name in ("poisson", "asimov")
+    )
+    assert exact.figure == f"asimov{suffix}"
+    assert exact(*arguments) == relative(*arguments)

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from zsig_hep.selection import WorkingPointSettings, training_goal
+from zsig_hep.selection import WorkingPointSettings, choose_working_point, scan_thresholds, training_goal
 from zsig_hep.statistics.significance import FigureOfMerit
 
 NAMES, SIGNAL = ("light", "heavy", "dy", "top"), (True, True, False, False)
+ROLES = ("signal", "signal", "background", "background")
 UNCERTAIN = {
     "figure_of_merit": "asimov_with_uncertainty",
     "background_uncertainties": {"top": 0.3},
@@ -85,3 +86,27 @@ def test_the_smallest_hypothesis_counts_most_and_no_other_is_forgotten():
     assert heavy > light > 1e-4 * heavy
     mean = judge(signals="mean")
     assert mean.slopes[1] / mean.slopes[0] < heavy / light
+
+
+@pytest.mark.parametrize(
+    ("figure", "told"),
+    [
+        ("poisson", FigureOfMerit.ASIMOV),
+        ("poisson_with_uncertainty", FigureOfMerit.ASIMOV_WITH_UNCERTAINTY),
+        ("punzi", FigureOfMerit.PUNZI),
+        ("ams", FigureOfMerit.AMS),
+    ],
+)
+def test_losses_are_told_of_a_figure_with_gradients_and_the_judge_takes_the_figure_itself(figure, told):
+    settings = WorkingPointSettings(figure_of_merit=figure)
+    goal = training_goal(settings)
+    assert goal.figure is told
+    judgement = goal.judge(*events(), NAMES, SIGNAL)
+    scan = scan_thresholds(*events(), process_names=NAMES, roles=ROLES, settings=settings)
+    assert judgement.figure == choose_working_point(scan, settings).significance
+    assert (judgement.slopes * np.where(SIGNAL, 1, -1) > 0).all()
+
+
+def test_the_goal_carries_the_numbers_of_the_figure():
+    settings = WorkingPointSettings(figure_of_merit="ams", ams_regularisation=2.0)
+    assert training_goal(settings).figure_parameters.ams_regularisation == 2.0

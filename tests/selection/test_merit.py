@@ -142,3 +142,74 @@ def test_a_hypothesis_without_events_is_refused():
     assert scan_thresholds(*arrays, settings=WorkingPointSettings(), **given).qualifies.any()
     with pytest.raises(InputError, match=r"signal process 'ggf' before the cut is 0; .* set signals: sum"):
         scan_thresholds(*arrays, settings=WorkingPointSettings(signals="minimum"), **given)
+
+
+@pytest.mark.parametrize("figure", list(FigureOfMerit))
+def test_every_figure_chooses_cuts_and_quotes_them_held_out(figure):
+    k = {"background_uncertainties": {"top": 0.2}} if figure.knows_background_uncertainty else {}
+    options = WorkingPointSettings(figure_of_merit=figure, **k)
+    score, weight, process = toy(2)
+    named = {"process_names": NAMES, "roles": ROLES, "settings": options}
+    scan = scan_thresholds(score, weight, process, **named)
+    assert np.isfinite(scan.significance_uncertainty[scan.qualifies]).all()
+    point = hold_out_working_point(score, weight, process, np.arange(process.size) % 4, fold_count=4, **named)
+    assert point.status == "ok"
+    yields = np.array([point.yields[name].value for name in NAMES[:4]])
+    variances = np.array([point.yields[name].variance for name in NAMES[:4]])
+    expected = significance(yields, variances, NAMES[:4], ROLES[:4], options)
+    assert point.significance == pytest.approx(float(expected.value), rel=1e-12)
+    assert point.significance_uncertainty == pytest.approx(float(expected.uncertainty), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("figure", "name", "values", "expected"),
+    [
+        # Little regularisation and few sigmas let the cut go where no background is left.
+        ("ams", "ams_regularisation", (0.0, None, 200.0), (0.0, 10.0, 200.0)),
+        ("punzi", "punzi_sigmas", (0.0, None, 30.0), (0.0, 3.0, 30.0)),
+    ],
+)
+def test_the_number_of_a_figure_reaches_it_and_moves_the_cut(figure, name, values, expected):
+    cuts = []
+    for value, meant in zip(values, expected, strict=True):
+        given = {} if value is None else {name: value}
+        options = WorkingPointSettings(figure_of_merit=figure, minimum_effective_background=2, **given)
+        assert getattr(options.figure_parameters, name) == meant
+        cuts.append(choose_working_point(scan_of(options, seed=3), options).threshold)
+    assert cuts == sorted(cuts, reverse=True)
+    assert len(set(cuts)) > 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"ams_regularisation": 10.0}, "of the figure of merit 'ams', and figure_of_merit is 'asimov'"),
+        ({"figure_of_merit": "ams", "punzi_sigmas": 3.0}, "set that to 'punzi', or remove punzi_sigmas"),
+        ({"figure_of_merit": "ams", "ams_regularisation": -1.0}, "greater than or equal to 0"),
+        ({"figure_of_merit": "poisson", "relative_background_uncertainty": 0.1}, "'poisson_with_uncertainty'"),
+        (
+            {"figure_of_merit": "punzi", "background_uncertainties": {"top": 0.1}},
+            "'punzi' has no background uncertainty",
+        ),
+    ],
+)
+def test_settings_that_do_not_belong_to_the_figure(settings, words):
+    with pytest.raises(ValueError, match=words):
+        WorkingPointSettings.model_validate(settings)
+
+
+def test_settings_survive_their_own_dump():
+    options = WorkingPointSettings(figure_of_merit="punzi", punzi_sigmas=5.0)
+    assert WorkingPointSettings.model_validate(options.model_dump(mode="json")) == options
+    assert WorkingPointSettings.model_validate(WorkingPointSettings().model_dump(mode="json")) == WorkingPointSettings()
+
+
+def test_exact_tails_refuse_tensors_and_their_relative_takes_them():
+    options = WorkingPointSettings(
+        figure_of_merit="poisson_with_uncertainty", background_uncertainties={"dy": 0.03, "top": 0.2}
+    )
+    yields = torch.tensor([3.0, 40.0, 2.0, 15.0], dtype=torch.float64)
+    with pytest.raises(InputError, match="found a torch tensor"):
+        significance(yields, yields, NAMES[:4], ROLES[:4], options)
+    z = significance(yields, yields, NAMES[:4], ROLES[:4], options.smooth_relative)
+    assert float(z.value) == pytest.approx(float(alone(5.0, 40.0, 15.0)), rel=1e-12)

@@ -353,3 +353,40 @@ def test_scores_that_run_too_far_are_refused():
     score[-1] = -1e6
     with pytest.raises(InputError, match="too far for a smoothing"):
         cut_sensitivities(score, table, PLAIN, generator)
+
+
+@pytest.mark.parametrize(
+    ("exact", "relative", "k"),
+    [("poisson", "asimov", {}), ("poisson_with_uncertainty", "asimov_with_uncertainty", {"dy": 0.03, "top": 0.3})],
+)
+def test_an_exact_tail_is_differentiated_as_the_asimov_significance_that_it_tends_to(exact, relative, k):
+    score, table = table_of()
+    tables = []
+    for figure in (exact, relative):
+        settings = WorkingPointSettings(
+            figure_of_merit=figure,
+            background_uncertainties=k,
+            minimum_effective_background=2,
+            sensitivity={"replicas": 10},
+        )
+        tables.append(cut_sensitivities(score, table, settings, np.random.default_rng(0)))
+    assert tables[0].status == tables[1].status == "ok"
+    assert tables[0].figure_of_merit == tables[1].figure_of_merit == relative
+    # The bandwidth follows from the working point, whose cut is that of the exact figure.
+    first, second = (sorted(each.rows, key=lambda row: str(row.parameter)) for each in tables)
+    for one, other in zip(first, second, strict=True):
+        assert one.significance == pytest.approx(other.significance, rel=0.05, abs=1e-3)
+
+
+@pytest.mark.parametrize("figure", ["ams", "punzi"])
+def test_regularised_figures_are_differentiated_themselves(figure):
+    score, table = table_of()
+    settings = WorkingPointSettings(
+        figure_of_merit=figure, minimum_effective_background=2, sensitivity={"replicas": 10}
+    )
+    found = cut_sensitivities(score, table, settings, np.random.default_rng(0))
+    assert found.status == "ok"
+    assert found.figure_of_merit == figure
+    # Unlike Z_A, which scales with its root, these do not leave the cut where it is when the luminosity changes.
+    (luminosity,) = [row for row in found.rows if row.parameter.kind == "luminosity"]
+    assert abs(luminosity.cut) > 1e-3

@@ -1,5 +1,6 @@
 """Expected exclusion of the selection of a working point, beside its discovery significance."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,13 @@ from zsig_hep.ntuples.datasets import Role
 from zsig_hep.selection.events import Floats
 from zsig_hep.selection.merit import WorkingPointSettings
 from zsig_hep.selection.working_points import HeldOutWorkingPoint, WorkingPoint
-from zsig_hep.statistics.exclusion import ExpectedExclusion, expected_exclusion
+from zsig_hep.statistics.exclusion import (
+    ExpectedExclusion,
+    asimov_statistic,
+    cls_of,
+    expected_exclusion,
+    upper_limit,
+)
 
 # Of the signal and of the whole background: large against the accuracy of the root, small against its curvature.
 _STEP = 1e-4
@@ -80,25 +87,25 @@ def selection_exclusion(
     relative = np.array([settings.background_uncertainties.get(name, 0.0) for name in backgrounds])
     simulation = variances[1:].sum() if settings.simulation_uncertainty_in_figure else 0.0
 
-    def exclusion(values: Floats) -> ExpectedExclusion:
+    def bin_of(values: Floats) -> tuple[Floats, Floats, Floats]:
         b = values[1:].sum()
         systematic = np.square(relative * values[1:]).sum() + (settings.relative_background_uncertainty * b) ** 2
-        return expected_exclusion(
-            values[0], b, np.sqrt(systematic + simulation), confidence_level=confidence_level
-        )  # fmt: skip
+        return values[:1], np.array([b]), np.array([np.sqrt(systematic + simulation)])
 
-    limit, cls = np.sqrt(np.square(_slopes(exclusion, yields)) @ variances)
-    return SelectionExclusion(exclusion(yields), float(limit), float(cls))
+    def medians(values: Floats) -> Floats:
+        counts = bin_of(values)
+        return np.array([upper_limit(*counts, confidence_level), cls_of(math.sqrt(asimov_statistic(1.0, *counts)))])
+
+    expected = expected_exclusion(*bin_of(yields), confidence_level=confidence_level)
+    limit, cls = np.sqrt(np.square(_slopes(medians, yields)) @ variances)
+    return SelectionExclusion(expected, float(limit), float(cls))
 
 
-def _slopes(exclusion: Callable[[Floats], ExpectedExclusion], yields: Floats) -> Floats:
-    """Derivatives of the median limit and of the median CLs in the signal and every background, shape [2, 1 + B]."""
+def _slopes(function: Callable[[Floats], Floats], yields: Floats) -> Floats:
+    """Derivatives of the function's M values in the signal and in every background, shape [M, 1 + B]."""
     steps = _STEP * np.array([yields[0], *[yields[1:].sum()] * (len(yields) - 1)])
-    columns = []
-    for index, step in enumerate(steps):
-        shift = step * (np.arange(len(yields)) == index)
-        up, down = exclusion(yields + shift), exclusion(yields - shift)
-        columns.append(
-            [(up.median_limit - down.median_limit) / (2 * step), (up.median_cls - down.median_cls) / (2 * step)]
-        )
-    return np.array(columns).T
+    columns = [
+        (function(yields + shift) - function(yields - shift)) / (2 * step)
+        for step, shift in zip(steps, np.diag(steps), strict=True)
+    ]
+    return np.stack(columns, axis=1)

@@ -73,7 +73,8 @@ def significance_uncertainties(
         replicas: number of replicas, at least 2.
 
     Returns:
-        The significance with its three uncertainties; NaN where the selected events have no finite significance.
+        The significance with its three uncertainties; these are NaN, and None, where the selected background is not
+        positive.
 
     Raises:
         InputError: lengths differ, a weight is not finite, an index or a fold is out of range, or a number is too small.
@@ -93,7 +94,6 @@ def significance_uncertainties(
         passes[None], events.weight, events.process,
         process_names=process_names, roles=roles, settings=settings, generator=generator, replicas=replicas,
     )  # fmt: skip
-    finite = drawn[0][np.isfinite(drawn[0])]
     rows = [index for index, role in enumerate(roles) if role != "data"]
     yields, variances = (
         _by_fold(passes, values, events.process, folds, (len(roles), fold_count))[rows]
@@ -101,11 +101,14 @@ def significance_uncertainties(
     )
     names, of_role = [process_names[row] for row in rows], [roles[row] for row in rows]
     z = significance(yields.sum(axis=1), variances.sum(axis=1), names, of_role, settings)
+    # Without background some figures have a value by convention, which must not pass for one without uncertainty.
+    defined = bool(np.isfinite(z.uncertainty))
+    finite = drawn[0][np.isfinite(drawn[0]) & defined]
     return SignificanceUncertainties(
         significance=float(nominal[0]),
         propagated=float(z.uncertainty),
         bootstrap=float(np.std(finite, ddof=1)) if finite.size > 1 else np.nan,
-        jackknife=_jackknife(yields, variances, names, of_role, settings),
+        jackknife=_jackknife(yields, variances, names, of_role, settings) if defined else None,
         replicas=int(finite.size),
         folds=fold_count,
     )

@@ -93,12 +93,12 @@ def expected_exclusion(
         message = f"The confidence level must be between 0 and 1; found {confidence_level}."
         raise InputError(message)
     s, b, sigma = _checked_bins(signal, background, background_uncertainty)
-    root = math.sqrt(float(asimov_statistic(1.0, s, b, sigma)))
+    root = math.sqrt(asimov_statistic(1.0, s, b, sigma))
     return ExpectedExclusion(
         confidence_level=confidence_level,
         significance=root,
-        cls=tuple(_cls(root, number) for number in BAND_SIGMAS),
-        limits=tuple(_limit(number, s, b, sigma, confidence_level) for number in BAND_SIGMAS),
+        cls=tuple(cls_of(root, number) for number in BAND_SIGMAS),
+        limits=tuple(upper_limit(s, b, sigma, confidence_level, number) for number in BAND_SIGMAS),
     )
 
 
@@ -117,13 +117,13 @@ def asimov_statistic(strength: float, signal: Floats, background: Floats, backgr
     return float(np.where(empty, 2 * strength * signal, q).sum())
 
 
-def _cls(root: float, number: float) -> float:
-    """Equation 4, by logarithms so that a strong exclusion is not rounded to 0 / Phi(N)."""
+def cls_of(root: float, number: float = 0.0) -> float:
+    """Equation 4 from sqrt(q) for an outcome of N standard deviations, by logarithms so that a strong exclusion is not rounded to 0 / Phi(N)."""
     return math.exp(float(log_ndtr(number - root)) - float(log_ndtr(number)))
 
 
-def _limit(number: float, s: Floats, b: Floats, sigma: Floats, confidence_level: float) -> float:
-    """Equation 5; q grows with mu without bound."""
+def upper_limit(s: Floats, b: Floats, sigma: Floats, confidence_level: float, number: float = 0.0) -> float:
+    """Equation 5 for bins of shape [bins]; q grows with mu without bound, and no signal has no limit."""
     if not s.any():
         return math.inf
     wanted = number - float(ndtri((1 - confidence_level) * ndtr(number)))
