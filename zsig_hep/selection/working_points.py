@@ -84,7 +84,8 @@ class HeldOutWorkingPoint:
         significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts.
         hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
         choosing_significance: mean over folds of the figure of merit on the events that chose the cut.
-        optimism: choosing_significance - significance; what quoting the former would have gained by the choice.
+        optimism: choosing_significance - significance; what quoting the former would have gained by the choice. The
+            choosing events are (K - 1)/K of the simulation, which a figure of merit that holds its variance resents.
     """
 
     status: Status
