@@ -37,6 +37,11 @@ def test_the_simulation_counts_where_the_settings_put_it():
     assert found.limits == pytest.approx(expected_exclusion(16.0, 70.0, sigma).limits, rel=1e-12)
 
 
+def test_the_variations_that_the_figure_of_merit_held():
+    found = selection_exclusion(WorkingPoint("ok", yields=YIELDS, common_uncertainty=0.2), ROLES, UNCERTAIN)
+    assert found.expected == expected_exclusion(16.0, 70.0, np.hypot(3.0, 0.2 * 70))
+
+
 def test_one_signal_alone():
     found = selection_exclusion(POINT, ROLES, UNCERTAIN, signal="vbf", confidence_level=0.9)
     assert found.expected == expected_exclusion(4.0, 70.0, np.hypot(3.0, 3.5), confidence_level=0.9)

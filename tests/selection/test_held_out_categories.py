@@ -194,3 +194,21 @@ def test_refuses_what_the_working_point_refuses():
         held_out(score, weight, process, fold + 1)
     with pytest.raises(InputError, match="score of event 3"):
         held_out(np.where(np.arange(score.size) == 3, np.nan, score), weight, process, fold)
+
+
+@pytest.mark.parametrize("figure", ["poisson", "asimov"])
+def test_categories_of_an_exact_tail_are_those_of_the_asimov_significance(figure):
+    rng = np.random.default_rng(1)
+    process = np.repeat([0, 1], 2000)
+    score, weight = rng.normal(1.0 - process), np.where(process == 0, 0.01, 0.5)
+    named = {"process_names": ("hmumu", "dy"), "roles": ("signal", "background")}
+    found = hold_out_categories(
+        score, weight, process, np.arange(4000) % 5, fold_count=5, **named,
+        settings=WorkingPointSettings(figure_of_merit=figure), category_settings=CategorySettings(count=2),
+    )  # fmt: skip
+    asimov = hold_out_categories(
+        score, weight, process, np.arange(4000) % 5, fold_count=5, **named,
+        settings=WorkingPointSettings(), category_settings=CategorySettings(count=2),
+    )  # fmt: skip
+    assert found.optima == asimov.optima
+    assert found.working_point == asimov.working_point

@@ -218,6 +218,15 @@ class TestHeldOut:
         selected = held_out_selection(events[0], events[3], point.thresholds)
         assert found == of(selected, *events[1:], fold_count=5, seed=1)
 
+    def test_it_holds_the_variations_that_the_figure_of_merit_held(self):
+        events, named = self.arguments()
+        point = hold_out_working_point(*events, fold_count=5, **named)
+        more = named | {"settings": UNCERTAIN.model_copy(update={"relative_background_uncertainty": 0.3})}
+        known = dataclasses.replace(point, common_uncertainty=0.3)
+        found = held_out_uncertainties(known, *events, generator=np.random.default_rng(1), **named)
+        assert found == held_out_uncertainties(point, *events, generator=np.random.default_rng(1), **more)
+        assert found.significance < point.significance
+
     def test_without_a_working_point_there_is_none(self):
         events, named = self.arguments(WorkingPointSettings(minimum_effective_background=1e9))
         point = hold_out_working_point(*events, fold_count=5, **named)

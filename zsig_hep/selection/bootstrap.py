@@ -22,6 +22,7 @@ def bootstrap_significances(
     settings: WorkingPointSettings,
     generator: np.random.Generator,
     replicas: int,
+    common_uncertainty: float | None = None,
 ) -> tuple[Floats, Floats]:
     """Significance of selections of the same events, as they are and in replicas, at fixed cuts.
 
@@ -37,6 +38,7 @@ def bootstrap_significances(
         settings: figure of merit.
         generator: source of randomness.
         replicas: number R of replicas.
+        common_uncertainty: relative uncertainty of all backgrounds together, in place of that of the settings.
 
     Returns:
         Significances of the events as they are, shape [K], and of the replicas, shape [K, R]; NaN where none is finite.
@@ -56,7 +58,7 @@ def bootstrap_significances(
     names, of_role = [process_names[row] for row in rows], [roles[row] for row in rows]
 
     def values(counts: Floats) -> Floats:
-        return _significances(counts, terms, names, of_role, settings)
+        return _significances(counts, terms, names, of_role, settings, common_uncertainty)
 
     block = max(1, _BLOCK_BYTES // max(8 * len(weight), 1))
     drawn = [
@@ -72,8 +74,10 @@ def _significances(
     process_names: Sequence[str],
     roles: Sequence[Role],
     settings: WorkingPointSettings,
+    common_uncertainty: float | None,
 ) -> Floats:
     """Significance per selection and replica, shape [K, R], from terms of shape [K, P, N]; NaN where it is not finite."""
     yields, variances = (np.moveaxis(each @ counts.T, 1, 0) for each in (terms, terms**2))
-    value = np.asarray(significance(yields, variances, process_names, roles, settings).value)
+    z = significance(yields, variances, process_names, roles, settings, common_uncertainty=common_uncertainty)
+    value = np.asarray(z.value)
     return np.where(np.isfinite(value), value, np.nan)

@@ -109,7 +109,8 @@ def choose_categories(
 
     Args:
         scan: yields above every distinct score.
-        settings: figure of merit and requirements.
+        settings: figure of merit and requirements; in place of an exact Poisson tail, whose squares do not add up, the
+            Asimov significance that it tends to is taken.
         category_settings: number of categories and candidates.
 
     Returns:
@@ -128,7 +129,7 @@ def choose_categories(
         ((0.5, 0.8), 2.0616)
         ((0.2, 0.5, 0.8), 2.064)
     """
-    division = Division.of_scan(scan, settings, category_settings)
+    division = Division.of_scan(scan, settings.smooth_relative, category_settings)
     return tuple(division.optimum(count) for count in range(1, category_settings.count + 1))
 
 

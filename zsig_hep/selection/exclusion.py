@@ -49,8 +49,8 @@ def selection_exclusion(
 ) -> SelectionExclusion | None:
     """CLs and upper limit on the signal strength from the yields of a working point, as one counting experiment.
 
-    The background is uncertain as in the figure of merit: sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2, and the simulation's
-    sum w^2 if the settings put it in; see `zsig_hep.statistics.exclusion`. Quote it of a held-out working point only.
+    The background is uncertain as in the figure of merit: sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2, with systematic
+    variations in k and the simulation's sum w^2 beside it if the settings put them in; see `zsig_hep.statistics.exclusion`. Quote it of a held-out working point only.
 
     Args:
         point: with its yields by process.
@@ -85,11 +85,13 @@ def selection_exclusion(
     if not (yields[0] > 0 and yields[1:].sum() > 0):
         return None
     relative = np.array([settings.background_uncertainties.get(name, 0.0) for name in backgrounds])
+    common = point.common_uncertainty
+    k = settings.relative_background_uncertainty if common is None else common
     simulation = variances[1:].sum() if settings.simulation_uncertainty_in_figure else 0.0
 
     def bin_of(values: Floats) -> tuple[Floats, Floats, Floats]:
         b = values[1:].sum()
-        systematic = np.square(relative * values[1:]).sum() + (settings.relative_background_uncertainty * b) ** 2
+        systematic = np.square(relative * values[1:]).sum() + (k * b) ** 2
         return values[:1], np.array([b]), np.array([np.sqrt(systematic + simulation)])
 
     def medians(values: Floats) -> Floats:

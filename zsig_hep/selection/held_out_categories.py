@@ -156,7 +156,8 @@ def hold_out_categories(
         fold_count: number of folds, at least 2.
         process_names: names of all processes.
         roles: role of each process; events of data processes choose nothing but have a category.
-        settings: figure of merit and requirements.
+        settings: figure of merit and requirements; in place of an exact Poisson tail, whose squares do not add up, the
+            Asimov significance that it tends to is taken.
         category_settings: number of categories and candidates.
 
     Returns:
@@ -177,7 +178,7 @@ def hold_out_categories(
         >>> found.category.shape, np.unique(found.category)
         ((4000,), array([-1,  0,  1,  2]))
     """
-    names: dict[str, Any] = {"process_names": process_names, "roles": roles, "settings": settings}
+    names: dict[str, Any] = {"process_names": process_names, "roles": roles, "settings": settings.smooth_relative}
     point = hold_out_working_point(score, weight, process, fold, fold_count=fold_count, **names)
     events = Events.checked(score, weight, process, process_names=process_names, roles=roles)
     folds = np.asarray(fold, dtype=np.int64)

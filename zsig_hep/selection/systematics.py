@@ -16,6 +16,7 @@ from zsig_hep.statistics.yields import Yield
 
 _UNCERTAIN_RELATIVE = {
     FigureOfMerit.S_OVER_SQRT_B: FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY,
+    FigureOfMerit.POISSON: FigureOfMerit.POISSON_WITH_UNCERTAINTY,
 }
 
 

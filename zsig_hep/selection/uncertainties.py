@@ -1,6 +1,6 @@
 """The uncertainty that the finite simulation leaves on a significance at fixed cuts, three ways."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from zsig_hep.ntuples.datasets import Role
 from zsig_hep.selection.bootstrap import bootstrap_significances
 from zsig_hep.selection.comparison import held_out_selection
 from zsig_hep.selection.events import Booleans, Events, Floats, Integers
-from zsig_hep.selection.merit import WorkingPointSettings, significance
+from zsig_hep.selection.merit import SelectionSignificance, WorkingPointSettings, significance
 from zsig_hep.selection.working_points import HeldOutWorkingPoint
 
 
@@ -51,6 +51,7 @@ def significance_uncertainties(
     settings: WorkingPointSettings,
     generator: np.random.Generator,
     replicas: int = 1000,
+    common_uncertainty: float | None = None,
 ) -> SignificanceUncertainties:
     """Propagation, bootstrap over events and jackknife over folds of the significance of a selection.
 
@@ -71,6 +72,7 @@ def significance_uncertainties(
         settings: figure of merit.
         generator: source of the replicas' randomness.
         replicas: number of replicas, at least 2.
+        common_uncertainty: relative uncertainty of all backgrounds together, in place of that of the settings.
 
     Returns:
         The significance with its three uncertainties; these are NaN, and None, where the selected background is not
@@ -93,6 +95,7 @@ def significance_uncertainties(
     nominal, drawn = bootstrap_significances(
         passes[None], events.weight, events.process,
         process_names=process_names, roles=roles, settings=settings, generator=generator, replicas=replicas,
+        common_uncertainty=common_uncertainty,
     )  # fmt: skip
     rows = [index for index, role in enumerate(roles) if role != "data"]
     yields, variances = (
@@ -100,7 +103,11 @@ def significance_uncertainties(
         for values in (events.weight, events.weight**2)
     )
     names, of_role = [process_names[row] for row in rows], [roles[row] for row in rows]
-    z = significance(yields.sum(axis=1), variances.sum(axis=1), names, of_role, settings)
+
+    def figure(yields: Floats, variances: Floats) -> SelectionSignificance:
+        return significance(yields, variances, names, of_role, settings, common_uncertainty=common_uncertainty)
+
+    z = figure(yields.sum(axis=1), variances.sum(axis=1))
     # Without background some figures have a value by convention, which must not pass for one without uncertainty.
     defined = bool(np.isfinite(z.uncertainty))
     finite = drawn[0][np.isfinite(drawn[0]) & defined]
@@ -108,7 +115,7 @@ def significance_uncertainties(
         significance=float(nominal[0]),
         propagated=float(z.uncertainty),
         bootstrap=float(np.std(finite, ddof=1)) if finite.size > 1 else np.nan,
-        jackknife=_jackknife(yields, variances, names, of_role, settings) if defined else None,
+        jackknife=_jackknife(yields, variances, figure) if defined else None,
         replicas=int(finite.size),
         folds=fold_count,
     )
@@ -153,7 +160,7 @@ def held_out_uncertainties(
     return significance_uncertainties(
         held_out_selection(scores, fold, point.thresholds), weight, process, fold,
         fold_count=len(point.thresholds), process_names=process_names, roles=roles, settings=settings,
-        generator=generator, replicas=replicas,
+        generator=generator, replicas=replicas, common_uncertainty=point.common_uncertainty,
     )  # fmt: skip
 
 
@@ -164,17 +171,13 @@ def _by_fold(passes: Booleans, values: Floats, process: Integers, folds: Integer
 
 
 def _jackknife(
-    yields: Floats,
-    variances: Floats,
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
+    yields: Floats, variances: Floats, figure: Callable[[Floats, Floats], SelectionSignificance]
 ) -> float | None:
     """Equation 1 from sums by process and fold, shape [P, K]."""
     count = yields.shape[1]
     factor = count / (count - 1)
     left_yields, left_variances = (each.sum(axis=1, keepdims=True) - each for each in (yields, variances))
-    z = np.asarray(significance(factor * left_yields, factor**2 * left_variances, process_names, roles, settings).value)
+    z = np.asarray(figure(factor * left_yields, factor**2 * left_variances).value)
     if not np.isfinite(z).all():
         return None
     return float(np.sqrt((count - 1) * np.var(z)))

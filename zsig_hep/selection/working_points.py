@@ -49,6 +49,8 @@ class WorkingPoint:
         significance: figure of merit.
         significance_uncertainty: its standard deviation from the finite simulation.
         hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
+        common_uncertainty: relative uncertainty of all backgrounds together in the figure of merit, where systematic
+            variations add to that of the settings.
     """
 
     status: Status
@@ -63,6 +65,7 @@ class WorkingPoint:
     significance: float | None = None
     significance_uncertainty: float | None = None
     hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
+    common_uncertainty: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class HeldOutWorkingPoint:
         significance: figure of merit of the held-out yields.
         significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts.
         hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
+        common_uncertainty: relative uncertainty of all backgrounds together in the figure of merit, where systematic
+            variations add to that of the settings.
         choosing_significance: mean over folds of the figure of merit on the events that chose the cut.
         optimism: choosing_significance - significance; what quoting the former would have gained by the choice. The
             choosing events are (K - 1)/K of the simulation, which a figure of merit that holds its variance resents.
@@ -100,6 +105,7 @@ class HeldOutWorkingPoint:
     significance: float | None = None
     significance_uncertainty: float | None = None
     hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
+    common_uncertainty: float | None = None
     choosing_significance: float | None = None
     optimism: float | None = None
 
@@ -314,6 +320,7 @@ def _selection_numbers(
         "significance": float(z.value),
         "significance_uncertainty": float(z.uncertainty),
         "hypotheses": _by_signal(z, [name for name in yields if roles[name] == "signal"]),
+        "common_uncertainty": common_uncertainty,
     }
 
 
