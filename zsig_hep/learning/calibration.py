@@ -32,7 +32,7 @@ def signal_quantiles(outputs: npt.ArrayLike, weights: npt.ArrayLike) -> Float32A
     return quantiles
 
 
-def signal_share_below(outputs: Float32Array, quantiles: Float32Array) -> Float64Array:
+def signal_share_below(outputs: Float32Array | Float64Array, quantiles: Float32Array) -> Float64Array:
     """Map outputs to the share of the signal that lies below them, linear between the stored quantiles.
 
     Networks of different folds and seeds reach different outputs for equally signal-like events.  One threshold for
