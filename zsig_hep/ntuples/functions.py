@@ -3,6 +3,7 @@
 import hashlib
 import linecache
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from zsig_hep.errors import InputError, nearest_name
+
+# Workers of dask have several threads, of which none may see a module that another still executes.
+_LOADING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,10 @@ class FileFunction:
         """
         digest = hashlib.sha256(f"{self.path}\0{self.source}".encode()).hexdigest()[:16]
         module_name = f"zsig_columns_{digest}"
-        if module_name not in sys.modules:
-            self._execute(module_name)
-        module = sys.modules[module_name]
+        with _LOADING:
+            if module_name not in sys.modules:
+                self._execute(module_name)
+            module = sys.modules[module_name]
         if not callable(getattr(module, self.name, None)):
             functions = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
             msg = f"{self.path} has no function {self.name!r}.{nearest_name(self.name, functions)}"
