@@ -8,6 +8,9 @@ file names them.
 Training: `training` is the way in; `phases` lays it out, `ensemble` runs it on `network` and `batches`, `rounds` and
 `best_round` judge and choose, `resume` and `checkpoints` store it, `classifier` and `history` are what is left of it.
 
+Scoring elsewhere: `onnx_export` writes a classifier with `onnx_graph`, `model_metadata` says how it is applied, `scorers`
+apply it.
+
 Optimisation: `eve` and `optimizers`; `schedules`, `smoothing` and `noise` for graduated optimisation; `implicit` with
 `constraints`, `kkt`, `linear_solvers` and `grid_maximum` for derivatives of argmin and argmax, which `tuning` uses.
 """
@@ -40,12 +43,15 @@ from zsig_hep.learning.loss_settings import (
 )
 from zsig_hep.learning.losses import BCELoss, FocalLoss, ZLoss, rescale_to_process_yields
 from zsig_hep.learning.lovasz_loss import LovaszLoss
+from zsig_hep.learning.model_metadata import model_metadata
+from zsig_hep.learning.onnx_export import export_onnx
 from zsig_hep.learning.optimizers import Eve, OptimizerSettings, make_optimizer
 from zsig_hep.learning.options import PhaseSettings, TrainingSettings, choose_device
 from zsig_hep.learning.phases import depends_on_goal, schedule_advice
 from zsig_hep.learning.rounds import Goal, Judgement, RoundRecord
 from zsig_hep.learning.sample import TrainingSample, training_weights
 from zsig_hep.learning.schedules import GraduatedStage, ScheduleSettings
+from zsig_hep.learning.scorers import TorchScorer, load_scorer
 from zsig_hep.learning.soft_counts import BinnedAsimovLoss, InverseAsimovLoss, PunziLoss, SoftSignificanceLoss
 from zsig_hep.learning.training import make_sample, train
 from zsig_hep.learning.tuning import TuningResult, last_layer_activations, tune
@@ -94,6 +100,7 @@ __all__ = [
     "SumLoss",
     "SumLossSettings",
     "TermSettings",
+    "TorchScorer",
     "TrainingHistory",
     "TrainingSample",
     "TrainingSettings",
@@ -107,9 +114,12 @@ __all__ = [
     "choose_device",
     "depends_on_goal",
     "envelope",
+    "export_onnx",
     "last_layer_activations",
+    "load_scorer",
     "make_optimizer",
     "make_sample",
+    "model_metadata",
     "rescale_to_process_yields",
     "schedule_advice",
     "train",
