@@ -1,5 +1,7 @@
 """ScoreProcessor as an ordinary processor in a user's own coffea Runner."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import hist
@@ -64,6 +66,11 @@ def test_histograms_are_those_of_the_training(search, backend, schema):
 def test_workers_load_the_model(search, backend, pool):
     executor = FuturesExecutor(status=False, retries=0, pool=pool)
     compare(search, fill(search, getattr(search, backend), executor=executor, factors=factors(search)))
+
+
+def test_workers_need_no_torch():
+    code = "import sys, zsig_hep.ntuples; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_dask_workers_load_the_model(search):
