@@ -11,12 +11,11 @@ from tests.analyses.conftest import ROOT
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import TorchScorer, export_onnx, model_metadata, train
 from zsig_hep.ntuples import (
-    ChunkReader,
     OnnxScorer,
     ScoreProcessor,
     apply_model,
+    chunk_reader,
     datasets_by_path,
-    load_columns,
     resolve_datasets,
     run_columns,
 )
@@ -56,8 +55,7 @@ class Trained:
         classifier.save(folder)
         export_onnx(classifier, folder / "model.onnx", metadata)
         self.scorers = {"onnx": OnnxScorer(folder / "model.onnx"), "torch": TorchScorer(folder, metadata)}
-        columns = load_columns(ntuples.columns, analysis.folder)
-        self.reader = ChunkReader(columns, {each.name: each.weight for each in self.datasets}, ntuples.event_identity)
+        self.reader = chunk_reader(ntuples, processes, base_folder=analysis.folder)
 
 
 @pytest.fixture(scope="module")

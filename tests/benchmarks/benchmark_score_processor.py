@@ -38,7 +38,7 @@ from zsig_hep.ntuples import (
     FeatureProcessor,
     OnnxScorer,
     ScoreProcessor,
-    load_columns,
+    chunk_reader,
     resolve_datasets,
 )
 
@@ -60,13 +60,12 @@ class Setting:
 
     @property
     def reader(self) -> ChunkReader:
-        columns = load_columns("columns.py:columns", ANALYSIS)
-        return ChunkReader(columns, dict.fromkeys(self.files, "genWeight"), ("run", "luminosityBlock", "event"))
+        analysis = Analysis.from_file(ANALYSIS)
+        return chunk_reader(analysis.ntuples, analysis.processes, base_folder=analysis.folder)
 
     def processor(self, backend: str) -> Any:
         if backend == "columns":
-            reader = self.reader
-            return FeatureProcessor(reader.columns, folder=self.folder / "chunks", weights=reader.weights)
+            return FeatureProcessor.from_reader(self.reader, self.folder / "chunks")
         onnx = OnnxScorer(self.onnx_path)
         scorer = onnx if backend == "onnx" else TorchScorer(self.model, onnx.metadata)
         return ScoreProcessor(self.reader, scorer, axes=[hist.axis.Regular(40, 110, 150, name="dimuon_mass")])
@@ -183,7 +182,7 @@ def agreement(output: Path, setting: Setting) -> None:
     table = EventTable.from_parquet(output / "columns" / "events.parquet")
     classifier, scorer = Classifier.load(setting.model), OnnxScorer(setting.onnx_path)
     features = np.ascontiguousarray(table.features[:, classifier.columns_of(table.feature_names)])
-    held_out = scorer.fold_scores(features)[np.arange(len(table)), table.fold]
+    held_out = scorer.out_of_fold_scores(features, table.fold)
     differences = [
         np.abs(scorer.scores(features) - classifier.scores(features)).max(),
         np.abs(held_out - classifier.out_of_fold_scores(features, table.fold)).max(),

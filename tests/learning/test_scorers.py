@@ -45,7 +45,8 @@ def test_scores_are_those_of_the_training(stored, scorer):
     assert scorer.scores(table.features) == pytest.approx(classifier.scores(table.features), abs=1e-6)
     by_fold = scorer.fold_scores(table.features)
     assert by_fold.shape == (len(table), scorer.fold_count)
-    own = by_fold[np.arange(len(table)), table.fold]
+    own = scorer.out_of_fold_scores(table.features, table.fold)
+    assert np.array_equal(own, by_fold[np.arange(len(table)), table.fold])
     assert own == pytest.approx(classifier.out_of_fold_scores(table.features, table.fold), abs=1e-6)
 
 
@@ -68,6 +69,7 @@ def test_no_events(scorer):
     nothing = np.empty((0, 2), dtype="f4")
     assert scorer.scores(nothing).shape == (0,)
     assert scorer.fold_scores(nothing).shape == (0, 5)
+    assert scorer.out_of_fold_scores(nothing, np.empty(0, dtype="i2")).shape == (0,)
 
 
 def test_the_result_does_not_depend_on_the_other_events(stored, scorer):

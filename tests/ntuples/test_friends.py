@@ -121,8 +121,8 @@ def test_an_ntuple_without_events(search, tmp_path, file_format):
 
 def test_a_model_without_cut_makes_no_statement(search, tmp_path):
     class WithoutCut(Described):
-        def fold_scores(self, features):
-            return search.onnx.fold_scores(features)
+        def out_of_fold_scores(self, features, fold):
+            return search.onnx.out_of_fold_scores(features, fold)
 
     scorer = WithoutCut(search.onnx, thresholds=(0.3, None, 0.4))
     (result,) = apply_model([source(search)], search.reader, scorer, tmp_path, dataset="dy")

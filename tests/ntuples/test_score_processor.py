@@ -175,8 +175,8 @@ def test_a_score_of_one_is_in_the_last_bin(search):
     class Ones:
         feature_names, fold_count, metadata = search.onnx.feature_names, 3, search.onnx.metadata
 
-        def fold_scores(self, features):
-            return np.ones((len(features), 3))
+        def out_of_fold_scores(self, features, fold):
+            return np.ones(len(features))
 
     axis = hist.axis.Regular(7, 0, 1, name="score")
     histogram = fill(search, Ones(), score_axis=axis)["histogram"]

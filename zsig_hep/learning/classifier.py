@@ -53,7 +53,12 @@ class Classifier:
         """Features in the order of the network's inputs."""
         return self.preprocessing.feature_names
 
-    def logits(self, features: npt.NDArray[np.float32], device: torch.device | None = None) -> npt.NDArray[np.float64]:
+    def logits(
+        self,
+        features: npt.NDArray[np.float32],
+        device: torch.device | None = None,
+        members: npt.NDArray[np.bool_] | None = None,
+    ) -> npt.NDArray[np.float64]:
         """Outputs of every member, computed in float64.
 
         The calibration is as steep as the signal is dense: where two events of a small sample nearly coincide, the
@@ -62,9 +67,10 @@ class Classifier:
         Args:
             features: shape (N, F), columns in the order of `feature_names`, NaN where missing.
             device: where to compute; the CPU by default, and instead of a device without float64.
+            members: which members, shape (M,); None takes all.
 
         Returns:
-            Shape (M, N).
+            Shape (M, N), or of fewer members.
 
         Raises:
             ModelFileError: if the number of features differs.
@@ -77,14 +83,18 @@ class Classifier:
         device = torch.device("cpu") if device is None or device.type == "mps" else device
         network = nn.Sequential(Standardisation(self.preprocessing), copy.deepcopy(self.network))
         network = network.to(device, torch.float64)
-        members = len(self.history.collapsed)
+        count = len(self.history.collapsed)
+        if members is not None:
+            count = int(np.count_nonzero(members))
+            for stacked in (*network.parameters(), *network.buffers()):
+                stacked.data = stacked.data[torch.from_numpy(members).to(device)]
         parts = []
         with torch.inference_mode():
             for start in range(0, max(len(features), 1), CHUNK):
                 block = torch.from_numpy(np.ascontiguousarray(features[start : start + CHUNK])).to(
                     device, torch.float64
                 )
-                parts.append(network(block.expand(members, -1, -1)))
+                parts.append(network(block.expand(count, -1, -1)))
         return torch.cat(parts, dim=1).cpu().numpy()
 
     def out_of_fold_scores(
@@ -104,10 +114,10 @@ class Classifier:
             Share of the signal that scores lower, averaged over the seeds, in [0, 1], shape (N,).
         """
         scores = np.empty(len(features))
-        logits = self.logits(features, device)
         for k in np.unique(self.history.member_fold):
             events, members = fold == k, self.history.member_fold == k
-            scores[events] = signal_share_below(logits[members][:, events], self.quantiles[members]).mean(axis=0)
+            logits = self.logits(features[events], device, members)
+            scores[events] = signal_share_below(logits, self.quantiles[members]).mean(axis=0)
         return scores
 
     def scores(self, features: npt.NDArray[np.float32], device: torch.device | None = None) -> npt.NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """A trained ensemble as one ONNX model: features in, scores out, preprocessing and calibration inside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,10 @@ def export_onnx(classifier: Classifier, path: Path, metadata: ModelMetadata) -> 
     """Write a classifier as an ONNX model that gives the same scores.
 
     The input `features`, float32 of shape (N, F), takes columns in the order of the metadata's feature names, NaN where
-    a value is missing.  The outputs, float64, are `score`, shape (N,), the mean over all members for events that none
-    of them saw, and `fold_scores`, shape (N, K): column k is the mean over the members that never saw fold k.  Scores
-    are NaN for events with an infinite feature, or a missing one without a rule, which `Classifier` refuses.
+    a value is missing.  The outputs are float64: `score`, shape (N,), the mean over all members for events that none of
+    them saw; `fold_scores`, shape (N, K), whose column k is the mean over the members that never saw fold k; and these
+    columns alone as `fold_0`, `fold_1`..., so that the networks of other folds can be left out where one is needed.
+    Scores are NaN for events with an infinite feature, or a missing one without a rule, which `Classifier` refuses.
 
     Opset 17, IR version 8.  All is computed in float64, as `Classifier` scores, for its reason.
 
@@ -64,42 +65,62 @@ def export_onnx(classifier: Classifier, path: Path, metadata: ModelMetadata) -> 
     # Events stand last: ONNX Runtime adds one number to many events several times faster than many numbers to one.
     transposed = graph.apply("Transpose", "features", perm=[1, 0])
     features = graph.apply("Cast", transposed, to=graph.onnx.TensorProto.DOUBLE)
-    logits = _networks(graph, _impute(graph, features, classifier.preprocessing), classifier)
-    shares = _signal_shares(graph, logits, classifier.quantiles)
-    _means(
-        graph,
-        shares,
-        classifier.history.member_fold,
-        metadata.fold_count,
-        _poison(graph, features, classifier.preprocessing),
-    )
+    poison = _poison(graph, features, classifier.preprocessing)
+    numbers = [_members_of_fold(classifier, fold) for fold in range(metadata.fold_count)]
+    folds = [_fold_score(graph, features, poison, classifier, members, fold) for fold, members in enumerate(numbers)]
+    _together(graph, folds, [len(members) for members in numbers])
+    outputs: dict[str, list[object]] = {"score": ["events"], "fold_scores": ["events", metadata.fold_count]}
     content = graph.serialise(
         {"features": ["events", len(metadata.feature_names)]},
-        {"score": ["events"], "fold_scores": ["events", metadata.fold_count]},
+        outputs | {fold: ["events"] for fold in folds},
         metadata.to_properties(),
     )
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
-def _impute(graph: OnnxGraph, features: str, preprocessing: Preprocessing) -> str:
+def _members_of_fold(classifier: Classifier, fold: int) -> npt.NDArray[np.int64]:
+    members = np.flatnonzero(classifier.history.member_fold == fold)
+    if not len(members):
+        message = f"The model has no member for fold {fold}; train with every fold to export it."
+        raise OutputError(message)
+    return members
+
+
+def _fold_score(
+    graph: OnnxGraph,
+    features: str,
+    poison: str,
+    classifier: Classifier,
+    members: npt.NDArray[np.int64],
+    fold: int,
+) -> str:
+    """Mean share of the signal below events (F, N) over the members of a fold, (N,)."""
+    filled = _impute(graph, features, classifier.preprocessing, members)
+    logits = _networks(graph, filled, classifier, members)
+    shares = _signal_shares(graph, logits, classifier.quantiles[members])
+    mean = graph.apply("ReduceMean", shares, axes=[0], keepdims=0)
+    return graph.apply("Add", mean, poison, name=f"fold_{fold}")
+
+
+def _impute(graph: OnnxGraph, features: str, preprocessing: Preprocessing, members: npt.NDArray[np.int64]) -> str:
     """Replace missing values of features (F, N) as each member does: (M, F, N), or (1, F, N) without any rule."""
     features = graph.apply("Unsqueeze", features, graph.constant([0], np.int64))
     if np.isnan(preprocessing.fill).all():
         return features
-    fill = graph.constant(preprocessing.fill[:, :, None], np.float64)
+    fill = graph.constant(preprocessing.fill[members, :, None], np.float64)
     return graph.apply("Where", graph.apply("IsNaN", features), fill, features)
 
 
-def _networks(graph: OnnxGraph, features: str, classifier: Classifier) -> str:
-    """Standardise and apply every member: (M, F, N) to (M, N)."""
-    preprocessing = classifier.preprocessing
-    centred = graph.apply("Sub", features, graph.constant(preprocessing.mean[:, :, None], np.float64))
+def _networks(graph: OnnxGraph, features: str, classifier: Classifier, members: npt.NDArray[np.int64]) -> str:
+    """Standardise and apply members: (M, F, N) to (M, N)."""
+    mean, scale = (part[members, :, None] for part in (classifier.preprocessing.mean, classifier.preprocessing.scale))
+    centred = graph.apply("Sub", features, graph.constant(mean, np.float64))
     # The reciprocal as float32 rounds it, as `Standardisation` does.
-    outputs = graph.apply("Mul", centred, graph.constant(1 / preprocessing.scale[:, :, None], np.float64))
+    outputs = graph.apply("Mul", centred, graph.constant(1 / scale, np.float64))
     for layer in classifier.network.layers:
         if isinstance(layer, StackedLinear):
-            weight, bias = (part.detach().numpy().swapaxes(1, 2) for part in (layer.weight, layer.bias))
+            weight, bias = (part.detach().numpy()[members].swapaxes(1, 2) for part in (layer.weight, layer.bias))
             product = graph.apply("MatMul", graph.constant(weight, np.float64), outputs)
             outputs = graph.apply("Add", product, graph.constant(bias, np.float64))
         else:
@@ -154,25 +175,18 @@ def _padded(rows: npt.NDArray[np.float64], value: float) -> npt.NDArray[np.float
 
 
 def _poison(graph: OnnxGraph, features: str, preprocessing: Preprocessing) -> str:
-    """Zero for an event that can be scored and NaN for another, shape (1, N): zero times infinity is not a number."""
+    """Zero for an event that can be scored and NaN for another, shape (N,): zero times infinity is not a number."""
     ruleless = np.isnan(preprocessing.fill).any(axis=0)
     fill = graph.constant(np.where(ruleless, np.nan, 0.0)[:, None], np.float64)
     filled = graph.apply("Where", graph.apply("IsNaN", features), fill, features)
     nothing = graph.apply("Mul", filled, graph.constant(0.0, np.float64))
-    return graph.apply("ReduceSum", nothing, graph.constant([0], np.int64), keepdims=1)
+    return graph.apply("ReduceSum", nothing, graph.constant([0], np.int64), keepdims=0)
 
 
-def _means(graph: OnnxGraph, shares: str, member_fold: npt.NDArray[np.int64], fold_count: int, poison: str) -> None:
-    """Average shares (M, N) over the members of each fold, and over all."""
-    belongs = member_fold[:, None] == np.arange(fold_count)
-    if not belongs.any(axis=0).all():
-        lacking = np.flatnonzero(~belongs.any(axis=0)).tolist()
-        message = (
-            f"The model has no member for the folds {lacking} of {fold_count}; train with every fold to export it."
-        )
-        raise OutputError(message)
-    share_of_member = graph.constant((belongs / belongs.sum(axis=0)).T, np.float64)
-    by_fold = graph.apply("Add", graph.apply("MatMul", share_of_member, shares), poison)
-    graph.apply("Transpose", by_fold, perm=[1, 0], name="fold_scores")
-    mean = graph.apply("ReduceMean", shares, axes=[0], keepdims=1)
-    graph.apply("Squeeze", graph.apply("Add", mean, poison), graph.constant([0], np.int64), name="score")
+def _together(graph: OnnxGraph, folds: Sequence[str], members: Sequence[int]) -> None:
+    """The scores of all folds, and the mean over all members."""
+    columns = [graph.apply("Unsqueeze", fold, graph.constant([1], np.int64)) for fold in folds]
+    graph.apply("Concat", *columns, axis=1, name="fold_scores")
+    share = graph.constant(np.array(members)[:, None] / sum(members), np.float64)
+    mean = graph.apply("MatMul", "fold_scores", share)
+    graph.apply("Squeeze", mean, graph.constant([1], np.int64), name="score")

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 
 from zsig_hep.errors import ModelFileError
-from zsig_hep.learning.calibration import signal_share_below
 from zsig_hep.learning.classifier import Classifier
 from zsig_hep.learning.model_metadata import model_metadata
 from zsig_hep.ntuples.model_metadata import ModelMetadata
@@ -67,19 +66,20 @@ class TorchScorer:
 
     def scores(self, features: Float32Array) -> Float64Array:
         """As `OnnxScorer.scores`."""
-        mean: Float64Array = self._shares(features).mean(axis=0)
-        return mean
+        check_features(features, self.metadata)
+        with _one_thread():
+            return self.classifier.scores(features)
 
     def fold_scores(self, features: Float32Array) -> Float64Array:
         """As `OnnxScorer.fold_scores`."""
-        shares, member_fold = self._shares(features), self.classifier.history.member_fold
-        return np.stack([shares[member_fold == fold].mean(axis=0) for fold in range(self.fold_count)], axis=1)
+        folds = [np.full(len(features), fold) for fold in range(self.fold_count)]
+        return np.stack([self.out_of_fold_scores(features, fold) for fold in folds], axis=1)
 
-    def _shares(self, features: Float32Array) -> Float64Array:
+    def out_of_fold_scores(self, features: Float32Array, fold: npt.NDArray[np.integer]) -> Float64Array:
+        """As `OnnxScorer.out_of_fold_scores`."""
         check_features(features, self.metadata)
         with _one_thread():
-            logits = self.classifier.logits(features)
-        return signal_share_below(logits, self.classifier.quantiles)
+            return self.classifier.out_of_fold_scores(features, fold)
 
 
 def load_scorer(path: Path, metadata: ModelMetadata | None = None) -> OnnxScorer | TorchScorer:

@@ -23,7 +23,7 @@ _EVENTS = 512
 class OnnxScorer:
     """Scores with ONNX Runtime, on one thread, so that workers of coffea do not compete for cores.
 
-    The content of the file travels to workers, which need not see the file; each process makes one session of it, when it is
+    The content of the file travels to workers, which need not see the file; each process makes sessions of it when they are
     first needed.
 
     Args:
@@ -41,12 +41,7 @@ class OnnxScorer:
         except OSError as error:
             message = f"The model {path} cannot be read: {error.strerror}. `zsig export ANALYSIS` writes it."
             raise ModelFileError(message) from error
-        self.metadata = _metadata_of(self.session, self.path)
-
-    @property
-    def session(self) -> Any:
-        """The session of this process."""
-        return _make_session(self._content, self.path)
+        self.metadata = _metadata_of(_make_session(self._content, self.path), self.path)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -71,7 +66,7 @@ class OnnxScorer:
             ModelFileError: the number of features differs.
             InputError: a feature is infinite, or missing without a rule.
         """
-        return self._run("score", features)
+        return self._run("score", features, _make_session(self._content, self.path))
 
     def fold_scores(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Score events by the members that never saw each fold; as `scores` otherwise.
@@ -79,12 +74,28 @@ class OnnxScorer:
         Returns:
             Shape (N, K); the score of an event of fold k stands in column k.
         """
-        return self._run("fold_scores", features)
+        return self._run("fold_scores", features, _make_session(self._content, self.path))
 
-    def _run(self, output: str, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    def out_of_fold_scores(self, features: NDArray[np.float32], fold: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Score each event by the members that never saw its fold; as `scores` otherwise.
+
+        Args:
+            features: shape (N, F).
+            fold: fold of each event, shape (N,).
+
+        Returns:
+            Shape (N,).
+        """
+        scores = np.empty(len(features))
+        for k in range(self.fold_count):
+            output = f"fold_{k}"
+            session = _make_reduced_session(self._content, self.path, output)
+            scores[fold == k] = self._run(output, features[fold == k], session)
+        return scores
+
+    def _run(self, output: str, features: NDArray[np.float32], session: Any) -> NDArray[np.float64]:
         check_features(features, self.metadata)
         blocks = [features[start : start + _EVENTS] for start in range(0, max(len(features), 1), _EVENTS)]
-        session = self.session
         parts = [session.run([output], {"features": np.ascontiguousarray(block)})[0] for block in blocks]
         return np.concatenate(parts)
 
@@ -102,8 +113,8 @@ def import_onnx_extra(name: str) -> Any:
         raise InputError(message) from error
 
 
-# Coffea's workers unpickle their processor for every chunk, so that it cannot keep the session.
-@lru_cache(maxsize=8)
+# Coffea's workers unpickle their processor for every chunk, so that it cannot keep its sessions.
+@lru_cache(maxsize=64)
 def _make_session(content: bytes, path: str) -> Any:
     runtime = import_onnx_extra("onnxruntime")
     options = runtime.SessionOptions()
@@ -115,6 +126,27 @@ def _make_session(content: bytes, path: str) -> Any:
         # ONNX Runtime raises classes of its own that share no base but Exception.
         message = f"The model {path} cannot be loaded by ONNX Runtime {runtime.__version__}: {_loading_problem(error)}"
         raise ModelFileError(message) from error
+
+
+@lru_cache(maxsize=64)
+def _make_reduced_session(content: bytes, path: str, output: str) -> Any:
+    """A session that computes one output: ONNX Runtime computes every output of a model, whatever is asked for."""
+    onnx = import_onnx_extra("onnx")
+    model = onnx.load_model_from_string(content)
+    graph, needed, nodes = model.graph, {output}, []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+    kept = {
+        "node": nodes[::-1],
+        "initializer": [each for each in graph.initializer if each.name in needed],
+        "output": [each for each in graph.output if each.name == output],
+    }
+    for field, entries in kept.items():
+        graph.ClearField(field)
+        getattr(graph, field).extend(entries)
+    return _make_session(model.SerializeToString(), path)
 
 
 def _loading_problem(error: Exception) -> str:

@@ -33,8 +33,8 @@ class Scorer(Protocol):
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores f8 [N] of new events, of features f4 [N, F]."""
 
-    def fold_scores(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Scores f8 [N, K]; column k by what never saw fold k."""
+    def out_of_fold_scores(self, features: NDArray[np.float32], fold: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Scores f8 [N] of events of the training in folds i [N], each by what never saw its fold."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def score_chunk(scorer: Scorer, chunk: SelectedChunk, *, trained_on: bool) -> Sc
         score = scorer.scores(features)
         return ScoredEvents(score, None, None if cuts is None else score >= cuts[0])
     fold = assign_folds(chunk.identity, scorer.fold_count, scorer.metadata.fold_seed or 0)
-    score = scorer.fold_scores(features)[np.arange(len(fold)), fold]
+    score = scorer.out_of_fold_scores(features, fold)
     return ScoredEvents(score, fold, None if cuts is None else score >= cuts[fold])
 
 
