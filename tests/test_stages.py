@@ -113,7 +113,7 @@ def read_json(path: Path):
 
 
 def test_a_run_writes_what_its_stages_promise(finished_output):
-    expected = ["columns/columns.json", "columns/events.parquet", "export/scores.root"]
+    expected = ["columns/columns.json", "columns/events.parquet", "export/scores.root", "export/model.onnx"]
     expected += [f"export/fit/{name}" for name in FIT_FILES]
     expected += [f"training/{name}/model.{suffix}" for name in ("z", "bce") for suffix in ("json", "safetensors")]
     expected += ["selection/scores.parquet", "selection/selection.json", "report/report.html", "report/summary.json"]
@@ -178,7 +178,7 @@ def test_a_forced_run_redoes_everything_and_finds_the_same(output, chain, no_fig
         "reading ntuples",
         *TRAINING_LINES,
         "choosing working points",
-        "writing histograms and fit inputs",
+        "writing histograms, fit inputs and model",
         "drawing figures",
     ]
     assert forced.lines == lines
@@ -194,7 +194,7 @@ def test_a_forced_run_redoes_everything_and_finds_the_same(output, chain, no_fig
         ("columns", ["reading ntuples"]),
         ("train", TRAINING_LINES),
         ("scan", ["choosing working points"]),
-        ("export", ["writing histograms and fit inputs"]),
+        ("export", ["writing histograms, fit inputs and model"]),
     ],
 )
 def test_force_redoes_only_the_stage_that_is_asked_for(output, chain, stage, lines):
@@ -210,7 +210,7 @@ def test_changed_requirements_redo_selection_export_and_report_only(output, chai
     before, old = times(output), read_json(output / "selection" / "selection.json")
     changed = chain(output, selection={"minimum_signal_efficiency": 0.9})
     summary = changed.run()
-    assert changed.lines == ["choosing working points", "writing histograms and fit inputs", "drawing figures"]
+    assert changed.lines == ["choosing working points", "writing histograms, fit inputs and model", "drawing figures"]
     after = times(output)
     for name in after:
         if (output / name).is_file():
@@ -231,7 +231,7 @@ def test_a_changed_label_trains_nothing(output, chain, no_figures):
     before = times(output / "training")
     changed = chain(output, processes={"dy": {"label": "Drell-Yan"}})
     summary = changed.run()
-    assert changed.lines == ["reading ntuples", "writing histograms and fit inputs", "drawing figures"]
+    assert changed.lines == ["reading ntuples", "writing histograms, fit inputs and model", "drawing figures"]
     assert times(output / "training") == before
     assert {row["label"] for row in summary["processes"]} == {"higgs", "Drell-Yan", "top"}
 

@@ -179,7 +179,9 @@ def test_the_impact_table_is_that_of_the_chain(finished, summary):
 
 
 def test_a_runner_up_has_names():
-    found = impact_summary(ImpactTable("several_maxima", "close", runner_up=(0.5, 1.2)), "Z loss")
+    found = impact_summary(
+        ImpactTable("several_maxima", "close", runner_up=(0.5, 1.2)), "Z loss", WorkingPointSettings()
+    )
     assert found["runner_up"] == {"cut": 0.5, "significance": 1.2}
     assert found["rows"] == []
 

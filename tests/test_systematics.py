@@ -85,7 +85,7 @@ def test_data_above_the_cut_are_in_no_histogram_until_unblinded(finished, search
     assert shown.is_data.sum() <= (table.is_data & ~above).sum()
     assert not set(shown.identity[shown.is_data]) & set(table.identity[above])
     unblinded, lines, _ = run(search, output, variations=VARIATIONS, unblind=True)
-    assert lines == ["writing histograms and fit inputs", "drawing figures"]
+    assert lines == ["writing histograms, fit inputs and model", "drawing figures"]
     assert not unblinded["blinded"]
     assert unblinded["classifiers"][0]["observed"] == above.sum()
     assert unblinded["classifiers"][0]["working_point"] == finished[0]["classifiers"][0]["working_point"]
@@ -94,12 +94,12 @@ def test_data_above_the_cut_are_in_no_histogram_until_unblinded(finished, search
 def test_a_variation_that_is_added_trains_nothing_again(search, tmp_path):
     first, _, _ = run(search, tmp_path / "out")
     second, lines, _ = run(search, tmp_path / "out", variations={"luminosity": VARIATIONS["luminosity"]})
-    assert lines == ["choosing working points", "writing histograms and fit inputs", "drawing figures"]
+    assert lines == ["choosing working points", "writing histograms, fit inputs and model", "drawing figures"]
     third, lines, _ = run(search, tmp_path / "out", variations=VARIATIONS)
     assert lines == [
         "reading ntuples",
         "choosing working points",
-        "writing histograms and fit inputs",
+        "writing histograms, fit inputs and model",
         "drawing figures",
     ]
     points = [[each["working_point"] for each in summary["classifiers"]] for summary in (first, second, third)]

@@ -6,6 +6,7 @@ Heavy imports stand inside the functions that need them, so that `zsig --help` a
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from zsig_hep.console import (
     announce,
     errors_as_status,
     open_console,
+    print_friend,
     print_working_points,
     print_yields,
     training_progress,
@@ -155,6 +157,61 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
             click.echo(json.dumps(without_nan(summary), indent=1))
         else:
             print_yields(console, loaded, summary)
+
+
+@main.command()
+@ANALYSIS
+@click.argument("files", nargs=-1, required=True)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Output folder of the run that trained; default: output/NAME in the working directory.",
+)
+@click.option(
+    "--friends", type=click.Path(path_type=Path, file_okay=False), help="Where to write; default: OUTPUT/friends."
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["ttree", "rntuple", "parquet"]),
+    default="ttree",
+    show_default=True,
+    help="Kind of the friends.",
+)
+@click.option("--dataset", help="Dataset that all files belong to; those of the analysis are recognised by themselves.")
+@click.option("--model", type=click.Path(path_type=Path, exists=True), help="An exported model.onnx instead.")
+@click.option("--overwrite", is_flag=True, help="Replace friends that exist.")
+@NTUPLES
+@QUIET
+@JSON
+def apply(analysis: Path, files: tuple[str, ...], **options: Any) -> None:
+    """Write the score of every entry of FILES into friend trees.
+
+    An entry that fails the selection has no score. Events that the training saw are scored by networks that did not see
+    them, all others by the whole ensemble.
+    """
+    console = open_console(quiet=options["quiet"])
+    with errors_as_status(console):
+        from zsig_hep.applying import apply_to_files
+        from zsig_hep.results import Results
+        from zsig_hep.workspace import Workspace
+
+        loaded = _load(analysis, options["ntuples"], device=None)
+        output = options["output"] or Path("output") / loaded.name
+        written = apply_to_files(
+            Results(loaded, Workspace(output)),
+            files,
+            options["friends"] or output / "friends",
+            model=options["model"],
+            file_format=options["file_format"],
+            dataset=options["dataset"],
+            overwrite=options["overwrite"],
+        )
+        for each in written:
+            print_friend(console, each)
+        if options["as_json"]:
+            click.echo(json.dumps([asdict(each) for each in written], indent=1, default=str))
 
 
 def _run_stage(stage: str, options: dict[str, Any]) -> None:

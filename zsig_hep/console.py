@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zsig_hep.analysis import Analysis
+    from zsig_hep.ntuples import FriendResult
     from zsig_hep.stages import TrainingProgress
 
 
@@ -75,6 +76,17 @@ def training_progress(console: "Console") -> Iterator["TrainingProgress"]:
 
 def _phase(label: str, phase: str) -> str:
     return label if label == phase else f"{label}, {phase}"
+
+
+def print_friend(console: "Console", friend: "FriendResult") -> None:
+    """Show what was written for one ntuple."""
+    passed = "" if friend.passed is None else f", {friend.passed} pass the cut"
+    scored = "networks that did not see them" if friend.out_of_fold else "the whole ensemble"
+    console.print(
+        f"{friend.path}: {friend.entries} entries, {friend.selected} selected{passed}; scored by {scored}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def print_yields(console: "Console", analysis: "Analysis", summary: Any) -> None:

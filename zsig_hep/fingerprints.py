@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import LossSettings, choose_device, depends_on_goal
+from zsig_hep.learning import LossSettings, can_export_onnx, choose_device, depends_on_goal
 from zsig_hep.ntuples import resolve_datasets
 from zsig_hep.workspace import code_fingerprint, file_identity, fingerprint, source_fingerprint
 
@@ -88,7 +88,7 @@ class Fingerprints:
     def export(self) -> str:
         """Of what is written for other programs."""
         analysis = self._analysis
-        settings = analysis.export.model_dump(mode="json")
+        settings = [analysis.export.model_dump(mode="json"), analysis.presentation.axis_labels, can_export_onnx()]
         return fingerprint(
             self.selection, settings, analysis.labels, analysis.unblind, code_fingerprint("presentation")
         )

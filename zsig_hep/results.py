@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import Classifier, LossSettings, choose_device
-from zsig_hep.ntuples import TABLE_NAME, EventTable
+from zsig_hep.learning import Classifier, LossSettings, choose_device, model_metadata
+from zsig_hep.ntuples import TABLE_NAME, EventTable, ModelMetadata
 from zsig_hep.ntuples.reading import shape_table_name
 from zsig_hep.ntuples.variations import DIRECTIONS, Variation, names_of_kind, varied_name
 from zsig_hep.selection import (
@@ -18,15 +19,19 @@ from zsig_hep.selection import (
     FitTemplates,
     HeldOutCategories,
     ImpactTable,
+    SelectionExclusion,
+    SignificanceUncertainties,
     SystematicTable,
     VariationPair,
     build_templates,
     cut_sensitivities,
     evaluate_classifier,
     held_out_selection,
+    held_out_uncertainties,
     hidden_data,
     hold_out_categories,
     paired_difference,
+    selection_exclusion,
     systematic_table,
     varied_events,
 )
@@ -77,6 +82,26 @@ class Results:
     def classifiers(self) -> dict[str, Classifier]:
         """The trained classifiers, by name."""
         return {name: Classifier.load(self.workspace.folder(f"training/{name}")) for name in self.losses}
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the classifier of the loss of the analysis lies."""
+        return self.workspace.folder(f"training/{next(iter(self.losses))}")
+
+    @property
+    def model_metadata(self) -> ModelMetadata:
+        """What others must know to apply that classifier: its features, folds, datasets and cuts."""
+        ntuples, first = self.analysis.ntuples, self.evaluations[0]
+        classifier = self.classifiers[first.name]
+        labels = self.analysis.presentation.axis_labels
+        return model_metadata(
+            classifier,
+            fold_seed=ntuples.fold_seed,
+            event_identity=ntuples.event_identity,
+            datasets=[name for process in self.analysis.processes.values() for name in process.datasets],
+            thresholds=first.working_point.thresholds if first.working_point.status == "ok" else (),
+            units={name: labels[name] for name in classifier.feature_names if name in labels},
+        )
 
     @cached_property
     def scores(self) -> dict[str, Floats]:
@@ -187,6 +212,39 @@ class Results:
             )
             for each in self.evaluations
         }
+
+    @cached_property
+    def uncertainties(self) -> Mapping[str, SignificanceUncertainties | None]:
+        """Standard deviation of the held-out significance of each classifier, three ways; None without one."""
+        table = self.table
+        return {
+            each.name: held_out_uncertainties(
+                each.working_point,
+                self.scores[each.name],
+                table.weight,
+                table.process,
+                table.fold,
+                process_names=table.process_names,
+                roles=table.roles,
+                settings=self.analysis.selection,
+                generator=self._generator(),
+            )
+            for each in self.evaluations
+        }
+
+    @cached_property
+    def exclusions(self) -> Mapping[str, Mapping[str, SelectionExclusion]]:
+        """Expected exclusion by each classifier's selection and signal; "" for all signals where they are summed."""
+        selection, roles = self.analysis.selection, dict(zip(self.table.process_names, self.table.roles, strict=True))
+        signals = [name for name, role in roles.items() if role == "signal"] if selection.signals != "sum" else [""]
+        found = {
+            each.name: {
+                signal: selection_exclusion(each.working_point, roles, selection, signal=signal or None)
+                for signal in signals
+            }
+            for each in self.evaluations
+        }
+        return {name: {signal: each for signal, each in of.items() if each is not None} for name, of in found.items()}
 
     @cached_property
     def templates(self) -> FitTemplates | None:

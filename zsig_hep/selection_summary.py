@@ -1,14 +1,19 @@
 """What selections give, as plain lists and dictionaries: working points, variations, categories, impacts."""
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 
 from zsig_hep.selection import (
     Difference,
     HeldOutCategories,
     HeldOutWorkingPoint,
     ImpactTable,
+    SelectionExclusion,
+    SignificanceUncertainties,
     SystematicTable,
+    WorkingPointSettings,
 )
+from zsig_hep.statistics.significance import FigureOfMerit
 from zsig_hep.statistics.yields import Yield
 
 JsonDict = dict[str, object]
@@ -23,6 +28,21 @@ FIGURE_OF_MERIT_LABELS = {
     "poisson": "exact Poisson significance",
     "poisson_with_uncertainty": "exact Poisson significance with background uncertainty (Z_Bi)",
 }
+
+
+def figure_of_merit_label(figure: FigureOfMerit, settings: WorkingPointSettings) -> str:
+    """Name a figure of merit for readers, with the numbers in its definition.
+
+    Example:
+        >>> figure_of_merit_label(FigureOfMerit.PUNZI, WorkingPointSettings(figure_of_merit="punzi", punzi_sigmas=5))
+        "Punzi's s/(a/2 + sqrt(b)), a = 5"
+    """
+    parameters = settings.figure_parameters
+    numbers = {
+        FigureOfMerit.AMS: f", b_r = {parameters.ams_regularisation:g}",
+        FigureOfMerit.PUNZI: f", a = {parameters.punzi_sigmas:g}",
+    }
+    return FIGURE_OF_MERIT_LABELS[str(figure)] + numbers.get(figure, "")
 
 
 def yield_row(value: Yield) -> JsonDict:
@@ -66,8 +86,11 @@ def difference_summary(difference: Difference | None) -> JsonDict | None:
     return None if difference is None else {"difference": difference.value, "uncertainty": difference.uncertainty}
 
 
-def impact_summary(table: ImpactTable, classifier: str) -> JsonDict:
-    """How the optimal cut of a classifier answers to cross sections, luminosity and uncertainties."""
+def impact_summary(table: ImpactTable, classifier: str, settings: WorkingPointSettings) -> JsonDict:
+    """How the optimal cut of a classifier answers to cross sections, luminosity and uncertainties.
+
+    An exact Poisson tail has no derivatives: then the figure of merit that was differentiated is another.
+    """
     runner_up = table.runner_up
     rows = [
         {
@@ -90,6 +113,7 @@ def impact_summary(table: ImpactTable, classifier: str) -> JsonDict:
     return {
         "classifier": classifier,
         **of_table,
+        "figure_of_merit": figure_of_merit_label(table.figure_of_merit or settings.figure_of_merit, settings),
         "runner_up": None if runner_up is None else dict(zip(("cut", "significance"), runner_up, strict=True)),
         "rows": rows,
     }
@@ -126,6 +150,29 @@ def systematics_summary(table: SystematicTable | None) -> JsonDict | None:
         "significance_without": table.significance_without,
         "notes": list(table.notes),
     }
+
+
+def uncertainties_summary(found: SignificanceUncertainties | None) -> JsonDict | None:
+    """Three standard deviations of the held-out significance."""
+    return None if found is None else asdict(found)
+
+
+def exclusion_summary(found: Mapping[str, SelectionExclusion]) -> list[JsonDict]:
+    """Expected exclusion of each signal hypothesis, by name; one without a name for all signals together."""
+    return [
+        {
+            "signal": name or None,
+            "confidence_level": each.expected.confidence_level,
+            "significance": each.expected.significance,
+            "cls": list(each.expected.cls),
+            "median_cls": each.expected.median_cls,
+            "cls_uncertainty": each.cls_uncertainty,
+            "limits": list(each.expected.limits),
+            "median_limit": each.expected.median_limit,
+            "limit_uncertainty": each.limit_uncertainty,
+        }
+        for name, each in found.items()
+    ]
 
 
 def categories_summary(found: HeldOutCategories | None) -> JsonDict | None:

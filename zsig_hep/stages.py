@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from zsig_hep.analysis import Analysis
 from zsig_hep.fingerprints import Fingerprints
-from zsig_hep.learning import choose_device, schedule_advice, train
+from zsig_hep.learning import can_export_onnx, choose_device, export_onnx, schedule_advice, train
 from zsig_hep.ntuples import EventTable, run_columns
 from zsig_hep.ntuples.reading import Executor
 from zsig_hep.presentation import Gallery, save_figure, write_fit_inputs, write_histograms, write_report
@@ -20,7 +20,15 @@ from zsig_hep.selection import (
     feature_histogram,
     simulation_caveats,
 )
-from zsig_hep.selection_summary import JsonDict, categories_summary, difference_summary, impact_summary
+from zsig_hep.selection_summary import (
+    JsonDict,
+    categories_summary,
+    difference_summary,
+    exclusion_summary,
+    impact_summary,
+    systematics_summary,
+    uncertainties_summary,
+)
 from zsig_hep.summary import classifier_summary, columns_summary, run_summary, theory_notes, without_nan
 from zsig_hep.workspace import Workspace, command_line, package_versions
 
@@ -164,16 +172,24 @@ class Chain:
         """Write what other programs take on.
 
         `export/scores.root` has the score of every classifier; `export/fit/` what fits take: histograms, pyhf workspace,
-        datacards, a cabinetry configuration; one folder per signal where signals are hypotheses of their own.
+        datacards, a cabinetry configuration, in one folder per signal where signals are hypotheses of their own;
+        `export/model.onnx` the classifier of the loss of the analysis, if the extra `onnx` is installed.
         """
         self._bring_up_to_date(self.scan)
         if self._current("export", self.fingerprints.export):
             return
-        self.announce("writing histograms and fit inputs")
+        self.announce("writing histograms, fit inputs and model")
         with self.workspace.building("export", self.fingerprints.export) as folder:
             histograms = {evaluation.name: evaluation.score_histogram for evaluation in self.results.evaluations}
             write_histograms(folder / "scores.root", histograms)
             self._write_fits(folder / "fit")
+            if can_export_onnx():
+                results = self.results
+                export_onnx(
+                    results.classifiers[results.evaluations[0].name], folder / "model.onnx", results.model_metadata
+                )
+            else:
+                self.announce("without the extra `onnx` (pip install 'zsig_hep[onnx]') the model is not exported")
 
     def plot(self) -> None:
         """Draw the figures and write the report: `report/report.html`, `report/summary.json`, `report/figures/`."""
@@ -245,11 +261,16 @@ class Chain:
         results = self.results
         return {
             "classifiers": [
-                classifier_summary(each, results.classifiers[each.name], results.systematics[each.name])
+                classifier_summary(each, results.classifiers[each.name])
+                | {
+                    "systematics": systematics_summary(results.systematics[each.name]),
+                    "uncertainties": uncertainties_summary(results.uncertainties[each.name]),
+                    "exclusion": exclusion_summary(results.exclusions[each.name]),
+                }
                 for each in results.evaluations
             ],
             "comparison": difference_summary(results.difference),
-            "impact": impact_summary(results.impacts, results.evaluations[0].label),
+            "impact": impact_summary(results.impacts, results.evaluations[0].label, self.analysis.selection),
             "categories": categories_summary(results.categories),
         }
 

@@ -12,11 +12,10 @@ from zsig_hep import __version__
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import Classifier, RoundRecord, TrainingHistory
 from zsig_hep.ntuples import ColumnsResult, EventTable
-from zsig_hep.selection import ClassifierEvaluation, SystematicTable
+from zsig_hep.selection import ClassifierEvaluation
 from zsig_hep.selection_summary import (
-    FIGURE_OF_MERIT_LABELS,
     JsonDict,
-    systematics_summary,
+    figure_of_merit_label,
     working_point_summary,
     yield_row,
 )
@@ -58,10 +57,8 @@ def process_rows(analysis: Analysis, table: EventTable) -> list[JsonDict]:
     ]
 
 
-def classifier_summary(
-    evaluation: ClassifierEvaluation, classifier: Classifier, systematics: SystematicTable | None = None
-) -> JsonDict:
-    """Working point with its variations, separation and training of one classifier."""
+def classifier_summary(evaluation: ClassifierEvaluation, classifier: Classifier) -> JsonDict:
+    """Working point, separation and training of one classifier."""
     history = classifier.history
     return {
         "name": evaluation.name,
@@ -70,7 +67,6 @@ def classifier_summary(
         "auc_entries": evaluation.roc.entry_area,
         "working_point": working_point_summary(evaluation.working_point),
         "observed": evaluation.observed,
-        "systematics": systematics_summary(systematics),
         "training": {
             "loss": history.loss_name,
             "members": len(history.collapsed),
@@ -131,7 +127,7 @@ def figure_of_merit_summary(analysis: Analysis) -> JsonDict:
     """What the cut maximises, in words: the figure of merit, its uncertainties, and how signals are combined."""
     selection = analysis.selection
     return {
-        "figure_of_merit": FIGURE_OF_MERIT_LABELS[str(selection.figure_of_merit)],
+        "figure_of_merit": figure_of_merit_label(selection.figure_of_merit, selection),
         "signals": selection.signals,
         "background_uncertainties": [
             {"name": name, "label": analysis.labels[name], "relative": relative}

@@ -67,6 +67,9 @@ def classifier(name: str, label: str, **changes: Any) -> dict[str, Any]:
     training = {"loss": label, "members": 10, "epochs": 35, "collapsed_members": 0, "advice": "", "rounds": []}
     return {"name": name, "label": label, "auc": 0.9462, "auc_entries": 0.935, "training": training} | {
         "working_point": working_point(**changes), "observed": None, "systematics": None,
+        "uncertainties": {"propagated": 0.0712, "bootstrap": 0.0733, "jackknife": 0.061},
+        "exclusion": [{"signal": None, "confidence_level": 0.95, "median_cls": 0.12, "cls_uncertainty": 0.01,
+                       "limits": [0.7, 0.95, 1.31, 1.8, 2.5], "median_limit": 1.31, "limit_uncertainty": 0.05}],
     }  # fmt: skip
 
 
@@ -95,7 +98,7 @@ def summary() -> dict[str, Any]:
         "cutflow": {"vbf": [{"cut": "pt > 30 & more", "entries": 15000, "yield": 25.64, "uncertainty": 0.2093}]},
         "classifiers": [classifier("zloss", "Z loss"), classifier("bce", "Weighted BCE", significance=1.6)],
         "comparison": {"difference": 0.05, "uncertainty": 0.04},
-        "impact": {"rows": []},
+        "impact": {"rows": [], "figure_of_merit": "Asimov significance"},
         "categories": None,
         "figure_of_merit": "Asimov significance",
         "signals": "sum",
@@ -206,6 +209,7 @@ def test_the_impact_table_stands_in_the_report_with_its_reason(summary: dict[str
     }  # fmt: skip
     unmoved = dict.fromkeys(row) | {"kind": "uncertainty", "process": None, "significance_slope": -0.0908}
     summary["impact"] = {
+        "figure_of_merit": "Asimov significance",
         "classifier": "Z loss", "status": "ok", "reason": "", "cut": 0.6297, "cut_uncertainty": 0.0334,
         "significance": 1.9458, "bandwidth": 0.05138, "rows": [row, unmoved],
     }  # fmt: skip

@@ -44,7 +44,7 @@ from zsig_hep.learning.loss_settings import (
 from zsig_hep.learning.losses import BCELoss, FocalLoss, ZLoss, rescale_to_process_yields
 from zsig_hep.learning.lovasz_loss import LovaszLoss
 from zsig_hep.learning.model_metadata import model_metadata
-from zsig_hep.learning.onnx_export import export_onnx
+from zsig_hep.learning.onnx_export import can_export_onnx, export_onnx
 from zsig_hep.learning.optimizers import Eve, OptimizerSettings, make_optimizer
 from zsig_hep.learning.options import PhaseSettings, TrainingSettings, choose_device
 from zsig_hep.learning.phases import depends_on_goal, schedule_advice
@@ -111,6 +111,7 @@ __all__ = [
     "argmax",
     "argmax_on_grid",
     "argmin",
+    "can_export_onnx",
     "choose_device",
     "depends_on_goal",
     "envelope",

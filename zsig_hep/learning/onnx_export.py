@@ -1,5 +1,6 @@
 """A trained ensemble as one ONNX model: features in, scores out, preprocessing and calibration inside."""
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from zsig_hep.learning.preprocessing import Preprocessing
 _STEPS = (128, 64, 32, 16, 8, 4, 2, 1)
 _PLACES = 2 * _STEPS[0]
 _LAST_SEGMENT = len(LEVELS) - 2
+
+
+def can_export_onnx() -> bool:
+    """Whether the extra `onnx` is installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("onnx", "onnxruntime"))
 
 
 def export_onnx(classifier: Classifier, path: Path, metadata: ModelMetadata) -> None:
