@@ -2,6 +2,7 @@
 
 from zsig_hep.presentation.cabinetry_config import cabinetry_configuration, write_cabinetry
 from zsig_hep.presentation.categories import category_figure
+from zsig_hep.presentation.cuts import cut_in_words, cutflow_figure, cutflow_rows, n_minus_one_figure
 from zsig_hep.presentation.datacard import build_datacard, write_datacard
 from zsig_hep.presentation.export import write_histograms, write_templates
 from zsig_hep.presentation.figures import (
@@ -29,11 +30,15 @@ __all__ = [
     "build_workspace",
     "cabinetry_configuration",
     "category_figure",
+    "cut_in_words",
+    "cutflow_figure",
+    "cutflow_rows",
     "efficiency_purity_figure",
     "feature_figure",
     "fit_metadata",
     "graduated_figure",
     "impact_figure",
+    "n_minus_one_figure",
     "roc_figure",
     "save_figure",
     "score_figure",

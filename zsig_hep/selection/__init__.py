@@ -1,6 +1,11 @@
 """Choosing cuts: every threshold at once, working points, and how well a score separates."""
 
 from zsig_hep.selection.blinding import hidden_data
+from zsig_hep.selection.box_results import ChosenBox, CutflowStep, CutResult, EdgeCurve, HeldOutBox, NMinusOne
+from zsig_hep.selection.box_selection import optimise_cuts
+from zsig_hep.selection.box_sensitivity import EdgeImpact, EdgeSensitivities
+from zsig_hep.selection.box_summary import cut_summary
+from zsig_hep.selection.boxes import Box, Cut, CutSettings, CutVariableSettings
 from zsig_hep.selection.categories import CategorySettings, ChosenCategories, choose_categories
 from zsig_hep.selection.category_yields import Category, CombinedSignificance
 from zsig_hep.selection.caveats import simulation_caveats
@@ -44,21 +49,33 @@ from zsig_hep.selection.working_points import (
 )
 
 __all__ = [
+    "Box",
     "Category",
     "CategorySettings",
     "ChannelTemplates",
+    "ChosenBox",
     "ChosenCategories",
     "ClassifierEvaluation",
     "CombinedSignificance",
+    "Cut",
+    "CutResult",
+    "CutSettings",
+    "CutVariableSettings",
+    "CutflowStep",
     "Difference",
+    "EdgeCurve",
+    "EdgeImpact",
+    "EdgeSensitivities",
     "ExportSettings",
     "FitTemplates",
+    "HeldOutBox",
     "HeldOutCategories",
     "HeldOutDivision",
     "HeldOutWorkingPoint",
     "HypothesisSignificance",
     "Impact",
     "ImpactTable",
+    "NMinusOne",
     "Parameter",
     "RocCurve",
     "SelectionExclusion",
@@ -80,6 +97,7 @@ __all__ = [
     "choose_categories",
     "choose_working_point",
     "cut_sensitivities",
+    "cut_summary",
     "evaluate_classifier",
     "feature_histogram",
     "held_out_selection",
@@ -88,6 +106,7 @@ __all__ = [
     "hold_out_categories",
     "hold_out_working_point",
     "missing_entries",
+    "optimise_cuts",
     "paired_difference",
     "roc_curve",
     "scan_thresholds",

@@ -1,0 +1,233 @@
+"""Rectangular cuts: their settings, the cuts themselves, and how they are written for others to apply."""
+
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+
+from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.ntuples.table import EventTable
+from zsig_hep.selection.events import Booleans
+from zsig_hep.settings import Settings
+
+Side = Literal["above", "below", "window"]
+Missing = Literal["fail", "pass"]
+Range = tuple[float | None, float | None]
+
+_IDENTIFIER = re.compile(r"^[A-Za-z_]\w*$")
+
+
+class CutVariableSettings(Settings):
+    """How one variable may be cut; its side alone, as in `dijet_mass: above`, stands for all defaults.
+
+    Attributes:
+        side: which values pass: those above a cut, below it, or inside a window of two.
+        start: where the search may begin, besides its own starting points: a number, or a pair for a window.
+        limits: lowest and highest value that a cut may have, null for none. No cut at all is always allowed.
+        step: cuts are multiples of it.
+        significant_digits: cuts have no more digits than this.
+        missing: whether an event without a value (NaN) passes a cut; that of `CutSettings` by default.
+    """
+
+    side: Side
+    start: float | Range | None = None
+    limits: Range = (None, None)
+    step: PositiveFloat | None = None
+    significant_digits: int | None = Field(default=None, ge=1, le=6)
+    missing: Missing | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _side_alone(cls, given: Any) -> Any:
+        return {"side": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        low, high = self.limits
+        if low is not None and high is not None and not low < high:
+            message = f"limits [{low:g}, {high:g}] hold no value: the first must be smaller than the second"
+            raise ValueError(message)
+        if self.step is not None and self.significant_digits is not None:
+            message = "step and significant_digits are two ways of rounding; give one of them"
+            raise ValueError(message)
+        if isinstance(self.start, tuple) and self.side != "window":
+            message = f"start of a cut '{self.side}' is one number; found a pair"
+            raise ValueError(message)
+        if isinstance(self.start, float) and self.side == "window":
+            message = "start of a window is a pair [low, high], with null for an open side; found one number"
+            raise ValueError(message)
+        for value in self.start_values:
+            if value is not None and not (low if low is not None else value) <= value <= (
+                high if high is not None else value
+            ):
+                message = f"start {value:g} is outside of limits [{_limit(low)}, {_limit(high)}]"
+                raise ValueError(message)
+        return self
+
+    @property
+    def start_values(self) -> Range:
+        """Starting values of the lower and of the upper cut."""
+        if isinstance(self.start, tuple):
+            return self.start
+        return (None, self.start) if self.side == "below" else (self.start, None)
+
+
+class CutSettings(Settings):
+    """A selection by rectangular cuts.
+
+    Attributes:
+        variables: how each may be cut, by the name of a feature; the order is that of the printed cuts.
+        missing: whether an event without a value (NaN) passes a cut on it. An event that lacks a value passes where
+            there is no cut.
+        minimum_pull: a cut is dropped unless it raises the significance by this many standard deviations of the raise,
+            as the finite simulation gives them; 0 keeps every cut that raises it at all. A cut is placed where the
+            simulation favours it, so that even a variable that tells nothing apart has a pull of about 1.5.
+        starts: starting points of the gradient ascent.
+        kicks: random kicks after which the exact search tries again.
+        sensitivities: whether the derivatives of the cuts in cross sections, luminosity and uncertainties are computed,
+            with the bandwidth and replicas of `SensitivitySettings`.
+        cutflow_order: "gain" applies the cut that raises the significance most first, "given" follows `variables`.
+    """
+
+    variables: Mapping[str, CutVariableSettings] = Field(min_length=1)
+    missing: Missing = "fail"
+    minimum_pull: NonNegativeFloat = 2.5
+    starts: int = Field(default=4, ge=1, le=1000)
+    kicks: int = Field(default=10, ge=0, le=10000)
+    sensitivities: bool = True
+    cutflow_order: Literal["gain", "given"] = "gain"
+
+    def missing_of(self, variable: str) -> Missing:
+        """Whether a missing value of a variable passes."""
+        return self.variables[variable].missing or self.missing
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Cuts on one variable: low < x < high, both strict.
+
+    Attributes:
+        variable: name of the feature.
+        low: lower cut; None is open.
+        high: upper cut; None is open.
+        missing: whether a missing value (NaN) passes; with both sides open everything does.
+    """
+
+    variable: str
+    low: float | None = None
+    high: float | None = None
+    missing: Missing = "fail"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is no cut."""
+        return self.low is None and self.high is None
+
+    def passes(self, values: npt.NDArray[np.floating]) -> Booleans:
+        """Which values pass, in the shape of the values.
+
+        Example:
+            >>> x = np.array([1.0, 3.0, np.nan])
+            >>> Cut("x", low=2.0).passes(x), Cut("x", low=2.0, missing="pass").passes(x)
+            (array([False,  True, False]), array([False,  True,  True]))
+        """
+        passing = np.ones(np.shape(values), dtype=np.bool_)
+        # The comparisons are those of the printed expressions: a missing value compares as False.
+        if self.low is not None:
+            passing &= values > self.low if self.missing == "fail" else ~(values <= self.low)
+        if self.high is not None:
+            passing &= values < self.high if self.missing == "fail" else ~(values >= self.high)
+        return passing
+
+    def written(self, name: str, negation: str) -> list[str]:
+        """The comparisons, with `name` for the variable; a missing value that passes needs the negation of a failure."""
+        pairs = [(value, passed, failed) for value, passed, failed in ((self.low, ">", "<="), (self.high, "<", ">="))]
+        closed = [(repr(float(value)), passed, failed) for value, passed, failed in pairs if value is not None]
+        if self.missing == "fail":
+            return [f"{name} {passed} {value}" for value, passed, _ in closed]
+        return [f"{negation}({name} {failed} {value})" for value, _, failed in closed]
+
+
+@dataclass(frozen=True)
+class Box:
+    """Cuts on several variables, all of which an event has to pass.
+
+    Attributes:
+        cuts: one for each variable, open or not.
+
+    Example:
+        >>> box = Box((Cut("mass", 120.0, 130.0), Cut("pt", low=2.5, missing="pass"), Cut("eta")))
+        >>> print(box.python())
+        (events["mass"] > 120.0) & (events["mass"] < 130.0) & ~(events["pt"] <= 2.5)
+        >>> print(box.tree_draw())
+        mass > 120.0 && mass < 130.0 && !(pt <= 2.5)
+        >>> box.open_variables
+        ('eta',)
+    """
+
+    cuts: tuple[Cut, ...]
+
+    @property
+    def open_variables(self) -> tuple[str, ...]:
+        """Variables without a cut."""
+        return tuple(cut.variable for cut in self.cuts if cut.is_open)
+
+    def cut(self, variable: str) -> Cut:
+        """The cut on one variable.
+
+        Raises:
+            InputError: the box knows no such variable.
+        """
+        for cut in self.cuts:
+            if cut.variable == variable:
+                return cut
+        message = f"There is no cut on '{variable}'.{nearest_name(variable, [cut.variable for cut in self.cuts])}"
+        raise InputError(message)
+
+    def select(self, table: EventTable, *, without: Sequence[str] = ()) -> Booleans:
+        """Which events pass, shape [N].
+
+        Args:
+            table: with a feature for each cut that is not open.
+            without: variables whose cuts are left out.
+
+        Raises:
+            InputError: the table lacks a feature.
+        """
+        passing = np.ones(len(table), dtype=np.bool_)
+        for cut in self.cuts:
+            if not cut.is_open and cut.variable not in without:
+                passing &= cut.passes(table.feature(cut.variable))
+        return passing
+
+    def python(self, events: str = "events") -> str:
+        """The cuts as an expression for NumPy, pandas and awkward arrays.
+
+        Args:
+            events: name of the array, table or mapping that holds a column for each variable.
+        """
+        terms = [cut.written(f"{events}[{json.dumps(cut.variable)}]", "~") for cut in self.cuts]
+        joined = " & ".join(term if term.startswith("~") else f"({term})" for term in itertools.chain(*terms))
+        return joined or f"np.ones(len({events}[{json.dumps(self.cuts[0].variable)}]), dtype=bool)"
+
+    def tree_draw(self) -> str:
+        """The cuts as a selection for TTree::Draw, RDataFrame::Filter and similar; "1" without any.
+
+        Raises:
+            InputError: the name of a variable with a cut is no identifier, which ROOT would read as a formula.
+        """
+        for cut in self.cuts:
+            if not cut.is_open and not _IDENTIFIER.match(cut.variable):
+                message = f"'{cut.variable}' cannot be the name of a branch in TTree::Draw; rename the feature."
+                raise InputError(message)
+        return " && ".join(itertools.chain(*(cut.written(cut.variable, "!") for cut in self.cuts))) or "1"
+
+
+def _limit(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
