@@ -52,8 +52,8 @@ def test_both_edges_of_a_window_are_drawn_and_what_they_reject_is_shaded(result:
     upper, lower = figure.axes
     for axes in (upper, lower):
         assert edges(axes) == [found.cut.low, found.cut.high]
-        assert [span[1] for span in shaded(axes)][0] == found.cut.low
-        assert [span[0] for span in shaded(axes)][1] == found.cut.high
+        (_, low), (high, _) = shaded(axes)
+        assert (low, high) == (found.cut.low, found.cut.high)
     assert upper.get_ylabel().endswith("GeV")
     assert lower.get_xlabel() == "Dimuon mass [GeV]"
     assert lower.get_ylabel() == r"$Z_\mathrm{A}$"

@@ -41,7 +41,7 @@ class TestWritten:
         for events in (columns, ak.Array(columns), {name: x.astype(np.float64) for name, x in columns.items()}):
             found = eval(box.python(), {"events": events, "np": np})
             np.testing.assert_array_equal(np.asarray(found), expected)
-        assert 0 < expected.sum()
+        assert expected.sum() > 0
 
     @pytest.mark.parametrize("box", BOXES[:3])
     def test_the_line_of_python_selects_rows_of_pandas(self, box, table):
@@ -77,7 +77,7 @@ class TestWritten:
             Box((Cut("m-jj", low=1.0),)).tree_draw()
 
     def test_an_unknown_variable(self):
-        with pytest.raises(InputError, match="There is no cut on 'yy'. Did you mean 'y'"):
+        with pytest.raises(InputError, match=r"There is no cut on 'yy'\. Did you mean 'y'"):
             BOXES[0].cut("yy")
 
     def test_left_out_cuts(self, table):
@@ -109,7 +109,7 @@ class TestSettings:
             CutSettings.model_validate({"variables": variables})
 
     def test_an_unknown_variable_names_the_nearest(self):
-        with pytest.raises(InputError, match="no feature 'nois'. Did you mean 'noise'"):
+        with pytest.raises(InputError, match=r"no feature 'nois'\. Did you mean 'noise'"):
             check_variables(toy(), CutSettings(variables={"nois": "above"}))
 
     def test_a_constant_variable(self):

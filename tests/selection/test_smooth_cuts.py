@@ -61,7 +61,9 @@ class TestSoftBox:
         figure = replace(soft(problem), score=score, widths=torch.full((4,), 1e-9, dtype=torch.float64))
         cut = torch.tensor(problem.positions(edges))[None]
         np.testing.assert_array_equal(figure.passing(cut)[0].numpy() > 0.5, problem.failures(edges) == 0)
-        everything = replace(figure, weights=torch.tensor(np.where(problem.process == np.arange(3)[:, None], problem.weight, 0))[None])
+        everything = replace(
+            figure, weights=torch.tensor(np.where(problem.process == np.arange(3)[:, None], problem.weight, 0))[None]
+        )
         assert float(everything(cut)) == pytest.approx(problem.value(edges), rel=1e-12)
 
     def test_one_box_by_hand(self):
@@ -73,7 +75,9 @@ class TestSoftBox:
         yields = figure.weights[0].numpy() @ passing
         assert float(figure(cut)) == pytest.approx(float(asimov(yields[0], yields[1] + yields[2])), rel=1e-12)
 
-    @pytest.mark.parametrize("selection", [PLAIN, UNCERTAIN, UNCERTAIN.model_copy(update={"minimum_signal_efficiency": 0.9})])
+    @pytest.mark.parametrize(
+        "selection", [PLAIN, UNCERTAIN, UNCERTAIN.model_copy(update={"minimum_signal_efficiency": 0.9})]
+    )
     def test_gradients_of_the_objective(self, selection):
         figure = soft(problem_of(toy(3, 120), selection.model_copy(update={"minimum_effective_background": 60})))
         t = torch.tensor([[0.2, 0.3, 0.1, -0.2], [0.7, 0.1, 0.6, 0.4]], dtype=torch.float64, requires_grad=True)
@@ -148,7 +152,7 @@ class TestMoments:
         assert bool(best.is_maximum)
         found = best.near.answer()[0]
         theta = torch.zeros(1, len(figure.parameters), dtype=torch.float64, requires_grad=True)
-        direct = argmax(lambda t, q: figure(t, q), best.near.place, theta, batch_dims=1).value
+        direct = argmax(figure, best.near.place, theta, batch_dims=1).value
         for row, edge in enumerate(direct.unbind(dim=1)):
             (gradient,) = torch.autograd.grad(edge.sum(), theta, retain_graph=True)
             np.testing.assert_allclose(found[row], gradient[0].numpy(), rtol=1e-8, atol=1e-10)
@@ -178,7 +182,9 @@ class TestSensitivities:
         found = self.found(PLAIN, {"x": "window", "y": "above"})
         assert (found.status, found.reason) == ("ok", "")
         assert [(edge.variable, edge.side) for edge in found.edges] == [("x", "low"), ("x", "high"), ("y", "low")]
-        rows = {(row.edge.variable, row.edge.side, row.parameter.kind, row.parameter.process): row for row in found.rows}
+        rows = {
+            (row.edge.variable, row.edge.side, row.parameter.kind, row.parameter.process): row for row in found.rows
+        }
         assert len(rows) == len(found.rows) == 3 * 4
         # Without uncertainties the cuts know only ratios of yields, and not the luminosity.
         for edge in found.edges:

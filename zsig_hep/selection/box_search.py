@@ -4,8 +4,10 @@ Given all other cuts, the yields above every edge of one side are those of a sca
 an event passes, with the events that fail another cut below all others. `scan_thresholds` thus says what qualifies.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ from zsig_hep.ntuples.table import EventTable
 from zsig_hep.selection.box_edges import CutSide, make_sides
 from zsig_hep.selection.boxes import Box, Cut, CutSettings
 from zsig_hep.selection.events import Booleans, Floats, Integers
-from zsig_hep.selection.merit import WorkingPointSettings
+from zsig_hep.selection.merit import WorkingPointSettings, significance
 from zsig_hep.selection.scan import ThresholdScan, required_effective_entries, scan_thresholds, sufficient_signal
 
 # Objectives of what does not qualify, far below every significance: more effective entries are better among cuts that
@@ -23,8 +25,8 @@ from zsig_hep.selection.scan import ThresholdScan, required_effective_entries, s
 _TOO_FEW_ENTRIES, _TOO_LITTLE_SIGNAL, _WORST = -1e9, -2e9, -3e9
 # Of the objective; a smaller gain is the rounding of sums in another order.
 _ROUNDING = 1e-9
-# Lower edges of a window for which every upper edge is tried, when moving one edge at a time finds nothing better.
-_WINDOW_EDGES = 32
+# Places of a side that are tried together with those of another, when moving one edge at a time finds nothing better.
+_MOST_PLACES = 32
 
 _FAILED = -1.0
 
@@ -95,7 +97,8 @@ class BoxProblem:
             selection,
             table.identity,
         )
-        problem.scan(np.zeros(len(table)))
+        # This refuses yields that no cut can be chosen with.
+        _ = problem.everything
         return problem
 
     @property
@@ -164,6 +167,32 @@ class BoxProblem:
             rows,
         )
 
+    @cached_property
+    def everything(self) -> ThresholdScan:
+        """Yields without cuts, one column."""
+        return self.scan(np.zeros(self.weight.size))
+
+    def objective(self, yields: Floats, variances: Floats) -> Floats:
+        """Objective of any selections from their sums of w and w^2, shape [P, C] each, as `scan_thresholds` judges them.
+
+        Returns:
+            Shape [C].
+        """
+        # The first column has to hold everything: efficiencies are relative to it.
+        y = np.concatenate([self.everything.yields, yields], axis=1)
+        v = np.concatenate([self.everything.variances, variances], axis=1)
+        z = significance(y, v, self.process_names, self.roles, self.selection).value
+        scan = replace(
+            self.everything,
+            threshold=np.arange(y.shape[1], dtype=np.float64),
+            yields=y,
+            variances=v,
+            significance=z,
+        )
+        enough = required_effective_entries(scan, self.selection)[0].min(axis=0)
+        good = (enough >= self.selection.minimum_effective_background) & sufficient_signal(scan, self.selection)
+        return _objective(replace(scan, qualifies=good & np.isfinite(z)), self.selection)[1:]
+
     def value(self, edges: Integers) -> float:
         """Objective of a box."""
         score = np.where(self.failures(edges) > 0, _FAILED, 0.0)
@@ -218,23 +247,23 @@ def qualifies(value: float) -> bool:
 def polish(
     problem: BoxProblem, edges: Integers, *, held: Iterable[int] = (), pairs: bool = True
 ) -> tuple[Integers, float]:
-    """Move one edge after the other to its best place, until no single edge and no window can be improved.
+    """Move one edge after the other to its best place, then two together, until none can be improved.
 
     The objective rises with every move, so that this ends. What is found is the best choice for each edge given all
-    others, exactly; for both edges of a window together, among all pairs where the lower one has at most 32 places,
-    otherwise among all upper edges for 32 lower ones that share the events evenly.
+    others, exactly; and for each two edges, both of a window or of different variables, the best of a grid of places
+    (all, where they are few). Pairs matter where a requirement holds the cuts: no single edge can move along it.
 
     Args:
         problem: events and edges.
         edges: where to start, shape [S].
         held: sides that stay where they are.
-        pairs: whether both edges of a window are tried together.
+        pairs: whether two edges are tried together.
 
     Returns:
         The edges, and the objective.
     """
     free = sorted(set(range(len(problem.sides))) - set(held))
-    windows = [low for low in free if pairs and low + 1 in free and _is_window(problem.sides[low : low + 2])]
+    couples = list(itertools.combinations(free, 2)) if pairs else []
     edges, value = edges.copy(), problem.value(edges)
     moved = True
     while moved:
@@ -245,8 +274,8 @@ def polish(
             if best >= 0 and is_better(float(found.objective[best]), value):
                 edges[index], value, moved = found.edge[best], float(found.objective[best]), True
         if not moved:
-            for low in windows:
-                better, reached = _best_window(problem, edges, low)
+            for first, second in couples:
+                better, reached = _best_pair(problem, edges, first, second)
                 if is_better(reached, value):
                     edges, value, moved = better, reached, True
     return edges, value
@@ -255,8 +284,7 @@ def polish(
 def search(problem: BoxProblem, starts: Iterable[Integers], generator: np.random.Generator) -> tuple[Integers, float]:
     """The best box that polishing finds from some starting points, and from its own best after random kicks.
 
-    A kick throws two edges to random places; what polishing then finds is kept when it is better. It leads out of
-    boxes that no single edge and no window can improve, but two edges of different variables could.
+    A kick throws two edges to random places; what polishing then finds is kept when it is better.
 
     Args:
         problem: events, edges, and the number of kicks.
@@ -267,43 +295,65 @@ def search(problem: BoxProblem, starts: Iterable[Integers], generator: np.random
         The edges, and their objective.
     """
     distinct = {tuple(edges.tolist()): edges for edges in starts}
-    edges, value = max((polish(problem, start, pairs=False) for start in distinct.values()), key=lambda found: found[1])
-    edges, value = polish(problem, edges)
+    edges, value = max((polish(problem, start) for start in distinct.values()), key=lambda found: found[1])
     for _ in range(problem.cuts.kicks):
         kicked = edges.copy()
         for index in generator.permutation(len(problem.sides))[:2]:
             kicked[index] = generator.choice(np.flatnonzero(problem.sides[index].allowed))
-        other, reached = polish(problem, kicked, pairs=False)
+        other, reached = polish(problem, kicked)
         if is_better(reached, value):
-            edges, value = polish(problem, other)
+            edges, value = other, reached
     return edges, value
 
 
-def _best_window(problem: BoxProblem, edges: Integers, low: int) -> tuple[Integers, float]:
-    """The best pair of the edges of one window, the others staying; the sides are `low` and the one after it."""
-    without = edges.copy()
-    without[[low, low + 1]] = 0
-    codes = problem.sides[low].code[problem.failures(without) == 0]
+def _best_pair(problem: BoxProblem, edges: Integers, first: int, second: int) -> tuple[Integers, float]:
+    """The best edges of two sides on a grid of places, the others staying."""
+    others = edges.copy()
+    others[[first, second]] = 0
+    inside = np.flatnonzero(problem.failures(others) == 0)
+    sides = [(problem.sides[index], int(edges[index])) for index in (first, second)]
+    places = [_places(side.code[inside], side.allowed, edge) for side, edge in sides]
+    rows, columns = (
+        np.searchsorted(place, side.code[inside], side="right") - 1
+        for place, (side, _) in zip(places, sides, strict=True)
+    )
+    shape = (len(problem.roles), places[0].size, places[1].size)
+    cell = np.ravel_multi_index((problem.process[inside], rows, columns), shape)
+    weight = problem.weight[inside]
+    yields, variances = (_above_both(cell, values, shape) for values in (weight, weight**2))
+    found = problem.objective(yields, variances)
+    best = int(found.argmax())
+    moved = edges.copy()
+    moved[first], moved[second] = (
+        place[index] for place, index in zip(places, np.unravel_index(best, shape[1:]), strict=True)
+    )
+    return moved, float(found[best])
+
+
+def _places(codes: Integers, allowed: Booleans, current: int) -> Integers:
+    """Edges to try in pairs, ascending, the open one first: all that differ, or some near the current one and far.
+
+    Near it they stand 1, 2, 4, ... events to either side, far from it they share the events evenly.
+    """
     distinct = np.unique(codes)
-    lower = _allowed_between(problem.sides[low].allowed, np.concatenate([[-1], distinct[:-1]]), distinct)
-    lower[:1] = 0
-    if distinct.size > _WINDOW_EDGES:
-        shares = np.quantile(codes, np.linspace(0, 1, _WINDOW_EDGES), method="nearest")
-        lower = lower[np.unique(np.searchsorted(distinct, shares))]
-    best, reached = edges, _WORST
-    for edge in lower[lower >= 0].tolist():
-        trial = without.copy()
-        trial[low] = edge
-        found = problem.scan_side(trial, low + 1)
-        if found.edge.size and found.objective.max() > reached:
-            reached = float(found.objective.max())
-            trial[low + 1] = found.edge[int(found.objective.argmax())]
-            best = trial
-    return best, reached
+    edges = _allowed_between(allowed, np.concatenate([[-1], distinct[:-1]]), distinct)
+    if distinct.size > _MOST_PLACES:
+        ordered = np.sort(codes)
+        rank = int(np.searchsorted(ordered, current))
+        steps = 2 ** np.arange(int(np.log2(ordered.size)) + 1)
+        near = np.concatenate([rank - steps, [rank], rank + steps])
+        far = np.linspace(0, ordered.size - 1, _MOST_PLACES // 2).astype(np.int64)
+        kept = ordered[np.concatenate([near[(near >= 0) & (near < ordered.size)], far])]
+        edges = edges[np.searchsorted(distinct, np.unique(kept))]
+    return np.unique(np.concatenate([[0, current], edges[edges > 0]]))
 
 
-def _is_window(sides: Sequence[CutSide]) -> bool:
-    return len(sides) == 2 and sides[0].variable == sides[1].variable
+def _above_both(cell: Integers, values: Floats, shape: tuple[int, int, int]) -> Floats:
+    """Sums over events at or above each pair of places, shape [P, rows x columns]."""
+    sums = np.bincount(cell, weights=values, minlength=int(np.prod(shape))).reshape(shape)
+    sums = np.flip(np.cumsum(np.flip(sums, axis=(1, 2)), axis=1), axis=(1, 2))
+    sums = np.flip(np.cumsum(np.flip(sums, axis=2), axis=2), axis=2)
+    return np.asarray(sums.reshape(shape[0], -1))
 
 
 def is_better(value: float, than: float) -> bool:

@@ -51,7 +51,7 @@ def optimise_cuts(
 
     Raises:
         InputError: a variable is no feature, has one value or none, or starts outside of its values; an uncertainty is
-            given for what is no background; the signal or the background of the events that choose has no positive yield.
+            given for what is no background; the figure of merit holds systematic variations; the signal or the background of the events that choose has no positive yield.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -70,6 +70,12 @@ def optimise_cuts(
     """
     check_background_uncertainties(selection, table.process_names, table.roles)
     check_variables(table, settings)
+    if selection.variations_in_figure:
+        message = (
+            "The figure of merit of rectangular cuts cannot hold systematic variations (variations_in_figure); give "
+            "relative_background_uncertainty or background_uncertainties instead."
+        )
+        raise InputError(message)
     table = without_data(table)
     of_all, *of_folds = generator.spawn(table.fold_count + 1)
     problem = BoxProblem.of_table(table, settings, selection)

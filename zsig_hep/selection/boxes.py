@@ -98,8 +98,8 @@ class CutSettings(Settings):
     variables: Mapping[str, CutVariableSettings] = Field(min_length=1)
     missing: Missing = "fail"
     minimum_pull: NonNegativeFloat = 2.5
-    starts: int = Field(default=4, ge=1, le=1000)
-    kicks: int = Field(default=10, ge=0, le=10000)
+    starts: int = Field(default=3, ge=1, le=1000)
+    kicks: int = Field(default=5, ge=0, le=10000)
     sensitivities: bool = True
     cutflow_order: Literal["gain", "given"] = "gain"
 

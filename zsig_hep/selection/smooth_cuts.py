@@ -30,8 +30,8 @@ _RELATIVE_STEP = 0.3
 _OPEN = 4.0
 # More events make the starts no better, since the exact search that follows sees all.
 _MOST_EVENTS = 4000
-# Fraction of the significance of no cut that is lost where a requirement is missed by all of it.
-_PENALTY = 3.0
+# In significances without cuts: what is lost where a requirement is missed by all of it.
+_PENALTY = 10.0
 
 _DIFFERENTIABLE = (
     FigureOfMerit.S_OVER_SQRT_B,
