@@ -20,6 +20,7 @@ from tests.conftest import DATA, SmallSearch
 from zsig_hep.errors import InputError, ModelFileError, OutputError, TrainingError
 from zsig_hep.learning import Classifier, ZLossSettings
 from zsig_hep.ntuples import EventTable
+from zsig_hep.reporting import report_gallery
 from zsig_hep.selection import held_out_selection
 from zsig_hep.stages import Chain, RunOptions
 
@@ -443,8 +444,10 @@ def test_recorded_events_are_drawn_and_listed_but_neither_trained_nor_scanned_on
         scores, cuts = made.results.scores["z"], made.results.evaluations[0].working_point.thresholds
         below = made.table.is_data & ~held_out_selection(scores, made.table.fold, cuts)
         assert file["z/data"].values(flow=True).sum() == below.sum() < data["entries"]
-    assert made.gallery.roles["data"] == "data"
-    figures = {name: figure for name, _, figure in made.gallery.figures() if name in {"score", "feature_x"}}
+    assert report_gallery(made.results).roles["data"] == "data"
+    figures = {
+        name: figure for name, _, figure in report_gallery(made.results).figures() if name in {"score", "feature_x"}
+    }
     assert len(figures) == 2
     for figure in figures.values():
         assert "Data" in {container.get_label() for axes in figure.axes for container in axes.containers}

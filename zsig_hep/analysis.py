@@ -12,6 +12,7 @@ from zsig_hep.ntuples.variations import variation_problems
 from zsig_hep.presentation import PresentationSettings, Style
 from zsig_hep.selection import (
     CategorySettings,
+    CutSettings,
     ExportSettings,
     WorkingPointSettings,
     training_goal,
@@ -35,6 +36,7 @@ class Analysis(Settings):
         selection: choice of the working point.
         presentation: style of the figures.
         categories: score categories, which become the channels of fits; one is the cut of the working point alone.
+        cuts: rectangular cuts that are optimised beside the classifier; None optimises none.
         variations: systematic variations by name.
         export: how selected events are binned for fits.
         unblind: whether data above the cut are looked at; otherwise they are left out of every result.
@@ -52,6 +54,7 @@ class Analysis(Settings):
     selection: WorkingPointSettings = WorkingPointSettings()
     presentation: PresentationSettings = PresentationSettings()
     categories: CategorySettings = CategorySettings()
+    cuts: CutSettings | None = None
     variations: dict[str, Variation] = Field(default_factory=dict)
     export: ExportSettings = ExportSettings()
     unblind: bool = False

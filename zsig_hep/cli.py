@@ -16,6 +16,7 @@ from zsig_hep.console import (
     announce,
     errors_as_status,
     open_console,
+    print_cuts,
     print_friend,
     print_working_points,
     print_yields,
@@ -107,6 +108,13 @@ def train(**options: Any) -> None:
 def scan(**options: Any) -> None:
     """Choose the working points on held-out folds."""
     _run_stage("scan", options)
+
+
+@main.command()
+@_stage_options
+def cuts(**options: Any) -> None:
+    """Optimise rectangular cuts, without a classifier, and print them."""
+    _run_stage("cuts", options)
 
 
 @main.command()
@@ -254,12 +262,15 @@ def _show_result(console: "Console", chain: "Chain", stage: str, *, as_json: boo
         if not as_json:
             print_yields(console, chain.analysis, summary)
             print_working_points(console, summary)
+            if summary["cuts"]:
+                print_cuts(console, summary["cuts"])
             console.print(f"report: {folder / 'report' / 'report.html'}", markup=False, soft_wrap=True)
     else:
         file = {
             "columns": "columns/columns.json",
             "train": None,
             "scan": "selection/selection.json",
+            "cuts": "cuts/cuts.json",
             "export": None,
         }[stage]
         summary = json.loads((folder / file).read_text()) if file else {"folder": str(folder)}
@@ -268,6 +279,8 @@ def _show_result(console: "Console", chain: "Chain", stage: str, *, as_json: boo
                 print_yields(console, chain.analysis, summary)
             if stage == "scan":
                 print_working_points(console, summary)
+            if stage == "cuts":
+                print_cuts(console, summary)
             console.print(f"output: {folder}", markup=False, soft_wrap=True)
     if as_json:
         click.echo(json.dumps(summary, indent=1))

@@ -78,6 +78,29 @@ def _phase(label: str, phase: str) -> str:
     return label if label == phase else f"{label}, {phase}"
 
 
+def print_cuts(console: "Console", summary: Any) -> None:
+    """Show the rectangular cuts as lines that can be copied, and what they give on events that did not choose them."""
+    held_out, chosen = summary["held_out"], summary["chosen"]
+    if chosen["status"] != "ok":
+        console.print(f"cuts: none: {chosen['reason']}", markup=False, soft_wrap=True)
+        return
+    console.print(f"cuts, Python:      {chosen['python']}", markup=False, soft_wrap=True)
+    if chosen["tree_draw"] is not None:
+        console.print(f"cuts, TTree::Draw: {chosen['tree_draw']}", markup=False, soft_wrap=True)
+    if chosen["open_variables"]:
+        console.print(f"no cut is worth it on {', '.join(chosen['open_variables'])}", markup=False, soft_wrap=True)
+    if held_out["status"] != "ok":
+        console.print(f"cuts: no held-out significance: {held_out['reason']}", markup=False, soft_wrap=True)
+        return
+    console.print(
+        f"cuts: held-out Z = {held_out['significance']:.3f} +- {held_out['significance_uncertainty']:.3f} "
+        f"(signal efficiency {held_out['signal_efficiency']:.3f}); {held_out['optimism']:+.3f} on the events that chose "
+        "the cuts",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
 def print_friend(console: "Console", friend: "FriendResult") -> None:
     """Show what was written for one ntuple."""
     passed = "" if friend.passed is None else f", {friend.passed} pass the cut"

@@ -84,6 +84,18 @@ class Fingerprints:
             code_fingerprint("statistics", "selection"),
         )
 
+    @cached_property
+    def cuts(self) -> str:
+        """Of the rectangular cuts."""
+        cuts = self._analysis.cuts
+        return fingerprint(
+            self.events,
+            None if cuts is None else cuts.model_dump(mode="json"),
+            self._analysis.selection.model_dump(mode="json"),
+            self._analysis.training.seed,
+            code_fingerprint("statistics", "selection"),
+        )
+
     @property
     def export(self) -> str:
         """Of what is written for other programs."""
@@ -99,4 +111,4 @@ class Fingerprints:
         analysis = self._analysis
         shown = analysis.model_dump(mode="json", include={"title", "name", "sqrt_s_tev", "presentation", "unblind"})
         code = code_fingerprint("presentation")
-        return fingerprint(self.selection, shown, analysis.labels, analysis.colors, code)
+        return fingerprint(self.selection, self.cuts, shown, analysis.labels, analysis.colors, code)

@@ -15,6 +15,8 @@ from zsig_hep.ntuples.reading import shape_table_name
 from zsig_hep.ntuples.variations import DIRECTIONS, Variation, names_of_kind, varied_name
 from zsig_hep.selection import (
     ClassifierEvaluation,
+    CutResult,
+    CutSettings,
     Difference,
     FitTemplates,
     HeldOutCategories,
@@ -30,6 +32,7 @@ from zsig_hep.selection import (
     held_out_uncertainties,
     hidden_data,
     hold_out_categories,
+    optimise_cuts,
     paired_difference,
     selection_exclusion,
     systematic_table,
@@ -162,6 +165,10 @@ class Results:
         if self.analysis.unblind or self.categories is None:
             return np.zeros(len(self.table), dtype=np.bool_)
         return np.asarray(self.table.is_data & (self.categories.category >= 0))
+
+    def cuts(self, settings: CutSettings) -> CutResult:
+        """Rectangular cuts without a classifier."""
+        return optimise_cuts(self.table, settings, self.analysis.selection, self._generator())
 
     @cached_property
     def shown(self) -> EventTable:

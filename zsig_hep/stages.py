@@ -2,34 +2,32 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from matplotlib.figure import Figure
 
 from zsig_hep.analysis import Analysis
+from zsig_hep.errors import AnalysisFileError
 from zsig_hep.fingerprints import Fingerprints
 from zsig_hep.learning import can_export_onnx, choose_device, export_onnx, schedule_advice, train
 from zsig_hep.ntuples import EventTable, run_columns
 from zsig_hep.ntuples.reading import Executor
-from zsig_hep.presentation import Gallery, save_figure, write_fit_inputs, write_histograms, write_report
+from zsig_hep.presentation import save_figure, write_fit_inputs, write_histograms, write_report
+from zsig_hep.reporting import cut_gallery, report_gallery, selections_summary
 from zsig_hep.results import Results
 from zsig_hep.selection import (
-    feature_histogram,
+    cut_summary,
     simulation_caveats,
 )
 from zsig_hep.selection_summary import (
     JsonDict,
-    categories_summary,
-    difference_summary,
-    exclusion_summary,
-    impact_summary,
-    systematics_summary,
-    uncertainties_summary,
 )
-from zsig_hep.summary import classifier_summary, columns_summary, run_summary, theory_notes, without_nan
+from zsig_hep.summary import columns_summary, run_summary, theory_notes, without_nan
 from zsig_hep.workspace import Workspace, command_line, package_versions
 
 _LOG = logging.getLogger(__name__)
@@ -103,6 +101,8 @@ class Chain:
         self.columns()
         self.train()
         self.scan()
+        if self.analysis.cuts is not None:
+            self.cuts()
         self.export()
         self.plot()
         return self.summary
@@ -162,11 +162,35 @@ class Chain:
             columns = {"identity": self.table.identity, "process": self.table.process, "fold": self.table.fold}
             scores = {f"score_{name}": values for name, values in self.results.scores.items()}
             pq.write_table(pa.table(columns | {"weight": self.table.weight} | scores), folder / "scores.parquet")
-            content = without_nan(self._selections())
+            content = without_nan(selections_summary(self.results))
             (folder / "selection.json").write_text(json.dumps(content, indent=1))
         for evaluation in self.results.evaluations:
             if evaluation.working_point.status != "ok":
                 _LOG.warning("%s: %s", evaluation.label, evaluation.working_point.reason)
+
+    def cuts(self) -> None:
+        """Optimise rectangular cuts, without any training: `cuts/cuts.json` and figures beside it.
+
+        Raises:
+            AnalysisFileError: the analysis names no variables to cut on.
+        """
+        if self.analysis.cuts is None:
+            message = (
+                f"{self.analysis.name} has no cuts to optimise: name its variables, as in `cuts: {{variables: "
+                "{dijet_mass: above, dimuon_mass: window}}` with the names of features."
+            )
+            raise AnalysisFileError(message)
+        self._bring_up_to_date(self.columns)
+        if self._current("cuts", self.fingerprints.cuts):
+            return
+        self.announce("optimising cuts")
+        with self.workspace.building("cuts", self.fingerprints.cuts) as folder:
+            found = self.results.cuts(self.analysis.cuts)
+            drawn = self._draw(folder / "figures", cut_gallery(self.results, found).figures())
+            figures = [{"caption": caption, "file": f"figures/{png.name}"} for caption, png in drawn]
+            (folder / "cuts.json").write_text(
+                json.dumps(without_nan(cut_summary(found) | {"figures": figures}), indent=1)
+            )
 
     def export(self) -> None:
         """Write what other programs take on.
@@ -194,11 +218,15 @@ class Chain:
     def plot(self) -> None:
         """Draw the figures and write the report: `report/report.html`, `report/summary.json`, `report/figures/`."""
         self._bring_up_to_date(self.scan)
+        if self.analysis.cuts is not None:
+            self._bring_up_to_date(self.cuts)
         if self._current("report", self.fingerprints.report):
             return
         self.announce("drawing figures")
         with self.workspace.building("report", self.fingerprints.report) as folder:
-            figures = self._draw(folder / "figures")
+            figures = self._draw(folder / "figures", report_gallery(self.results).figures())
+            if cuts := self._cuts_found:
+                figures += [(each["caption"], self.workspace.folder("cuts") / each["file"]) for each in cuts["figures"]]
             summary = without_nan(self._summary())
             (folder / "summary.json").write_text(json.dumps(summary, indent=1))
             write_report(folder / "report.html", summary, figures)
@@ -256,24 +284,6 @@ class Chain:
         for signal in templates.signals:
             write_fit_inputs(folder / signal, templates.with_signals([signal]), settings)
 
-    def _selections(self) -> JsonDict:
-        """What is selected, as plain numbers."""
-        results = self.results
-        return {
-            "classifiers": [
-                classifier_summary(each, results.classifiers[each.name])
-                | {
-                    "systematics": systematics_summary(results.systematics[each.name]),
-                    "uncertainties": uncertainties_summary(results.uncertainties[each.name]),
-                    "exclusion": exclusion_summary(results.exclusions[each.name]),
-                }
-                for each in results.evaluations
-            ],
-            "comparison": difference_summary(results.difference),
-            "impact": impact_summary(results.impacts, results.evaluations[0].label, self.analysis.selection),
-            "categories": categories_summary(results.categories),
-        }
-
     def _summary(self) -> JsonDict:
         columns = json.loads((self.workspace.folder("columns") / "columns.json").read_text())
         columns["notes"] += theory_notes(self.analysis) + list(schedule_advice(self.analysis.training))
@@ -289,31 +299,20 @@ class Chain:
                 "selection": self.fingerprints.selection,
             },
         }
-        return run_summary(self.analysis, columns, self._selections(), provenance)
+        selections = selections_summary(self.results) | {"cuts": self._cuts_found}
+        return run_summary(self.analysis, columns, selections, provenance)
 
-    def _draw(self, folder: Path) -> list[tuple[str, Path]]:
-        """Save every figure; give the caption and the PNG of each."""
+    @property
+    def _cuts_found(self) -> Any:
+        """What the finished cuts stage found, as plain numbers; None where no cuts are wanted."""
+        if self.analysis.cuts is None:
+            return None
+        return json.loads((self.workspace.folder("cuts") / "cuts.json").read_text())
+
+    def _draw(self, folder: Path, figures: Iterable[tuple[str, str, Figure]]) -> list[tuple[str, Path]]:
+        """Save figures under their names; give the caption and the PNG of each."""
         drawn = []
-        for name, caption, figure in self.gallery.figures():
+        for name, caption, figure in figures:
             _, png = save_figure(figure, folder, name, dots_per_inch=self.analysis.presentation.dots_per_inch)
             drawn.append((caption, png))
         return drawn
-
-    @property
-    def gallery(self) -> Gallery:
-        """What the figures are drawn from."""
-        analysis = self.analysis
-        return Gallery(
-            evaluations=self.results.evaluations,
-            histories={each.label: self.results.classifiers[each.name].history for each in self.results.evaluations},
-            features={name: feature_histogram(self.results.shown, name) for name in self.table.feature_names},
-            labels=analysis.labels,
-            roles={name: process.role for name, process in analysis.processes.items()},
-            style=analysis.style,
-            figure_of_merit=analysis.selection.figure_of_merit,
-            signals=analysis.selection.signals,
-            impacts=self.results.impacts,
-            categories=self.results.categories,
-            colors=analysis.colors,
-            axis_labels=analysis.presentation.axis_labels,
-        )

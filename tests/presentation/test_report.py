@@ -100,6 +100,7 @@ def summary() -> dict[str, Any]:
         "comparison": {"difference": 0.05, "uncertainty": 0.04},
         "impact": {"rows": [], "figure_of_merit": "Asimov significance"},
         "categories": None,
+        "cuts": None,
         "figure_of_merit": "Asimov significance",
         "signals": "sum",
         "background_uncertainties": [],

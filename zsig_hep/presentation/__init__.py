@@ -16,13 +16,14 @@ from zsig_hep.presentation.figures import (
     training_figure,
 )
 from zsig_hep.presentation.fit_inputs import fit_metadata, write_fit_inputs
-from zsig_hep.presentation.gallery import Gallery
+from zsig_hep.presentation.gallery import CutGallery, Gallery
 from zsig_hep.presentation.graduated import graduated_figure
 from zsig_hep.presentation.report import write_report
 from zsig_hep.presentation.style import PresentationSettings, Style
 from zsig_hep.presentation.workspace import build_workspace, validate_workspace, write_workspace
 
 __all__ = [
+    "CutGallery",
     "Gallery",
     "PresentationSettings",
     "Style",

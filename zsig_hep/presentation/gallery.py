@@ -11,12 +11,13 @@ from zsig_hep.learning.history import TrainingHistory
 from zsig_hep.ntuples.datasets import Role
 from zsig_hep.presentation.categories import category_figure
 from zsig_hep.presentation.comparison import efficiency_purity_figure, roc_figure, significance_figure
+from zsig_hep.presentation.cuts import cutflow_figure, n_minus_one_figure
 from zsig_hep.presentation.distributions import feature_figure, score_figure
 from zsig_hep.presentation.graduated import graduated_figure
 from zsig_hep.presentation.impact import impact_figure
 from zsig_hep.presentation.style import Style
 from zsig_hep.presentation.training import training_figure
-from zsig_hep.selection import ClassifierEvaluation, HeldOutCategories, ImpactTable
+from zsig_hep.selection import ClassifierEvaluation, CutResult, HeldOutCategories, ImpactTable
 from zsig_hep.statistics.significance import FigureOfMerit
 
 SIGNIFICANCE = """Significance above each threshold of the out-of-fold score with its Monte-Carlo uncertainty; faint
@@ -32,6 +33,49 @@ luminosity and background uncertainties, with bootstrap errors."""
 GRADUATED = """Stages of the graduated schedules: step size, batch size, smoothing degree delta of the noise of the
 minibatches, and loss."""
 TRAINING = "Training and validation loss of every network of the ensemble; a dot marks the epoch that was kept."
+
+
+N_MINUS_ONE = """{} with the cuts on all other variables applied; what its own cut rejects is shaded. Below: significance
+against each edge of the cut, on the events that chose the cuts."""
+CUTFLOW = "Significance after each rectangular cut, on the events that chose the cuts and held out."
+
+
+@dataclass(frozen=True)
+class CutGallery:
+    """What the figures of rectangular cuts are drawn from.
+
+    Attributes:
+        cuts: what was found.
+        labels: label by process.
+        roles: role by process.
+        style: look and label.
+        figure_of_merit: what the significance is.
+        colors: colour by process, where one is wished.
+        axis_labels: axis title by feature, where one is wished.
+    """
+
+    cuts: CutResult
+    labels: Mapping[str, str]
+    roles: Mapping[str, Role]
+    style: Style
+    figure_of_merit: FigureOfMerit
+    colors: Mapping[str, str | None] = field(default_factory=dict)
+    axis_labels: Mapping[str, str] = field(default_factory=dict)
+
+    def figures(self) -> Iterator[tuple[str, str, Figure]]:
+        """Draw one figure after the other.
+
+        Yields:
+            File name without suffix, caption, figure.
+        """
+        if self.cuts.cutflow or self.cuts.held_out_cutflow:
+            yield "cutflow", CUTFLOW, cutflow_figure(self.cuts, self.axis_labels, self.style)
+        for name, found in self.cuts.n_minus_one.items():
+            label = self.axis_labels.get(name, name)
+            figure = n_minus_one_figure(
+                found, self.labels, self.roles, self.colors, label, self.style, figure_of_merit=self.figure_of_merit
+            )
+            yield f"cut_{name}", N_MINUS_ONE.replace("\n", " ").format(name), figure
 
 
 @dataclass(frozen=True)
