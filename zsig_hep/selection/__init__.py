@@ -13,6 +13,7 @@ from zsig_hep.selection.comparison import Difference, held_out_selection, paired
 from zsig_hep.selection.evaluation import ClassifierEvaluation, evaluate_classifier
 from zsig_hep.selection.exclusion import SelectionExclusion, selection_exclusion
 from zsig_hep.selection.goal import WorkingPointJudge, training_goal
+from zsig_hep.selection.held_out import HeldOutWorkingPoint, hold_out_working_point
 from zsig_hep.selection.held_out_categories import (
     HeldOutCategories,
     HeldOutDivision,
@@ -40,13 +41,7 @@ from zsig_hep.selection.uncertainties import (
     significance_uncertainties,
 )
 from zsig_hep.selection.variations import VariationPair, VariedEvents, VariedYield, varied_events, varied_yields
-from zsig_hep.selection.working_points import (
-    HeldOutWorkingPoint,
-    HypothesisSignificance,
-    WorkingPoint,
-    choose_working_point,
-    hold_out_working_point,
-)
+from zsig_hep.selection.working_points import HypothesisSignificance, WorkingPoint, choose_working_point
 
 __all__ = [
     "Box",

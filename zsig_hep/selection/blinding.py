@@ -6,7 +6,7 @@ import numpy as np
 
 from zsig_hep.selection.comparison import held_out_selection
 from zsig_hep.selection.events import Booleans, Floats, Integers
-from zsig_hep.selection.working_points import HeldOutWorkingPoint
+from zsig_hep.selection.held_out import HeldOutWorkingPoint
 
 
 def hidden_data(

@@ -11,12 +11,12 @@ from zsig_hep.ntuples.table import EventTable
 from zsig_hep.selection.blinding import hidden_data
 from zsig_hep.selection.comparison import held_out_selection
 from zsig_hep.selection.events import Booleans, Floats
+from zsig_hep.selection.held_out import HeldOutWorkingPoint, hold_out_working_point
 from zsig_hep.selection.histograms import WeightedHist, score_edges, score_histogram
 from zsig_hep.selection.merit import WorkingPointSettings
 from zsig_hep.selection.roc import RocCurve, roc_curve
 from zsig_hep.selection.scan import ThresholdScan, scan_thresholds
 from zsig_hep.selection.variations import VariationPair
-from zsig_hep.selection.working_points import HeldOutWorkingPoint, hold_out_working_point
 
 
 @dataclass(frozen=True, eq=False)

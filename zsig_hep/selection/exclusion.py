@@ -9,8 +9,9 @@ import numpy as np
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.datasets import Role
 from zsig_hep.selection.events import Floats
+from zsig_hep.selection.held_out import HeldOutWorkingPoint
 from zsig_hep.selection.merit import WorkingPointSettings
-from zsig_hep.selection.working_points import HeldOutWorkingPoint, WorkingPoint
+from zsig_hep.selection.working_points import WorkingPoint
 from zsig_hep.statistics.exclusion import (
     ExpectedExclusion,
     asimov_statistic,

@@ -18,9 +18,9 @@ from zsig_hep.selection.category_yields import (
 )
 from zsig_hep.selection.comparison import Difference, held_out_selection
 from zsig_hep.selection.events import Booleans, Events, Integers
+from zsig_hep.selection.held_out import HeldOutWorkingPoint, hold_out_working_point
 from zsig_hep.selection.merit import WorkingPointSettings
 from zsig_hep.selection.scan import scan_thresholds
-from zsig_hep.selection.working_points import HeldOutWorkingPoint, hold_out_working_point
 
 FoldEdges = tuple[tuple[float, ...] | None, ...]
 """Lower edges of the categories of each fold; None where they cannot be formed."""

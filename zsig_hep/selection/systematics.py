@@ -8,9 +8,9 @@ import numpy as np
 from zsig_hep.ntuples.datasets import Role
 from zsig_hep.ntuples.variations import VariationKind
 from zsig_hep.selection.comparison import held_out_selection
+from zsig_hep.selection.held_out import HeldOutWorkingPoint
 from zsig_hep.selection.merit import WorkingPointSettings, significance
 from zsig_hep.selection.variations import VariationPair, VariedYield, background_uncertainty, varied_yields
-from zsig_hep.selection.working_points import HeldOutWorkingPoint
 from zsig_hep.statistics.significance import FigureOfMerit
 from zsig_hep.statistics.yields import Yield
 

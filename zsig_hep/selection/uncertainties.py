@@ -11,8 +11,8 @@ from zsig_hep.ntuples.datasets import Role
 from zsig_hep.selection.bootstrap import bootstrap_significances
 from zsig_hep.selection.comparison import held_out_selection
 from zsig_hep.selection.events import Booleans, Events, Floats, Integers
+from zsig_hep.selection.held_out import HeldOutWorkingPoint
 from zsig_hep.selection.merit import SelectionSignificance, WorkingPointSettings, significance
-from zsig_hep.selection.working_points import HeldOutWorkingPoint
 
 
 @dataclass(frozen=True)
