@@ -139,7 +139,9 @@ class Production:
         end = end_of_sample(keep, room)
         keep[end:] = False
         if keep.any():
-            shower = all_weights[:, 1:5] / raw[:, None] if self._options.shower_weights else None
+            shower = None
+            if self._options.shower_weights:
+                shower = all_weights[:, self._simulation.shower_weight_columns()] / raw[:, None]
             content = Content(self._options.mantissa_bits, self._options.slim, self._options.keep_binvar)
             writer.add(branches(Batch(self._sums.events, keep, weight, seen, events.info, shower), content))
         self._sums.add(raw[:end], tau[:end], weight[:end], keep[:end])

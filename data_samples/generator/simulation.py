@@ -10,7 +10,9 @@ from .processes import Process
 SQRT_S_GEV = 13000.0
 PB_PER_MB = 1e9
 
-# renormalisation-scale variations of initial- and final-state radiation, in the order of CMS's PSWeight
+SHOWER_VARIATION_NAMES = ("isrup", "fsrup", "isrdn", "fsrdn")
+"""Renormalisation-scale variations of initial- and final-state radiation, in the order of CMS's PSWeight."""
+
 SHOWER_VARIATIONS = (
     "UncertaintyBands:doVariations=on",
     (
@@ -101,6 +103,14 @@ class Simulation:
             message = "Pythia failed to generate a single event of a batch; its own messages stand above"
             raise GeneratorError(message)
         return events
+
+    def shower_weight_columns(self) -> list[int]:
+        """Columns of the event weights that hold the variations of `SHOWER_VARIATION_NAMES`, in their order.
+
+        Pythia stores every varied scale first, in an order of its own, and the variations by name behind them.
+        """
+        names = [str(name) for name in self._pythia.infoPython().weightNameVector()]
+        return [names.index(name) for name in SHOWER_VARIATION_NAMES]
 
     def cross_section_pb(self) -> tuple[float, float]:
         """Estimate the cross section after forced decays and lepton filter, and its uncertainty, so far."""

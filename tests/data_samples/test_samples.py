@@ -22,6 +22,7 @@ SLIM_BRANCHES = {
 }  # fmt: skip
 
 PINNED_YIELDS = {
+    "hmumu_vbf_s3011": 25.612, "hmumu_ggf_s3021": 14.722, "hmumu_dy_s3031": 6517.1, "hmumu_ttbar_s3001": 9573.9,
     "hmumu_vbf": 25.64, "hmumu_ggf": 14.80, "hmumu_dy_1": 6487, "hmumu_dy_2": 6511, "hmumu_ttbar": 10045,
     "lq_m800": 2153, "lq_m1000": 462.3, "lq_m1200": 119.0, "lq_m1400": 33.55, "lq_m1600": 9.908,
     "ttbar": 284_746, "ttbar_pt250": 26_300, "dy_m50to150": 1_152_247, "dy_m150": 21_417, "dy_m150_pt250": 1909.5,
@@ -54,7 +55,7 @@ def sample(name: str) -> Path:
 every_file = pytest.mark.parametrize("path", ROOT_FILES, ids=lambda path: path.stem)
 
 
-def test_eighteen_files_are_there_each_with_its_metadata() -> None:
+def test_every_file_is_there_with_its_metadata() -> None:
     assert {path.stem for path in ROOT_FILES} == set(PINNED_YIELDS)
     assert all(path.with_suffix(".json").exists() for path in ROOT_FILES)
 
@@ -69,10 +70,10 @@ def test_content_is_the_recorded_one(path: Path) -> None:
 
 @every_file
 def test_trees_and_branches(path: Path) -> None:
-    binvar = {"Generator_binvar"} if path.parent.name == "leptoquark" else set()
+    more = {"leptoquark": {"Generator_binvar"}, "hmumu_shower": {"PSWeight", "nPSWeight"}}.get(path.parent.name, set())
     with uproot.open(path) as file:
         assert file.classnames(cycle=False) == {"Events": "TTree", "Runs": "TTree"}
-        assert set(file["Events"].keys()) == SLIM_BRANCHES | binvar
+        assert set(file["Events"].keys()) == SLIM_BRANCHES | more
         assert file["Events"].num_entries == metadata_of(path)["entries"]
 
 
@@ -140,7 +141,7 @@ def test_identities_repeat_between_files_of_a_process_with_other_content() -> No
 def test_stored_events_pass_the_skim(path: Path) -> None:
     """Within the rounding to 10 mantissa bits, which masses feel through differences of angles."""
     events = uproot.open(path)["Events"].arrays(["Muon_pt", "Muon_eta", "Muon_phi", "Jet_pt", "Jet_eta", "Jet_phi"])
-    hmumu = path.parent.name == "hmumu"
+    hmumu = path.parent.name.startswith("hmumu")
     assert ak.all(events.Muon_pt[:, 0] >= (26 if hmumu else 30))
     assert ak.all(events.Muon_pt[:, 1] >= 20)
     dimuon_mass = pair_mass(events.Muon_pt, events.Muon_eta, events.Muon_phi)
@@ -187,16 +188,38 @@ def test_processes_are_still_those_of_the_files(path: Path) -> None:
     metadata = metadata_of(path)
     process = PROCESSES[metadata["process"]]
     assert metadata["settings"][:2] == ["Print:quiet=on", "Beams:eCM=13000.0"]
-    assert tuple(metadata["settings"][7:]) == process.settings
+    variations = 2 * metadata["psweights"]
+    assert tuple(metadata["settings"][7 : len(metadata["settings"]) - variations]) == process.settings
     assert metadata["mass"] == process.signal_mass_gev
     assert metadata["is_signal"] is (process.signal_mass_gev is not None)
     assert metadata["negative_weight_fraction"] == process.negative_weight_fraction
 
 
-@pytest.mark.parametrize("folder", ["hmumu", "leptoquark"])
+@pytest.mark.parametrize("folder", ["hmumu", "hmumu_shower", "leptoquark"])
 def test_readme_table_is_derived_from_the_metadata(data_samples: Path, folder: str) -> None:
     samples = [metadata_of(path) for path in ROOT_FILES if path.parent.name == folder]
     assert markdown_table(summarise(samples)) in (data_samples / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in ROOT_FILES if path.parent.name == "hmumu_shower"], ids=lambda path: path.stem
+)
+def test_shower_weights_are_four_factors_around_one(path: Path) -> None:
+    with uproot.open(path) as file:
+        events = file["Events"].arrays(["genWeight", "PSWeight"])
+    factors = ak.to_numpy(events.PSWeight).astype(np.float64)
+    weight = ak.to_numpy(events.genWeight).astype(np.float64)
+    assert factors.shape == (len(weight), 4)
+    assert (factors > 0).all()
+    assert metadata_of(path)["psweights"]
+    mean = (weight[:, None] * factors).sum(axis=0) / weight.sum()
+    assert np.all(np.abs(mean - 1) < 0.25)
+    # ISR up, FSR up, ISR down, FSR down: directions of one oppose, and final-state radiation is the one that spreads widely.
+    logarithms = np.log(factors)
+    correlation = np.corrcoef(logarithms.T)
+    assert np.all(np.diag(correlation, 2) < -0.9)
+    assert np.all(np.abs(np.diag(correlation, 1)) < 0.2)
+    assert np.all(logarithms.std(axis=0)[[1, 3]] > 3 * logarithms.std(axis=0)[[0, 2]])
 
 
 def test_files_stay_small() -> None:
