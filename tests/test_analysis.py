@@ -111,7 +111,7 @@ presentation: {experiment: LHCb}
         "training.warm_start.batchsize (line 14): unknown key. Did you mean 'batch_size'?",
         (
             "selection.figure_of_merit (line 15): should be 's_over_sqrt_b', 's_over_sqrt_b_with_uncertainty', "
-            "'asimov' or 'asimov_with_uncertainty', found 'asimovv'"
+            "'asimov', 'asimov_with_uncertainty', 'ams', 'punzi', 'poisson' or 'poisson_with_uncertainty', found 'asimovv'"
         ),
         "selection.minimum_efective_background (line 15): unknown key. Did you mean 'minimum_effective_background'?",
         "presentation.experiment (line 16): should be 'plain', 'CMS' or 'ATLAS', found 'LHCb'",
@@ -121,8 +121,8 @@ presentation: {experiment: LHCb}
 @pytest.mark.parametrize(
     ("addition", "problem"),
     [
-        ("foldr: x", "foldr (line 8): unknown key. There are: categories, export, luminosity_ifb, "),
-        ("5: x", "5 (line 8): unknown key. There are: categories, export, luminosity_ifb, "),
+        ("foldr: x", "foldr (line 8): unknown key. There are: categories, cuts, export, luminosity_ifb, "),
+        ("5: x", "5 (line 8): unknown key. There are: categories, cuts, export, luminosity_ifb, "),
         ("title: again", "title (line 8): stands twice"),
         ("name: ..", "name (line 8): should match pattern"),
         ("sqrt_s_tev:", "sqrt_s_tev (line 8): should be a number, found nothing"),
@@ -308,3 +308,10 @@ def test_style_carries_what_labels_say():
         36.3,
         13.6,
     )
+
+
+def test_categories_need_a_figure_of_merit_that_combines(small_search):
+    changes = {"selection": {"figure_of_merit": "punzi"}, "categories": {"count": 2}}
+    with pytest.raises(ValidationError, match="those of several categories do not add"):
+        small_search.analysis(**changes)
+    assert small_search.analysis(selection={"figure_of_merit": "punzi"}).categories.count == 1

@@ -20,6 +20,7 @@ from zsig_hep.selection import (
 )
 from zsig_hep.settings import Settings
 from zsig_hep.settings_file import problem, problems_of, read_yaml, refusal
+from zsig_hep.statistics import FigureOfMerit
 
 
 class Analysis(Settings):
@@ -90,6 +91,17 @@ class Analysis(Settings):
         if processes and (problems := variation_problems(variations, processes)):
             raise ValueError("; ".join(problems))
         return variations
+
+    @field_validator("categories")
+    @classmethod
+    def _figures_of_categories_combine(
+        cls, categories: CategorySettings, validated: ValidationInfo
+    ) -> CategorySettings:
+        selection = validated.data.get("selection")
+        if categories.count > 1 and selection is not None and selection.figure_of_merit == FigureOfMerit.PUNZI:
+            message = "Punzi's figure of merit is no significance, so that those of several categories do not add; set count: 1"
+            raise ValueError(message)
+        return categories
 
     @property
     def expanded_variations(self) -> dict[str, Variation]:

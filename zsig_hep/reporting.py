@@ -32,7 +32,15 @@ def selections_summary(results: Results) -> JsonDict:
         "comparison": difference_summary(results.difference),
         "impact": impact_summary(results.impacts, results.evaluations[0].label, results.analysis.selection),
         "categories": categories_summary(results.categories),
+        "fit": _fit_summary(results),
     }
+
+
+def _fit_summary(results: Results) -> JsonDict | None:
+    """Channels of the fit inputs and what was changed to make them usable; None where there is nothing to fit."""
+    if (templates := results.templates) is None:
+        return None
+    return {"channels": [channel.name for channel in templates.channels], "notes": list(templates.notes)}
 
 
 def report_gallery(results: Results) -> Gallery:

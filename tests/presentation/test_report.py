@@ -100,6 +100,7 @@ def summary() -> dict[str, Any]:
         "comparison": {"difference": 0.05, "uncertainty": 0.04},
         "impact": {"rows": [], "figure_of_merit": "Asimov significance"},
         "categories": None,
+        "fit": {"channels": ["signal_region"], "notes": ["process <tt> is left out"]},
         "cuts": None,
         "figure_of_merit": "Asimov significance",
         "signals": "sum",
@@ -282,6 +283,13 @@ def test_template_is_part_of_the_package() -> None:
 
 def rendered(summary: dict[str, Any]) -> Page:
     return Page(render_report(summary, []).replace("\u00a0", " "))
+
+
+def test_what_was_changed_for_fits_is_told(summary: dict[str, Any]) -> None:
+    text = rendered(summary).text
+    assert "cabinetry: signal_region with the data." in text
+    assert "process <tt> is left out" in text
+    assert "with the Asimov data of the background" in rendered(summary | {"blinded": True}).text
 
 
 def test_variations_at_the_cut_are_one_row_each_with_their_shifts(summary: dict[str, Any]) -> None:

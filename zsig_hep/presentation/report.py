@@ -82,6 +82,7 @@ def render_report(summary: Mapping[str, Any], figures: Sequence[ReportFigure]) -
         totals={role: _total(summary["processes"], role) for role in ("signal", "background")},
         labels={row["name"]: row["label"] for row in summary["processes"]},
         thresholds=_thresholds,
+        has_data=any(row["role"] == "data" for row in summary["processes"]),
         parameter=_parameter,
     )
 
