@@ -161,7 +161,7 @@ class BoxProblem:
         place = int(np.searchsorted(codes[usable], current))
         return SideScan(
             edge[usable],
-            _objective(scan, self.selection)[rows],
+            self._objective(scan)[rows],
             place if place < rows.size else None,
             scan,
             rows,
@@ -191,13 +191,21 @@ class BoxProblem:
         )
         enough = required_effective_entries(scan, self.selection)[0].min(axis=0)
         good = (enough >= self.selection.minimum_effective_background) & sufficient_signal(scan, self.selection)
-        return _objective(replace(scan, qualifies=good & np.isfinite(z)), self.selection)[1:]
+        return self._objective(replace(scan, qualifies=good & np.isfinite(z)))[1:]
+
+    def _objective(self, scan: ThresholdScan) -> Floats:
+        """Significance of what qualifies; where nothing does, how near it comes to that, below every significance."""
+        if scan.qualifies.any():
+            return np.where(scan.qualifies, scan.significance, _WORST)
+        entries = required_effective_entries(scan, self.selection)[0].min(axis=0)
+        level = np.where(sufficient_signal(scan, self.selection), _TOO_FEW_ENTRIES, _TOO_LITTLE_SIGNAL)
+        return np.asarray(level + entries)
 
     def value(self, edges: Integers) -> float:
         """Objective of a box."""
         score = np.where(self.failures(edges) > 0, _FAILED, 0.0)
         scan = self.scan(score)
-        return float(_objective(scan, self.selection)[-1]) if scan.threshold[-1] != _FAILED else _WORST
+        return float(self._objective(scan)[-1]) if scan.threshold[-1] != _FAILED else _WORST
 
     def positions(self, edges: Integers) -> Floats:
         """Where each edge lies in the coordinate v of its side, shape [S]; minus infinity where it is open."""
@@ -359,14 +367,6 @@ def _above_both(cell: Integers, values: Floats, shape: tuple[int, int, int]) -> 
 def is_better(value: float, than: float) -> bool:
     """Whether one objective exceeds another by more than rounding."""
     return value > than + _ROUNDING * abs(than)
-
-
-def _objective(scan: ThresholdScan, selection: WorkingPointSettings) -> Floats:
-    """Significance of what qualifies; where nothing does, how near it comes to that, below every significance."""
-    if scan.qualifies.any():
-        return np.where(scan.qualifies, scan.significance, _WORST)
-    entries = required_effective_entries(scan, selection)[0].min(axis=0)
-    return np.asarray(np.where(sufficient_signal(scan, selection), _TOO_FEW_ENTRIES, _TOO_LITTLE_SIGNAL) + entries)
 
 
 def _allowed_between(allowed: Booleans, above: Integers, upto: Integers) -> Integers:

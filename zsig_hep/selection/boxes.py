@@ -87,7 +87,8 @@ class CutSettings(Settings):
             there is no cut.
         minimum_pull: a cut is dropped unless it raises the significance by this many standard deviations of the raise,
             as the finite simulation gives them; 0 keeps every cut that raises it at all. A cut is placed where the
-            simulation favours it, so that even a variable that tells nothing apart has a pull of about 1.5.
+            simulation favours it: in 60 toys a variable that tells nothing apart had pulls of 1 in the median and of
+            1.9 at most.
         starts: starting points of the gradient ascent.
         kicks: random kicks after which the exact search tries again.
         sensitivities: whether the derivatives of the cuts in cross sections, luminosity and uncertainties are computed,
@@ -97,7 +98,7 @@ class CutSettings(Settings):
 
     variables: Mapping[str, CutVariableSettings] = Field(min_length=1)
     missing: Missing = "fail"
-    minimum_pull: NonNegativeFloat = 2.5
+    minimum_pull: NonNegativeFloat = 2.0
     starts: int = Field(default=3, ge=1, le=1000)
     kicks: int = Field(default=5, ge=0, le=10000)
     sensitivities: bool = True
