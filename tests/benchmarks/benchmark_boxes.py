@@ -26,8 +26,9 @@ from zsig_hep.analysis import Analysis
 from zsig_hep.ntuples import EventTable
 from zsig_hep.ntuples.identity import assign_folds
 from zsig_hep.selection import Box, CutSettings, WorkingPointSettings
+from zsig_hep.selection.box_problem import BoxProblem
 from zsig_hep.selection.box_results import selection_numbers
-from zsig_hep.selection.box_search import BoxProblem, polish, search
+from zsig_hep.selection.box_search import polish, search
 from zsig_hep.selection.smooth_cuts import _quantiles, smooth_starts
 from zsig_hep.stages import Chain
 from zsig_hep.statistics import asimov

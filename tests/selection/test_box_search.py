@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.selection.box_toy import LOOSE, toy
 from zsig_hep.errors import InputError
 from zsig_hep.selection import Box, Cut, CutSettings, WorkingPointSettings
+from zsig_hep.selection.box_problem import BoxProblem, qualifies
 from zsig_hep.selection.box_pruning import drop_weak_cuts, pull
-from zsig_hep.selection.box_search import BoxProblem, polish, qualifies, search
+from zsig_hep.selection.box_search import polish, search
 from zsig_hep.statistics import evaluate, weighted_yield
 
 TIGHT = WorkingPointSettings(minimum_effective_background=20, minimum_signal_efficiency=0.3)

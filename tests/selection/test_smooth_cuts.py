@@ -8,14 +8,14 @@ from tests.selection.box_toy import LOOSE, toy
 from zsig_hep.learning.implicit import argmax
 from zsig_hep.selection import CutSettings, WorkingPointSettings
 from zsig_hep.selection.box_moments import NearFigure
-from zsig_hep.selection.box_search import BoxProblem, polish, qualifies
+from zsig_hep.selection.box_problem import BoxProblem, qualifies
+from zsig_hep.selection.box_search import polish
 from zsig_hep.selection.box_sensitivity import _figure, _maximise, _mean_distance, edge_sensitivities
 from zsig_hep.selection.smooth_cuts import (
     SmoothBox,
     _quantiles,
     _sample,
     _soft_figure,
-    differentiable,
     significance_without_cuts,
     smooth_starts,
     soft_objective,
@@ -96,12 +96,15 @@ class TestSoftBox:
         (slope,) = torch.autograd.grad(soft_objective(figure, t, 1.0).sum(), t)
         assert bool(torch.isfinite(slope).all())
 
-    def test_figures_without_derivatives_start_with_the_asimov_significance(self):
-        assert differentiable(UNCERTAIN) is UNCERTAIN
-        other = WorkingPointSettings.model_construct(**{**dict(WorkingPointSettings()), "figure_of_merit": "another"})
-        assert differentiable(other).figure_of_merit == "asimov"
-        uncertain = other.model_copy(update={"relative_background_uncertainty": 0.1})
-        assert differentiable(uncertain).figure_of_merit == "asimov_with_uncertainty"
+    @pytest.mark.parametrize("figure", ["poisson", "punzi", "ams", "s_over_sqrt_b"])
+    def test_every_figure_of_merit_has_a_start_and_sensitivities(self, figure):
+        selection = WorkingPointSettings(figure_of_merit=figure, sensitivity={"replicas": 2})
+        problem = problem_of(toy(9, 400), selection, {"x": "window", "y": "above"}, starts=1)
+        assert soft(problem).settings.figure_of_merit == ("asimov" if figure == "poisson" else figure)
+        (start,) = smooth_starts(problem, np.random.default_rng(0))
+        edges, value = polish(problem, start)
+        assert value > problem.value(problem.nothing)
+        assert edge_sensitivities(problem, edges, np.random.default_rng(0)).status in {"ok", "limited", "no_maximum"}
 
 
 class TestStarts:

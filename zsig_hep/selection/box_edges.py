@@ -109,6 +109,14 @@ def check_variables(table: EventTable, settings: CutSettings) -> None:
                 raise InputError(message)
 
 
+def allowed_between(allowed: Booleans, above: Integers, upto: Integers) -> Integers:
+    """An allowed edge e with above < e <= upto, in their middle; -1 where there is none."""
+    places = np.flatnonzero(allowed)
+    first = np.searchsorted(places, above, side="right")
+    last = np.searchsorted(places, upto, side="right") - 1
+    return np.where(first <= last, places[np.minimum((first + last + 1) // 2, places.size - 1)], -1)
+
+
 def _signs(options: CutVariableSettings) -> tuple[Literal[-1, 1], ...]:
     if options.side == "window":
         return 1, -1

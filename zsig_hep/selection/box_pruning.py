@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from zsig_hep.selection.box_search import BoxProblem, is_better, polish, qualifies
+from zsig_hep.selection.box_problem import BoxProblem, is_better, qualifies
+from zsig_hep.selection.box_search import polish
 from zsig_hep.selection.events import Integers
 from zsig_hep.selection.merit import significance
 

@@ -8,6 +8,7 @@ import numpy as np
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.selection.box_edges import CutSide, check_variables
+from zsig_hep.selection.box_problem import BoxProblem, qualifies, shortage
 from zsig_hep.selection.box_pruning import drop_weak_cuts
 from zsig_hep.selection.box_results import (
     ChosenBox,
@@ -19,7 +20,7 @@ from zsig_hep.selection.box_results import (
     make_cutflow,
     selection_numbers,
 )
-from zsig_hep.selection.box_search import BoxProblem, qualifies, search, shortage
+from zsig_hep.selection.box_search import search
 from zsig_hep.selection.box_sensitivity import edge_sensitivities
 from zsig_hep.selection.boxes import Box, Cut, CutSettings
 from zsig_hep.selection.events import Booleans, Integers

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from zsig_hep.selection.box_moments import NearFigure
-from zsig_hep.selection.box_search import BoxProblem, qualifies
+from zsig_hep.selection.box_problem import BoxProblem, qualifies
 from zsig_hep.selection.events import Floats, Integers
 from zsig_hep.selection.smooth import Parameter
-from zsig_hep.selection.smooth_cuts import SmoothBox, differentiable
+from zsig_hep.selection.smooth_cuts import SmoothBox
 
 Status = Literal["ok", "limited", "no_maximum", "no_cut"]
 
@@ -210,7 +210,7 @@ def _figure(problem: BoxProblem, closed: Integers, start: Floats, widths: Floats
         bandwidth=1.0,
         process_names=problem.process_names,
         roles=problem.roles,
-        settings=differentiable(problem.selection),
+        settings=problem.selection.smooth_relative,
         widths=torch.ones(len(closed), dtype=torch.float64),
     )
 

@@ -15,11 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zsig_hep.selection.box_search import BoxProblem
+from zsig_hep.selection.box_problem import BoxProblem
 from zsig_hep.selection.events import Floats, Integers
-from zsig_hep.selection.merit import WorkingPointSettings
 from zsig_hep.selection.smooth import SmoothFigure
-from zsig_hep.statistics.significance import FigureOfMerit
 
 # Widths of the ascent in quantiles: from soft cuts that see far to hard ones, each with the steps that it needs to settle.
 _WIDTHS = (0.2, 0.08, 0.03)
@@ -32,13 +30,6 @@ _OPEN = 4.0
 _MOST_EVENTS = 4000
 # In significances without cuts: what is lost where a requirement is missed by all of it.
 _PENALTY = 10.0
-
-_DIFFERENTIABLE = (
-    FigureOfMerit.S_OVER_SQRT_B,
-    FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY,
-    FigureOfMerit.ASIMOV,
-    FigureOfMerit.ASIMOV_WITH_UNCERTAINTY,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,20 +77,6 @@ class SmoothBox(SmoothFigure):
         count = len(self.process_names)
         scale = torch.exp(theta[:, :count] + theta[:, count, None])
         return self._figure((yields * scale).T, (variances * scale**2).T, self._uncertainties(theta))
-
-
-def differentiable(selection: WorkingPointSettings) -> WorkingPointSettings:
-    """The settings, or for a figure of merit without derivatives the Asimov significance in its place.
-
-    Example:
-        >>> differentiable(WorkingPointSettings(figure_of_merit="s_over_sqrt_b")).figure_of_merit.value
-        's_over_sqrt_b'
-    """
-    if selection.figure_of_merit in _DIFFERENTIABLE:
-        return selection
-    uncertain = selection.has_systematic_uncertainty or selection.simulation_uncertainty_in_figure
-    figure = FigureOfMerit.ASIMOV_WITH_UNCERTAINTY if uncertain else FigureOfMerit.ASIMOV
-    return selection.model_copy(update={"figure_of_merit": figure})
 
 
 def smooth_starts(problem: BoxProblem, generator: np.random.Generator) -> list[Integers]:
@@ -162,7 +139,7 @@ def _soft_figure(problem: BoxProblem, quantiles: Sequence[Floats], chosen: Integ
         bandwidth=_WIDTHS[0],
         process_names=problem.process_names,
         roles=problem.roles,
-        settings=differentiable(problem.selection),
+        settings=problem.selection.smooth_relative,
         widths=torch.full((len(problem.sides),), _WIDTHS[0], dtype=torch.float64),
     )
 
