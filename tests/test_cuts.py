@@ -59,7 +59,7 @@ def test_the_report_shows_the_cuts_of_their_stage(search, tmp_path):
     [
         ({}, "has no cuts to optimise: name its variables"),
         ({"cuts": {"variables": {"z": "above"}}}, "'z'"),
-        ({"cuts": {"variables": {"x": "abov"}}}, "cuts.variables.x"),
+        ({"cuts": {"variables": {"x": "over"}}}, "cuts.variables.x"),
         ({"cuts": {"variables": {}}}, "cuts.variables"),
     ],
 )

@@ -1,10 +1,10 @@
 """The numbers of this analysis over several seeds of folds and networks: mean and standard deviation.
 
-    python analyses/hmumu_systematics/seeds.py --seeds 5
+    python -m analyses.hmumu_systematics.seeds --seeds 5
 
 Each seed reads, trains and chooses anew. Printed are held-out significances: with the cut chosen by the Asimov significance, the
 same cut with the background uncertainty that the variations leave, the cut that is chosen with that uncertainty, three score
-categories, and rectangular cuts without a classifier.
+categories of the best edges and of equal signal yield, and rectangular cuts without a classifier.
 """
 
 import argparse
@@ -52,7 +52,9 @@ def measured(results: Results) -> dict[str, float]:
             f"{each.label}: cut chosen with the variations": chosen.working_point.significance,
         }
     categories = results.categories
-    found[f"{results.evaluations[0].label}: three categories"] = categories.chosen.significance
+    label, equal = results.evaluations[0].label, categories.equal_signal[-1]
+    found[f"{label}: three categories"] = categories.chosen.significance
+    found[f"{label}: three of equal signal, if within limits"] = equal.significance if equal.within_limits else None
     found["rectangular cuts"] = results.cuts(results.analysis.cuts).held_out.significance
     return {name: np.nan if value is None else float(value) for name, value in found.items()}
 

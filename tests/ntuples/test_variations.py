@@ -218,7 +218,7 @@ def test_shifted_objects_need_a_function_that_takes_a_variation_and_event_identi
         ({"je s": {"kind": "shape"}}, "a name is a letter followed by"),
         ({"a": {"kind": "weight", "branch": "w", "up": "x"}}, "give one of: `branch` with the elements"),
         ({"a": {"kind": "normalisation", "relative": 0.1, "up": 1.1}}, "give either `relative`"),
-        ({"a": {"kind": "wieght", "up": "x"}}, "weight"),
+        ({"a": {"kind": "scaling", "up": "x"}}, "weight"),
         ({"a": {"kind": "shape", "processes": ["data"]}}, "names process 'data', which is data"),
         ({n: {"kind": "luminosity", "relative": 0.1} for n in "ab"}, "more than one variation of kind 'luminosity'"),
     ],

@@ -1,0 +1,1 @@
+"""The dimuon search with systematic variations."""
