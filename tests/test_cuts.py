@@ -44,12 +44,15 @@ def test_the_printed_line_selects_the_yields_that_are_told_and_nothing_is_traine
 
 
 def test_the_report_shows_the_cuts_of_their_stage(search, tmp_path):
-    chain = Chain(search.analysis(cuts=CUTS), tmp_path / "out")
+    chain = Chain(search.analysis(cuts=CUTS | {"sensitivities": True}), tmp_path / "out")
     summary = chain.run()
     stored = json.loads((tmp_path / "out" / "cuts" / "cuts.json").read_text())
     assert summary["cuts"] == stored
     page = (tmp_path / "out" / "report" / "report.html").read_text()
     assert "Rectangular cuts" in page
+    answers = stored["sensitivities"]
+    assert ("∂edge/∂ln θ" in page) == (answers["status"] == "ok")
+    assert answers["status"] == "ok" or answers["reason"] in page
     assert f"Z = {stored['held_out']['significance']:.2f}" in page.replace("\u202f", "")
     assert all(f"<figcaption><b>Figure {n}." in page for n in range(1, len(stored["figures"]) + 8))
 
