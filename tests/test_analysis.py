@@ -315,3 +315,16 @@ def test_categories_need_a_figure_of_merit_that_combines(small_search):
     with pytest.raises(ValidationError, match="those of several categories do not add"):
         small_search.analysis(**changes)
     assert small_search.analysis(selection={"figure_of_merit": "punzi"}).categories.count == 1
+
+
+def test_variations_in_the_figure_have_to_exist_for_a_background(small_search, tmp_path):
+    selection = {"figure_of_merit": "asimov_with_uncertainty", "variations_in_figure": True}
+    of_signal = {"xs": {"kind": "normalisation", "relative": 0.1, "processes": ["higgs"]}}
+    for variations in ({}, of_signal):
+        with pytest.raises(ValidationError, match="of which none touches a background"):
+            small_search.analysis(selection=selection, variations=variations)
+    luminosity = {"luminosity": {"kind": "luminosity", "relative": 0.02}}
+    assert small_search.analysis(selection=selection, variations=luminosity).selection.variations_in_figure
+    file = small_search.copy(tmp_path / "search").write(selection=selection)
+    with pytest.raises(AnalysisFileError, match=r"the file: selection\.variations_in_figure takes"):
+        Analysis.from_file(file)

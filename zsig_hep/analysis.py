@@ -2,8 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, PositiveFloat, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, ValidationError, ValidationInfo, field_validator, model_validator
 
 from zsig_hep.errors import AnalysisFileError
 from zsig_hep.learning import Goal, LossSettings, TrainingSettings
@@ -102,6 +103,18 @@ class Analysis(Settings):
             message = "Punzi's figure of merit is no significance, so that those of several categories do not add; set count: 1"
             raise ValueError(message)
         return categories
+
+    @model_validator(mode="after")
+    def _variations_of_the_figure_exist(self) -> Self:
+        backgrounds = {name for name, process in self.processes.items() if process.role == "background"}
+        touched = [backgrounds if each.processes is None else set(each.processes) for each in self.variations.values()]
+        if self.selection.variations_in_figure and not any(backgrounds & processes for processes in touched):
+            message = (
+                "selection.variations_in_figure takes the uncertainty of the background from `variations`, of which none "
+                "touches a background; add them, or remove it"
+            )
+            raise ValueError(message)
+        return self
 
     @property
     def expanded_variations(self) -> dict[str, Variation]:
