@@ -25,8 +25,8 @@ from zsig_hep.presentation import (
     significance_figure,
     training_figure,
 )
-from zsig_hep.presentation.distributions import _scale_factor
 from zsig_hep.presentation.layout import _paths, _touched, drawn_points
+from zsig_hep.presentation.stacks import scale_factor
 from zsig_hep.presentation.style import fill_colors
 from zsig_hep.selection import Impact, ImpactTable, Parameter
 from zsig_hep.selection.evaluation import ClassifierEvaluation
@@ -250,8 +250,8 @@ def test_colours_of_processes_do_not_depend_on_the_order_in_the_stack() -> None:
     [(0.0, 10.0, False, 1.0), (3.0, 10.0, False, 1.0), (1.0, 10.0, False, 5.0), (1e-6, 1.0, False, 5e5), (2.0, 0.1, True, 1.0),
      (0.01, 0.1, True, 200.0)],
 )  # fmt: skip
-def test_scale_factor(peak: float, reference: float, logarithmic: bool, factor: float) -> None:
-    assert _scale_factor(peak, reference, logarithmic=logarithmic) == pytest.approx(factor)
+def testscale_factor(peak: float, reference: float, logarithmic: bool, factor: float) -> None:
+    assert scale_factor(peak, reference, logarithmic=logarithmic) == pytest.approx(factor)
 
 
 def test_long_tick_labels_and_large_factors_become_powers_of_ten() -> None:

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from zsig_hep.ntuples.datasets import Role
 from zsig_hep.presentation.comparison import FIGURE_OF_MERIT_LABELS
-from zsig_hep.presentation.distributions import _draw_column, _events_per_bin, _frame, _scale_ticks, _stack
 from zsig_hep.presentation.layout import GUIDE, Corner, add_legend, drawn_points, panels
 from zsig_hep.presentation.rounding import significant, with_uncertainty
+from zsig_hep.presentation.stacks import draw_stack, events_per_bin, frame_of, scale_ticks, stack_of
 from zsig_hep.presentation.style import LINE_COLORS, Style, add_label
 from zsig_hep.selection.box_results import CutflowStep, CutResult, EdgeCurve, NMinusOne
 from zsig_hep.selection.boxes import Cut
@@ -54,15 +54,15 @@ def n_minus_one_figure(
         The figure.
     """
     with style.context():
-        stack = _stack(found.histogram, roles)
+        stack = stack_of(found.histogram, roles)
         figure, ((upper, lower),) = panels(style, heights=(_UPPER, _LOWER), gap=_GAP)
         label = axis_label or found.cut.variable
-        frame = _frame([stack], logarithmic=False)
-        _draw_column((upper,), stack, frame, labels, colors)
+        frame = frame_of([stack], logarithmic=False)
+        draw_stack((upper,), stack, frame, labels, colors)
         _draw_curves(lower, found.curves)
         for axes, top in ((upper, _LINE * frame.highest), (lower, lower.get_ylim()[1])):
             _draw_cut(axes, found.cut, (stack.edges[0], stack.edges[-1]), top)
-        upper.set_ylabel(_scale_ticks(upper) + _events_per_bin(stack.edges, label))
+        upper.set_ylabel(scale_ticks(upper) + events_per_bin(stack.edges, label))
         lower.set_xlabel(label)
         lower.set_ylabel(_short(figure_of_merit), loc="center")
         title = "N−1: no cut" if found.cut.is_open else f"N−1: {cut_in_words(found.cut, 'x')}"
