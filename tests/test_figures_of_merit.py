@@ -14,10 +14,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
     [
         (
             {"figure_of_merit": "poisson_with_uncertainty", "background_uncertainties": {"top": 0.2}},
-            "asimov_with_uncertainty",
+            "Asimov significance with background uncertainty",
             "Z_Bi",
         ),
-        ({"figure_of_merit": "ams", "ams_regularisation": 3.0}, "ams", "AMS"),
+        (
+            {"figure_of_merit": "ams", "ams_regularisation": 3.0},
+            "approximate median significance (AMS), b_r = 3",
+            "AMS",
+        ),
     ],
 )
 def test_a_training_a_working_point_and_its_report(small_search, tmp_path, selection, differentiated, words):

@@ -87,7 +87,7 @@ def one_thread():
 @pytest.fixture
 def no_figures(monkeypatch):
     """Leave the figures out, which take most of the time of a run."""
-    monkeypatch.setattr(Chain, "_draw", lambda self, folder: [])
+    monkeypatch.setattr(Chain, "_draw", lambda self, folder, figures: [])
 
 
 def times(output: Path) -> dict[str, int]:
