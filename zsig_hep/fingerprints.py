@@ -86,15 +86,23 @@ class Fingerprints:
 
     @cached_property
     def cuts(self) -> str:
-        """Of the rectangular cuts."""
-        cuts = self._analysis.cuts
+        """Of the rectangular cuts and their figures."""
+        analysis = self._analysis
         return fingerprint(
             self.events,
-            None if cuts is None else cuts.model_dump(mode="json"),
-            self._analysis.selection.model_dump(mode="json"),
-            self._analysis.training.seed,
+            None if analysis.cuts is None else analysis.cuts.model_dump(mode="json"),
+            analysis.selection.model_dump(mode="json"),
+            analysis.training.seed,
+            self._look,
             code_fingerprint("statistics", "selection"),
         )
+
+    @property
+    def _look(self) -> str:
+        """Of what figures show beside the events."""
+        analysis = self._analysis
+        shown = analysis.model_dump(mode="json", include={"sqrt_s_tev", "presentation"})
+        return fingerprint(shown, analysis.labels, analysis.colors, code_fingerprint("presentation"))
 
     @property
     def export(self) -> str:
@@ -108,7 +116,5 @@ class Fingerprints:
     @property
     def report(self) -> str:
         """Of figures and report."""
-        analysis = self._analysis
-        shown = analysis.model_dump(mode="json", include={"title", "name", "sqrt_s_tev", "presentation", "unblind"})
-        code = code_fingerprint("presentation")
-        return fingerprint(self.selection, self.cuts, shown, analysis.labels, analysis.colors, code)
+        shown = self._analysis.model_dump(mode="json", include={"title", "name", "unblind", "export"})
+        return fingerprint(self.selection, self.cuts, shown, self._look)
