@@ -441,9 +441,11 @@ def test_recorded_events_are_drawn_and_listed_but_neither_trained_nor_scanned_on
     assert summary["comparison"] == old["comparison"]
     assert same_tensors(tensors(tmp_path / "out"), tensors(finished_output))
     with uproot.open(tmp_path / "out" / "export" / "scores.root") as file:
-        scores, cuts = made.results.scores["z"], made.results.evaluations[0].working_point.thresholds
-        below = made.table.is_data & ~held_out_selection(scores, made.table.fold, cuts)
-        assert file["z/data"].values(flow=True).sum() == below.sum() < data["entries"]
+        evaluation = made.results.evaluations[0]
+        lowest = min(evaluation.working_point.thresholds)
+        edge = evaluation.score_edges[evaluation.score_edges <= lowest].max()
+        below = made.table.is_data & (made.results.scores["z"] < edge)
+        assert 0 < file["z/data"].values(flow=True).sum() == below.sum() < data["entries"]
     assert report_gallery(made.results).roles["data"] == "data"
     figures = {
         name: figure for name, _, figure in report_gallery(made.results).figures() if name in {"score", "feature_x"}

@@ -52,6 +52,7 @@ def report_gallery(results: Results) -> Gallery:
         signals=results.analysis.selection.signals,
         impacts=results.impacts,
         categories=results.categories,
+        blinded=bool(results.table.is_data.any()) and not results.analysis.unblind,
         **_look(results),
     )
 

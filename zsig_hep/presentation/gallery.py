@@ -27,6 +27,8 @@ ROC = "Background against signal efficiency, weighted with cross sections and co
 CATEGORIES = """Score categories. Left: held-out yields and significance of each, labelled with the median of its lower edges. Right:
 significance of 1, 2, ... categories together, beside categories of equal signal yield and on the events that chose the
 edges; below, the gain over the single cut and over equal signal."""
+BLINDED = """ Data above the cuts are left out, simulation above them is not: their ratio falls where signal-like events
+are."""
 PURITY = "Signal efficiency and purity above each threshold."
 IMPACT = """How the highest significance and the cut that gives it answer to relative changes of cross sections,
 luminosity and background uncertainties, with bootstrap errors."""
@@ -93,6 +95,7 @@ class Gallery:
         signals: how it combines signal processes.
         impacts: of the first classifier's optimal cut; None, or without rows, is not drawn.
         categories: of the first classifier; None is not drawn.
+        blinded: whether data above the cuts are left out of what is drawn.
         colors: colour by process, where one is wished.
         axis_labels: axis title by feature, where one is wished.
     """
@@ -107,6 +110,7 @@ class Gallery:
     signals: Literal["sum", "mean", "minimum"] = "sum"
     impacts: ImpactTable | None = None
     categories: HeldOutCategories | None = None
+    blinded: bool = False
     colors: Mapping[str, str | None] = field(default_factory=dict)
     axis_labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -132,6 +136,11 @@ class Gallery:
         yield "training", TRAINING, training_figure(self.histories, style)
         if graduated := {label: each.graduated for label, each in self.histories.items() if each.graduated}:
             yield "graduated", GRADUATED.replace("\n", " "), graduated_figure(graduated, style)
+        hidden = BLINDED.replace("\n", " ") if self.blinded else ""
         for name, histogram in self.features.items():
             label = self.axis_labels.get(name, name)
-            yield f"feature_{name}", f"Input feature {name}.", feature_figure(histogram, *processes, label, style)
+            yield (
+                f"feature_{name}",
+                f"Input feature {name}.{hidden}",
+                feature_figure(histogram, *processes, label, style),
+            )

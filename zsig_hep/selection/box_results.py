@@ -1,7 +1,7 @@
 """What rectangular cuts select: yields and significance, the same step by step, and each variable without its own cut."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,37 +13,10 @@ from zsig_hep.selection.events import Booleans, Floats
 from zsig_hep.selection.histograms import WeightedHist
 from zsig_hep.selection.merit import WorkingPointSettings, significance
 from zsig_hep.selection.scan import scan_thresholds
-from zsig_hep.selection.working_points import HypothesisSignificance
+from zsig_hep.selection.working_points import HypothesisSignificance, SelectionNumbers
 from zsig_hep.statistics.yields import Yield
 
 CutStatus = Literal["ok", "no_box_qualifies", "no_held_out_background"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SelectionNumbers:
-    """What a selection leaves; every number is None, and `yields` empty, where there is no selection.
-
-    Attributes:
-        yields: what passes, by process.
-        signal: sum of the signal processes.
-        background: sum of the background processes.
-        signal_efficiency: fraction of the signal yield that passes.
-        background_efficiency: fraction of the background yield that passes.
-        purity: s / (s + b).
-        significance: figure of merit; None as well where it is not finite.
-        significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts.
-        hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
-    """
-
-    yields: Mapping[str, Yield] = field(default_factory=dict)
-    signal: Yield | None = None
-    background: Yield | None = None
-    signal_efficiency: float | None = None
-    background_efficiency: float | None = None
-    purity: float | None = None
-    significance: float | None = None
-    significance_uncertainty: float | None = None
-    hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

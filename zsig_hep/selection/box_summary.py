@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from zsig_hep.errors import InputError
-from zsig_hep.selection.box_results import CutflowStep, CutResult, SelectionNumbers
+from zsig_hep.selection.box_results import CutflowStep, CutResult
 from zsig_hep.selection.box_sensitivity import EdgeSensitivities
 from zsig_hep.selection.boxes import Box
+from zsig_hep.selection.working_points import SelectionNumbers
 from zsig_hep.statistics.yields import Yield
 
 

@@ -82,12 +82,16 @@ def evaluate_classifier(
     )
     values, fold = np.asarray(score, dtype=np.float64), table.fold.astype(np.int64)
     shown = ~hidden_data(table.is_data, fold, [(values, working_point)], unblind=unblind)
+    histogram_edges = score_edges(score)
+    if not unblind:
+        # A bin that lost only part of its data would look like a deficit.
+        lowest = min((cut for cut in working_point.thresholds if cut is not None), default=np.inf)
+        shown &= ~(table.is_data & (values >= histogram_edges[histogram_edges <= lowest].max(initial=-np.inf)))
     if hidden is not None:
         shown &= ~hidden
     observed = None
     if unblind and working_point.status == "ok" and "data" in table.roles:
         observed = int((table.is_data & held_out_selection(values, fold, working_point.thresholds)).sum())
-    histogram_edges = score_edges(score)
     histogram = score_histogram(
         values[shown],
         table.weight[shown],

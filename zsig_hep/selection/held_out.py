@@ -1,7 +1,7 @@
 """Held-out working points: cuts chosen on other folds than those that they are quoted on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from zsig_hep.selection.merit import WorkingPointSettings
 from zsig_hep.selection.scan import scan_thresholds
 from zsig_hep.selection.variations import VariationPair, background_uncertainty, varied_yields
 from zsig_hep.selection.working_points import (
-    HypothesisSignificance,
+    SelectionNumbers,
     Status,
     WorkingPoint,
     choose_working_point,
@@ -25,7 +25,7 @@ from zsig_hep.statistics.yields import Yield, weighted_yield
 
 
 @dataclass(frozen=True)
-class HeldOutWorkingPoint:
+class HeldOutWorkingPoint(SelectionNumbers):
     """A cut chosen for every fold on the other folds, and what passes it in the folds that did not choose.
 
     Attributes:
@@ -33,15 +33,6 @@ class HeldOutWorkingPoint:
             positive background yield in the held-out folds, so that no finite significance exists.
         reason: empty when ok; otherwise which folds fail, which requirement, and what to change.
         thresholds: the cut of each fold, None where none qualifies.
-        yields: what passes, by process, added over the held-out folds; empty unless ok, as everything below is None.
-        signal: sum of the signal processes.
-        background: sum of the background processes.
-        signal_efficiency: fraction of the signal yield that passes.
-        background_efficiency: fraction of the background yield that passes.
-        purity: s / (s + b).
-        significance: figure of merit of the held-out yields.
-        significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts.
-        hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
         common_uncertainty: relative uncertainty of all backgrounds together in the figure of merit, where systematic
             variations add to that of the settings.
         choosing_significance: mean over folds of the figure of merit on the events that chose the cut.
@@ -52,15 +43,6 @@ class HeldOutWorkingPoint:
     status: Status
     reason: str = ""
     thresholds: tuple[float | None, ...] = ()
-    yields: Mapping[str, Yield] = field(default_factory=dict)
-    signal: Yield | None = None
-    background: Yield | None = None
-    signal_efficiency: float | None = None
-    background_efficiency: float | None = None
-    purity: float | None = None
-    significance: float | None = None
-    significance_uncertainty: float | None = None
-    hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
     common_uncertainty: float | None = None
     choosing_significance: float | None = None
     optimism: float | None = None

@@ -27,30 +27,22 @@ class HypothesisSignificance:
     uncertainty: float
 
 
-@dataclass(frozen=True)
-class WorkingPoint:
-    """A chosen cut and what passes it; every number is None, and `yields` empty, unless the status is "ok".
+@dataclass(frozen=True, kw_only=True)
+class SelectionNumbers:
+    """What a selection leaves; every number is None, and `yields` empty, where there is no selection.
 
     Attributes:
-        status: "ok", or why there is no cut.
-        reason: empty when ok; otherwise which requirement fails, the best that could be had, and what to change.
-        threshold: the cut, selecting scores at or above it.
-        yields: what passes the cut, by process.
+        yields: what passes, by process.
         signal: sum of the signal processes.
         background: sum of the background processes.
         signal_efficiency: fraction of the signal yield that passes.
         background_efficiency: fraction of the background yield that passes.
         purity: s / (s + b).
-        significance: figure of merit.
-        significance_uncertainty: its standard deviation from the finite simulation.
+        significance: figure of merit; None as well where it is not finite.
+        significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts.
         hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
-        common_uncertainty: relative uncertainty of all backgrounds together in the figure of merit, where systematic
-            variations add to that of the settings.
     """
 
-    status: Status
-    reason: str = ""
-    threshold: float | None = None
     yields: Mapping[str, Yield] = field(default_factory=dict)
     signal: Yield | None = None
     background: Yield | None = None
@@ -60,6 +52,23 @@ class WorkingPoint:
     significance: float | None = None
     significance_uncertainty: float | None = None
     hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WorkingPoint(SelectionNumbers):
+    """A chosen cut and what passes it; every number is None, and `yields` empty, unless the status is "ok".
+
+    Attributes:
+        status: "ok", or why there is no cut.
+        reason: empty when ok; otherwise which requirement fails, the best that could be had, and what to change.
+        threshold: the cut, selecting scores at or above it.
+        common_uncertainty: relative uncertainty of all backgrounds together in the figure of merit, where systematic
+            variations add to that of the settings.
+    """
+
+    status: Status
+    reason: str = ""
+    threshold: float | None = None
     common_uncertainty: float | None = None
 
 
@@ -78,6 +87,7 @@ def choose_working_point(scan: ThresholdScan, settings: WorkingPointSettings) ->
 
     Example:
         >>> import numpy as np
+        >>> from zsig_hep.selection import scan_thresholds
         >>> score, weight, process = np.array([0.9, 0.4, 0.6, 0.1]), np.array([2.0, 1.0, 4.0, 3.0]), np.array([0, 0, 1, 1])
         >>> for minimum in 1, 10:
         ...     settings = WorkingPointSettings(
