@@ -35,12 +35,12 @@ from zsig_hep.learning import (
     make_sample,
     train,
 )
-from zsig_hep.learning.batches import Member, make_members
-from zsig_hep.learning.calibration import signal_quantiles, signal_share_below
+from zsig_hep.learning.classifier.calibration import signal_quantiles, signal_share_below
+from zsig_hep.learning.training.members import Member, make_members
 from zsig_hep.ntuples import EventTable
 from zsig_hep.ntuples.identity import assign_folds
+from zsig_hep.pipeline.stages import Chain
 from zsig_hep.selection import ClassifierEvaluation, evaluate_classifier, significance_at_signal_efficiency
-from zsig_hep.stages import Chain
 
 Scores = npt.NDArray[np.float64]
 Method = Callable[[EventTable, TrainingSettings, int], Scores]

@@ -113,7 +113,7 @@ def small_search(tmp_path_factory: pytest.TempPathFactory) -> SmallSearch:
 @pytest.fixture(scope="session")
 def finished_output(small_search: SmallSearch, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output of one complete run, shared by all tests: copy it before changing it."""
-    from zsig_hep.stages import Chain
+    from zsig_hep.pipeline.stages import Chain
 
     output = tmp_path_factory.mktemp("finished") / "out"
     Chain(small_search.analysis(), output).run()

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tests.conftest import write_events
 from zsig_hep import __version__
 from zsig_hep.cli import main
-from zsig_hep.stages import Chain
+from zsig_hep.pipeline.stages import Chain
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 

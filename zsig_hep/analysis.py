@@ -7,20 +7,13 @@ from typing import Self
 from pydantic import Field, PositiveFloat, ValidationError, ValidationInfo, field_validator, model_validator
 
 from zsig_hep.errors import AnalysisFileError
+from zsig_hep.fits import ExportSettings
 from zsig_hep.learning import Goal, LossSettings, TrainingSettings
 from zsig_hep.ntuples import NtupleSettings, Process, Variation, expand_variations
 from zsig_hep.ntuples.variations import variation_problems
 from zsig_hep.presentation import PresentationSettings, Style
-from zsig_hep.selection import (
-    CategorySettings,
-    CutSettings,
-    ExportSettings,
-    WorkingPointSettings,
-    training_goal,
-    unknown_backgrounds,
-)
-from zsig_hep.settings import Settings
-from zsig_hep.settings_file import problem, problems_of, read_yaml, refusal
+from zsig_hep.selection import CategorySettings, CutSettings, WorkingPointSettings, training_goal, unknown_backgrounds
+from zsig_hep.settings import Settings, problem, problems_of, read_yaml, refusal
 from zsig_hep.statistics import FigureOfMerit
 
 

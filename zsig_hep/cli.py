@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zsig_hep.analysis import Analysis
-    from zsig_hep.stages import Chain
+    from zsig_hep.pipeline.stages import Chain
 
 ANALYSIS = click.argument("analysis", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on the standard output.")
@@ -143,9 +143,9 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
         from tempfile import TemporaryDirectory
 
         from zsig_hep.learning import make_sample
-        from zsig_hep.learning.ensemble import EnsembleTraining
+        from zsig_hep.learning.training.ensemble import EnsembleTraining
         from zsig_hep.ntuples import check_inputs, run_columns
-        from zsig_hep.summary import columns_summary, without_nan
+        from zsig_hep.pipeline.summary import columns_summary, without_nan
 
         loaded = _load(analysis, ntuples, device=None)
         arguments: dict[str, Any] = {
@@ -201,9 +201,9 @@ def apply(analysis: Path, files: tuple[str, ...], **options: Any) -> None:
     """
     console = open_console(quiet=options["quiet"])
     with errors_as_status(console):
-        from zsig_hep.applying import apply_to_files
-        from zsig_hep.results import Results
-        from zsig_hep.workspace import Workspace
+        from zsig_hep.pipeline.apply import apply_to_files
+        from zsig_hep.pipeline.output_folder import Workspace
+        from zsig_hep.pipeline.results import Results
 
         loaded = _load(analysis, options["ntuples"], device=None)
         output = options["output"] or Path("output") / loaded.name
@@ -228,7 +228,7 @@ def _run_stage(stage: str, options: dict[str, Any]) -> None:
         raise click.UsageError(message)
     console = open_console(quiet=options["quiet"])
     with errors_as_status(console):
-        from zsig_hep.stages import Chain, RunOptions
+        from zsig_hep.pipeline.stages import Chain, RunOptions
 
         loaded = _load(options["analysis"], options["ntuples"], device=options["device"])
         if options["unblind"]:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zsig_hep.analysis import Analysis
-    from zsig_hep.ntuples import FriendResult
-    from zsig_hep.stages import TrainingProgress
+    from zsig_hep.pipeline.stages import TrainingProgress
+    from zsig_hep.scoring import FriendResult
 
 
 def open_console(*, quiet: bool) -> "Console":

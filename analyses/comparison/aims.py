@@ -28,10 +28,10 @@ from analyses.comparison.networks import predictor, train_from, warm_start
 from analyses.comparison.samples import POINTS_PER_AXIS, TOYS, VALIDATION_SHARE, ToyCase
 from analyses.comparison.units import EFFICIENCIES, Floats, Unit
 from zsig_hep.learning import BCELossSettings, LossSettings, TrainingSettings, ZLossSettings
-from zsig_hep.learning.batches import Member
-from zsig_hep.learning.calibration import signal_share_below
-from zsig_hep.learning.ensemble import EnsembleTraining
-from zsig_hep.learning.loss_settings import EffectiveWeightsLossSettings
+from zsig_hep.learning.classifier.calibration import signal_share_below
+from zsig_hep.learning.losses.settings import EffectiveWeightsLossSettings
+from zsig_hep.learning.training.ensemble import EnsembleTraining
+from zsig_hep.learning.training.members import Member
 from zsig_hep.selection import WorkingPointSettings, training_goal
 
 SEEDS = (1, 2, 3, 4, 5)

@@ -7,10 +7,16 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from zsig_hep.learning import LossSettings, TrainingSample
-from zsig_hep.learning.merit_registry import MERITS
-from zsig_hep.learning.optimizers import AdamSettings, EveSettings, OptimizerChoice, RAdamSettings, SGDSettings
-from zsig_hep.learning.rounds import Goal
-from zsig_hep.learning.schedules import CosineSettings, GraduatedSettings, ScheduleChoice
+from zsig_hep.learning.losses.lovasz_loss import MERITS
+from zsig_hep.learning.optimisation.optimizers import (
+    AdamSettings,
+    EveSettings,
+    OptimizerChoice,
+    RAdamSettings,
+    SGDSettings,
+)
+from zsig_hep.learning.optimisation.schedules import CosineSettings, GraduatedSettings, ScheduleChoice
+from zsig_hep.learning.training.goal import Goal
 
 BASELINE = "bce"
 

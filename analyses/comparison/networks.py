@@ -12,8 +12,8 @@ from analyses.comparison.methods import OptimizerMethod, rounds_of
 from analyses.comparison.units import Case, Logits, Predict, Unit
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning import BCELossSettings, Classifier, LossSettings, TrainingSettings
-from zsig_hep.learning.ensemble import EnsembleTraining
-from zsig_hep.learning.options import MainSettings, WarmStartSettings
+from zsig_hep.learning.training.ensemble import EnsembleTraining
+from zsig_hep.learning.training.settings import MainSettings, WarmStartSettings
 
 CHUNK = 8192
 

@@ -20,14 +20,14 @@ from analyses.efficiency_curves import EfficiencyCurve
 from analyses.toys import FEATURES, OVERLAP_100, OVERLAP_3000, PAPER_CASE_1, PAPER_CASE_2, GaussianToy
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import TrainingSample, TrainingSettings
-from zsig_hep.learning.batches import Member
+from zsig_hep.learning.training.members import Member
+from zsig_hep.pipeline.stages import Chain
 from zsig_hep.selection import (
     WorkingPointSettings,
     choose_working_point,
     scan_thresholds,
     training_goal,
 )
-from zsig_hep.stages import Chain
 
 POINTS_PER_AXIS = 500
 VALIDATION_SHARE = 5

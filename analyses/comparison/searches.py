@@ -10,8 +10,8 @@ import numpy as np
 from analyses.comparison.units import EFFICIENCIES, Predict, Unit
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import TrainingSettings, make_sample
-from zsig_hep.learning.batches import make_members
-from zsig_hep.learning.calibration import signal_share_below
+from zsig_hep.learning.classifier.calibration import signal_share_below
+from zsig_hep.learning.training.members import make_members
 from zsig_hep.ntuples import EventTable
 from zsig_hep.ntuples.identity import assign_folds
 from zsig_hep.selection import (

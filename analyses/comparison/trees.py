@@ -6,7 +6,7 @@ import xgboost
 from analyses.compare import grow_trees, tree_margins
 from analyses.comparison.units import Floats, Logits, Predict, Unit
 from zsig_hep.learning import EffectiveWeightsLossSettings
-from zsig_hep.learning.rounds import effective_weights, judge_folds
+from zsig_hep.learning.training.rounds import effective_weights, judge_folds
 
 DEPTHS = (3, 4, 6)
 
@@ -32,7 +32,7 @@ def choose_depth(unit: Unit) -> int:
 def grow_ensemble(unit: Unit, depth: int, rounds: int = 0) -> Predict:
     """One set of trees per member, and again with effective weights; the best validated round of each fold counts.
 
-    The weights are those of `zsig_hep.learning.rounds`.  Trees do not start warm: every round grows them anew.
+    The weights are those of `zsig_hep.learning.training.rounds`.  Trees do not start warm: every round grows them anew.
 
     Args:
         unit: events and members, each of a fold of its own.

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.learning import TrainingSample, TrainingSettings
-from zsig_hep.learning.batches import Member
-from zsig_hep.learning.calibration import signal_quantiles
-from zsig_hep.learning.rounds import Goal
+from zsig_hep.learning.classifier.calibration import signal_quantiles
+from zsig_hep.learning.training.goal import Goal
+from zsig_hep.learning.training.members import Member
 from zsig_hep.selection import WorkingPointSettings
 
 EFFICIENCIES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)

@@ -20,10 +20,10 @@ import torch
 
 from analyses.hmumu_systematics.seeds import seeded
 from zsig_hep.learning import BCELoss
-from zsig_hep.learning.calibration import signal_quantiles, signal_share_below
+from zsig_hep.learning.classifier.calibration import signal_quantiles, signal_share_below
 from zsig_hep.ntuples import EventTable
+from zsig_hep.pipeline.stages import Chain
 from zsig_hep.selection import hold_out_working_point, varied_events
-from zsig_hep.stages import Chain
 
 LAMBDAS = (0.0, 1.0, 10.0, 100.0)
 LEARNING_RATE, HIDDEN = 5e-3, 48

@@ -18,9 +18,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 
 from zsig_hep.analysis import Analysis
-from zsig_hep.results import Results
+from zsig_hep.pipeline.results import Results
+from zsig_hep.pipeline.stages import Chain
 from zsig_hep.selection import evaluate_classifier
-from zsig_hep.stages import Chain
 
 HERE = Path(__file__).parent
 

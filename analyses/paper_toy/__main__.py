@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from analyses.paper_toy import figures, tables, training_figures
 from analyses.paper_toy.experiments import TOYS, Size, run
-from zsig_hep.presentation.style import StyledFigure
+from zsig_hep.presentation.figures.style import StyledFigure
 
 SMALL_DPI = 58
 """Resolution of the working-point figure, which the README shows."""

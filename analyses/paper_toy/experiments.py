@@ -19,8 +19,8 @@ from analyses.paper_toy.trees import boosted_trees
 from analyses.paper_toy.working_points import PATH, WorkingPoints, follow
 from analyses.toys import PAPER_CASE_1, PAPER_CASE_2, GaussianToy
 from zsig_hep.learning import BCELoss, ZLoss
-from zsig_hep.learning.network import StackedMLP
-from zsig_hep.learning.soft_counts import InverseAsimovLoss, SoftSignificanceLoss
+from zsig_hep.learning.classifier.network import StackedMLP
+from zsig_hep.learning.losses.soft_counts import InverseAsimovLoss, SoftSignificanceLoss
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from analyses.paper_toy.landscape import Landscape, landscape
 from analyses.paper_toy.lines import Line
 from analyses.paper_toy.measures import Selection, background_efficiencies, peak
 from analyses.toys import GaussianToy
-from zsig_hep.presentation.style import FILL_COLORS, LINE_COLORS, SIGNAL_COLORS, Style, StyledFigure, new_figure
+from zsig_hep.presentation.figures.style import FILL_COLORS, LINE_COLORS, SIGNAL_COLORS, Style, StyledFigure, new_figure
 
 Floats = npt.NDArray[np.float64]
 

@@ -19,7 +19,7 @@ from torch.nn.functional import softplus
 from analyses.toys import GaussianToy
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning import rescale_to_process_yields
-from zsig_hep.learning.network import StackedLinear, StackedMLP
+from zsig_hep.learning.classifier.network import StackedLinear, StackedMLP
 
 Floats = npt.NDArray[np.float64]
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

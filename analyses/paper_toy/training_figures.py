@@ -13,7 +13,7 @@ from analyses.paper_toy.lines import Line
 from analyses.paper_toy.population import COLLAPSED_SPREAD
 from analyses.paper_toy.working_points import WorkingPoints
 from analyses.toys import GaussianToy
-from zsig_hep.presentation.style import LINE_COLORS, StyledFigure, new_figure
+from zsig_hep.presentation.figures.style import LINE_COLORS, StyledFigure, new_figure
 
 Panels = npt.NDArray[Any]
 """Axes of one row or column."""

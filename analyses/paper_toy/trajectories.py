@@ -13,7 +13,7 @@ from analyses.paper_toy.population import population_loss
 from analyses.paper_toy.training import Loss, Samples, Schedule, linear_parameters, train
 from analyses.toys import GaussianToy
 from zsig_hep.learning import ZLoss
-from zsig_hep.learning.network import StackedMLP
+from zsig_hep.learning.classifier.network import StackedMLP
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from analyses.paper_toy.measures import peak
 from analyses.paper_toy.training import Samples, Schedule, train
 from analyses.toys import GaussianToy
 from zsig_hep.learning import ZLoss
-from zsig_hep.learning.network import StackedMLP
+from zsig_hep.learning.classifier.network import StackedMLP
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from tests.learning.toy import make_table
 from zsig_hep.analysis import Analysis
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning import Judgement
-from zsig_hep.learning.ensemble import EnsembleTraining
-from zsig_hep.learning.rounds import judge_folds
+from zsig_hep.learning.training.ensemble import EnsembleTraining
+from zsig_hep.learning.training.rounds import judge_folds
 from zsig_hep.selection import WorkingPointSettings
 
 from .conftest import ROOT

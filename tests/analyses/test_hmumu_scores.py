@@ -9,15 +9,16 @@ from coffea.processor import IterativeExecutor, Runner
 
 from tests.analyses.conftest import ROOT
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import TorchScorer, export_onnx, model_metadata, train
-from zsig_hep.ntuples import (
+from zsig_hep.learning import train
+from zsig_hep.ntuples import chunk_reader, resolve_datasets, run_columns
+from zsig_hep.scoring import (
     OnnxScorer,
     ScoreProcessor,
+    TorchScorer,
     apply_model,
-    chunk_reader,
     datasets_by_path,
-    resolve_datasets,
-    run_columns,
+    export_onnx,
+    model_metadata,
 )
 
 pytest.importorskip("onnxruntime")

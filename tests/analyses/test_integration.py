@@ -14,7 +14,7 @@ from coffea.processor import IterativeExecutor, Runner
 
 from zsig_hep.analysis import Analysis
 from zsig_hep.ntuples import FeatureProcessor, read_fileset, run_columns
-from zsig_hep.ntuples.filesets import Roles
+from zsig_hep.ntuples.filesets.content import Roles
 from zsig_hep.ntuples.reading import QuietNanoAODSchema
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analyses.hmumu_systematics import penalty, seeds
-from zsig_hep.stages import Chain
+from zsig_hep.pipeline.stages import Chain
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 

@@ -25,12 +25,12 @@ from scipy.stats import norm
 from zsig_hep.analysis import Analysis
 from zsig_hep.ntuples import EventTable
 from zsig_hep.ntuples.identity import assign_folds
+from zsig_hep.pipeline.stages import Chain
 from zsig_hep.selection import Box, CutSettings, WorkingPointSettings
-from zsig_hep.selection.box_problem import BoxProblem
-from zsig_hep.selection.box_results import selection_numbers
-from zsig_hep.selection.box_search import polish, search
-from zsig_hep.selection.smooth_cuts import _quantiles, smooth_starts
-from zsig_hep.stages import Chain
+from zsig_hep.selection.boxes.problem import BoxProblem
+from zsig_hep.selection.boxes.results import selection_numbers
+from zsig_hep.selection.boxes.search import polish, search
+from zsig_hep.selection.boxes.soft_cuts import _quantiles, smooth_starts
 from zsig_hep.statistics import asimov
 
 Edges = npt.NDArray[np.int64]

@@ -27,7 +27,7 @@ from zsig_hep.selection import (
     hold_out_categories,
     scan_thresholds,
 )
-from zsig_hep.selection.category_edges import Intervals
+from zsig_hep.selection.categories.intervals import Intervals
 
 SETTINGS = WorkingPointSettings()
 

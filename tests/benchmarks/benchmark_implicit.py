@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning.held_out import HeldOutSignificance
-from zsig_hep.learning.linear_solvers import ConjugateGradient, Exact, Neumann
-from zsig_hep.learning.tuning import tune
-from zsig_hep.learning.tuning_problem import TuningProblem
-from zsig_hep.stages import Chain
+from zsig_hep.learning.implicit.held_out_objectives import HeldOutSignificance
+from zsig_hep.learning.implicit.linear_solvers import ConjugateGradient, Exact, Neumann
+from zsig_hep.learning.implicit.tuning import tune
+from zsig_hep.learning.implicit.tuning_problem import TuningProblem
+from zsig_hep.pipeline.stages import Chain
 
 EVALUATIONS = 25
 SEEDS = range(5)

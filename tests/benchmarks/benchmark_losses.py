@@ -32,10 +32,10 @@ from zsig_hep.learning import (
     ZLossSettings,
     make_sample,
 )
-from zsig_hep.learning.batches import make_members
-from zsig_hep.learning.ensemble import EnsembleTraining
-from zsig_hep.learning.margins import hinge_error, margin
-from zsig_hep.learning.network import StackedMLP
+from zsig_hep.learning.classifier.network import StackedMLP
+from zsig_hep.learning.losses.margins import hinge_error, margin
+from zsig_hep.learning.training.ensemble import EnsembleTraining
+from zsig_hep.learning.training.members import make_members
 from zsig_hep.ntuples import EventTable
 
 

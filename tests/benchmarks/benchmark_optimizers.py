@@ -18,18 +18,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from zsig_hep.learning.eve import relative_change
-from zsig_hep.learning.network import StackedMLP
-from zsig_hep.learning.optimizers import AdamSettings, Eve, EveSettings, OptimizerChoice, SGDSettings, step_with_loss
-from zsig_hep.learning.schedules import (
+from zsig_hep.learning.classifier.network import StackedMLP
+from zsig_hep.learning.optimisation.eve import Eve, relative_change
+from zsig_hep.learning.optimisation.gradient_noise import GraduatedStage, gradient_variance, measured_stage
+from zsig_hep.learning.optimisation.optimizers import (
+    AdamSettings,
+    EveSettings,
+    OptimizerChoice,
+    SGDSettings,
+    step_with_loss,
+)
+from zsig_hep.learning.optimisation.schedules import (
     ConstantSettings,
     CosineSettings,
     EpochPlan,
     GraduatedSettings,
-    GraduatedStage,
     ScheduleChoice,
-    gradient_variance,
-    stage_table,
 )
 
 CENTRES = ((4.0, 7.0), (2.0, 5.0), (2.0, 10.0))
@@ -158,8 +162,10 @@ def train(
             variance = measured_variance(network, EpochPlan(0.1, 64, 1), number)
             measured.append((variance, losses_of(network, TRAINING).detach(), gradient_norm(network)))
     momentum = optimizer.momentum if isinstance(optimizer, SGDSettings) else 0.0
-    columns = list(zip(*measured, strict=True)) or [(), (), ()]
-    stages = stage_table(plan, columns[0], columns[1], momentum=momentum, gradient_norms=columns[2])
+    stages = tuple(
+        measured_stage(plan, number, variance, loss, momentum=momentum, gradient_norm=norm)
+        for number, (variance, loss, norm) in enumerate(measured, start=1)
+    )
     return Outcome(network, losses_of(network, TRAINING).detach().numpy(), updates, stepper, stages)
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import pyhf
 from scipy.stats import norm
 
+from zsig_hep.fits import ExportSettings, build_templates
+from zsig_hep.fits.pyhf_workspace import build_workspace
+from zsig_hep.fits.templates import ChannelTemplates, FitTemplates, Template
 from zsig_hep.ntuples.table import EventTable
-from zsig_hep.presentation.workspace import build_workspace
-from zsig_hep.selection import ExportSettings, build_templates
-from zsig_hep.selection.templates import ChannelTemplates, FitTemplates, Template
 from zsig_hep.statistics import asimov, asimov_with_uncertainty
 
 POINTS = (

@@ -31,16 +31,9 @@ from coffea.util import coffea_console
 from uproot.source.file import MemmapSource
 
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import Classifier, TorchScorer, export_onnx, model_metadata
-from zsig_hep.ntuples import (
-    ChunkReader,
-    EventTable,
-    FeatureProcessor,
-    OnnxScorer,
-    ScoreProcessor,
-    chunk_reader,
-    resolve_datasets,
-)
+from zsig_hep.learning import Classifier
+from zsig_hep.ntuples import ChunkReader, EventTable, FeatureProcessor, chunk_reader, resolve_datasets
+from zsig_hep.scoring import OnnxScorer, ScoreProcessor, TorchScorer, export_onnx, model_metadata
 
 ANALYSIS = Path(__file__).parents[2] / "analyses" / "hmumu"
 CHUNK = 50_000

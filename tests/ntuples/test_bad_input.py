@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.ntuples.conftest import LUMINOSITY_IFB, event_arrays, write_ntuple
 from zsig_hep.errors import InputError, NormalisationError, ZsigError
 from zsig_hep.ntuples import Dataset, NtupleSettings, Process, check_inputs
-
-from .conftest import LUMINOSITY_IFB, event_arrays, write_ntuple
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),

@@ -8,9 +8,8 @@ import pytest
 from coffea.nanoevents import BaseSchema, NanoAODSchema
 from coffea.processor import FuturesExecutor, IterativeExecutor, Runner
 
+from tests.ntuples.conftest import write_ntuple
 from zsig_hep.ntuples import FeatureProcessor, SignOf, load_columns
-
-from .conftest import write_ntuple
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore:Missing cross-reference:RuntimeWarning"

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import uproot
 
+from tests.ntuples.conftest import LUMINOSITY_IFB, event_arrays, write_ntuple
 from zsig_hep.errors import NormalisationError, OutputError
 from zsig_hep.ntuples import Dataset, EventTable, NtupleSettings, Process, SignOf, SumValue, check_inputs, run_columns
 from zsig_hep.ntuples import storage as storage_module
-
-from .conftest import LUMINOSITY_IFB, event_arrays, write_ntuple
 
 SAMPLES = Path(__file__).parents[2] / "data_samples"
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from zsig_hep.learning.history import TrainingHistory
+from zsig_hep.learning.classifier.history import TrainingHistory
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.presentation import Style
-from zsig_hep.selection.evaluation import ClassifierEvaluation, evaluate_classifier
-from zsig_hep.selection.scan import WorkingPointSettings
+from zsig_hep.selection.figure_of_merit import WorkingPointSettings
+from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation, evaluate_classifier
 
 LABELS = {"vbf": r"VBF $H\to\mu\mu$", "dy": r"$Z/\gamma^*\to\mu\mu$", "ttbar": r"$t\bar{t}$"}
 PROCESSES = {

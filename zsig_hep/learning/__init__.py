@@ -15,47 +15,47 @@ Optimisation: `eve` and `optimizers`; `schedules`, `smoothing` and `noise` for g
 `constraints`, `kkt`, `linear_solvers` and `grid_maximum` for derivatives of argmin and argmax, which `tuning` uses.
 """
 
-from zsig_hep.learning.classifier import Classifier
-from zsig_hep.learning.compositions import HypothesesLoss, SumLoss
-from zsig_hep.learning.constraints import ActiveSet, Barrier
-from zsig_hep.learning.grid_maximum import Envelope, GridMaximum, argmax_on_grid, envelope
-from zsig_hep.learning.held_out import HeldOutSignificance
-from zsig_hep.learning.history import TrainingHistory
-from zsig_hep.learning.implicit import ArgminResult, argmax, argmin
-from zsig_hep.learning.linear_solvers import ConjugateGradient, Exact, Neumann
-from zsig_hep.learning.loss_settings import (
-    BCELossSettings,
-    BinnedAsimovLossSettings,
-    EffectiveWeightsLossSettings,
-    FocalLossSettings,
-    GeometricPath,
+from zsig_hep.learning.classifier.classifier import Classifier
+from zsig_hep.learning.classifier.history import RoundRecord, TrainingHistory
+from zsig_hep.learning.implicit.argmin import ArgminResult, argmax, argmin
+from zsig_hep.learning.implicit.constraints import ActiveSet, Barrier
+from zsig_hep.learning.implicit.grid_maximum import GridMaximum, argmax_on_grid
+from zsig_hep.learning.implicit.held_out_objectives import HeldOutSignificance
+from zsig_hep.learning.implicit.linear_solvers import ConjugateGradient, Exact, Neumann
+from zsig_hep.learning.implicit.tuning import TuningResult, tune
+from zsig_hep.learning.implicit.tuning_problem import TuningProblem
+from zsig_hep.learning.losses.base import GeometricPath, LinearPath, LossContext
+from zsig_hep.learning.losses.compositions import (
+    HypothesesLoss,
     HypothesesLossSettings,
-    InverseAsimovLossSettings,
-    LinearPath,
-    LossContext,
-    LossSettings,
-    LovaszLossSettings,
-    PunziLossSettings,
-    SoftSignificanceLossSettings,
+    SumLoss,
     SumLossSettings,
     TermSettings,
-    ZLossSettings,
 )
-from zsig_hep.learning.losses import BCELoss, FocalLoss, ZLoss, rescale_to_process_yields
-from zsig_hep.learning.lovasz_loss import LovaszLoss
-from zsig_hep.learning.model_metadata import model_metadata
-from zsig_hep.learning.onnx_export import can_export_onnx, export_onnx
-from zsig_hep.learning.optimizers import Eve, OptimizerSettings, make_optimizer
-from zsig_hep.learning.options import PhaseSettings, TrainingSettings, choose_device
-from zsig_hep.learning.phases import depends_on_goal, schedule_advice
-from zsig_hep.learning.rounds import Goal, Judgement, RoundRecord
-from zsig_hep.learning.sample import TrainingSample, training_weights
-from zsig_hep.learning.schedules import GraduatedStage, ScheduleSettings
-from zsig_hep.learning.scorers import TorchScorer, load_scorer
-from zsig_hep.learning.soft_counts import BinnedAsimovLoss, InverseAsimovLoss, PunziLoss, SoftSignificanceLoss
-from zsig_hep.learning.training import make_sample, train
-from zsig_hep.learning.tuning import TuningResult, last_layer_activations, tune
-from zsig_hep.learning.tuning_problem import TuningProblem
+from zsig_hep.learning.losses.cross_entropy import BCELoss, BCELossSettings, FocalLoss, FocalLossSettings
+from zsig_hep.learning.losses.lovasz_loss import LovaszLoss, LovaszLossSettings
+from zsig_hep.learning.losses.margins import rescale_to_process_yields
+from zsig_hep.learning.losses.settings import EffectiveWeightsLossSettings, LossSettings
+from zsig_hep.learning.losses.soft_counts import (
+    BinnedAsimovLoss,
+    BinnedAsimovLossSettings,
+    InverseAsimovLoss,
+    InverseAsimovLossSettings,
+    PunziLoss,
+    PunziLossSettings,
+    SoftSignificanceLoss,
+    SoftSignificanceLossSettings,
+)
+from zsig_hep.learning.losses.z_loss import ZLoss, ZLossSettings
+from zsig_hep.learning.optimisation.eve import Eve
+from zsig_hep.learning.optimisation.gradient_noise import GraduatedStage
+from zsig_hep.learning.optimisation.optimizers import OptimizerSettings, make_optimizer
+from zsig_hep.learning.optimisation.schedules import ScheduleSettings
+from zsig_hep.learning.training.goal import Goal, Judgement
+from zsig_hep.learning.training.phases import depends_on_goal, schedule_advice
+from zsig_hep.learning.training.sample import TrainingSample, training_weights
+from zsig_hep.learning.training.settings import PhaseSettings, TrainingSettings, choose_device
+from zsig_hep.learning.training.train import make_sample, train
 
 __all__ = [
     "ActiveSet",
@@ -68,7 +68,6 @@ __all__ = [
     "Classifier",
     "ConjugateGradient",
     "EffectiveWeightsLossSettings",
-    "Envelope",
     "Eve",
     "Exact",
     "FocalLoss",
@@ -100,7 +99,6 @@ __all__ = [
     "SumLoss",
     "SumLossSettings",
     "TermSettings",
-    "TorchScorer",
     "TrainingHistory",
     "TrainingSample",
     "TrainingSettings",
@@ -111,16 +109,10 @@ __all__ = [
     "argmax",
     "argmax_on_grid",
     "argmin",
-    "can_export_onnx",
     "choose_device",
     "depends_on_goal",
-    "envelope",
-    "export_onnx",
-    "last_layer_activations",
-    "load_scorer",
     "make_optimizer",
     "make_sample",
-    "model_metadata",
     "rescale_to_process_yields",
     "schedule_advice",
     "train",

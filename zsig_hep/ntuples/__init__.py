@@ -3,30 +3,16 @@
 from zsig_hep.ntuples.chunk import ChunkReader, SelectedChunk, VariedChunk
 from zsig_hep.ntuples.columns import load_columns
 from zsig_hep.ntuples.cutflow import CutflowRow
-from zsig_hep.ntuples.datasets import (
-    Dataset,
-    NtupleSettings,
-    Process,
-    Role,
-    SignOf,
-    SumOfWeights,
-    SumValue,
-    Weight,
-)
-from zsig_hep.ntuples.filesets import read_fileset
-from zsig_hep.ntuples.friends import FriendResult, apply_model, datasets_by_path, write_friend
+from zsig_hep.ntuples.datasets import Dataset, NtupleSettings, Process, Role, SignOf, SumOfWeights, SumValue, Weight
+from zsig_hep.ntuples.filesets.read import read_fileset
 from zsig_hep.ntuples.functions import FileFunction
 from zsig_hep.ntuples.inputs import InputCheck, check_inputs
 from zsig_hep.ntuples.luminosity import LuminosityMask
-from zsig_hep.ntuples.model_metadata import ModelMetadata
 from zsig_hep.ntuples.normalisation import IPB_PER_IFB, Normalisation, exact_sum
-from zsig_hep.ntuples.onnx_scorer import OnnxScorer
 from zsig_hep.ntuples.processors import ChunkRecord, FeatureProcessor
 from zsig_hep.ntuples.reader import chunk_reader
 from zsig_hep.ntuples.reading import TABLE_NAME, ColumnsResult, run_columns
 from zsig_hep.ntuples.resolution import ResolvedDataset, SourceFile, resolve_datasets, resolve_files
-from zsig_hep.ntuples.score_processor import ScoreProcessor
-from zsig_hep.ntuples.scoring import Scorer
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.ntuples.variations import Variation, VariationKind, expand_variations, varied_name
 
@@ -41,18 +27,13 @@ __all__ = [
     "EventTable",
     "FeatureProcessor",
     "FileFunction",
-    "FriendResult",
     "InputCheck",
     "LuminosityMask",
-    "ModelMetadata",
     "Normalisation",
     "NtupleSettings",
-    "OnnxScorer",
     "Process",
     "ResolvedDataset",
     "Role",
-    "ScoreProcessor",
-    "Scorer",
     "SelectedChunk",
     "SignOf",
     "SourceFile",
@@ -62,10 +43,8 @@ __all__ = [
     "VariationKind",
     "VariedChunk",
     "Weight",
-    "apply_model",
     "check_inputs",
     "chunk_reader",
-    "datasets_by_path",
     "exact_sum",
     "expand_variations",
     "load_columns",
@@ -74,5 +53,4 @@ __all__ = [
     "resolve_files",
     "run_columns",
     "varied_name",
-    "write_friend",
 ]

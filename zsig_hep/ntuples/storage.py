@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError
 from zsig_hep.files import atomic_path
-from zsig_hep.ntuples.table import EventTable
 from zsig_hep.ntuples.variations import DIRECTIONS, varied_name
 
 _METADATA_KEY = b"zsig_hep.event_table"
@@ -21,53 +20,46 @@ _ROWS_AT_A_TIME = 1 << 17
 _PREFIX = "zsig:"
 # Floats of simulated events neither repeat nor compress; trying to takes longer than reading the ntuples.
 _PLAIN: dict[str, Any] = {"compression": "NONE", "use_dictionary": False, "write_statistics": False}
+_DESCRIBED = ("feature_names", "process_names", "roles", "labels", "fold_count", "luminosity_ifb")
 _COLUMNS = {"weight": np.float64, "process": np.int32, "fold": np.int16, "identity": np.uint64}
 
 
-def write_table(table: EventTable, path: Path) -> None:
-    """Write a table slice by slice to a file that appears only when it is complete.
+def write_fields(path: Path, fields: Mapping[str, Any]) -> None:
+    """Write the fields of an event table slice by slice to a file that appears only when it is complete.
 
     Args:
-        table: the table.
         path: the parquet file.
+        fields: every attribute of an `EventTable` by its name.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    schema = _schema(table)
+    columns = _columns_of(fields)
+    schema = _schema(fields, columns)
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, **_PLAIN) as writer:
-        for start in range(0, len(table), _ROWS_AT_A_TIME):
-            writer.write_table(_rows(table, schema, slice(start, start + _ROWS_AT_A_TIME)))
+        for start in range(0, len(fields["weight"]), _ROWS_AT_A_TIME):
+            rows = slice(start, start + _ROWS_AT_A_TIME)
+            writer.write_table(pa.Table.from_arrays([pa.array(each[rows]) for each in columns.values()], schema=schema))
 
 
-def _schema(table: EventTable) -> pa.Schema:
-    types = dict.fromkeys(table.feature_names, pa.float32())
-    types |= {_PREFIX + name: pa.from_numpy_dtype(np.dtype(kind)) for name, kind in _COLUMNS.items()}
-    types |= dict.fromkeys(_varied_columns(table.weight_variations), pa.float64())
-    fields = [_required(name, kind) for name, kind in types.items()]
-    metadata = {
-        "format": _FORMAT,
-        "feature_names": table.feature_names,
-        "process_names": table.process_names,
-        "roles": table.roles,
-        "labels": table.labels,
-        "fold_count": table.fold_count,
-        "luminosity_ifb": table.luminosity_ifb,
-        "weight_variations": list(table.weight_variations),
-    }
-    return pa.schema(fields, metadata={_METADATA_KEY: json.dumps(metadata)})
+def _columns_of(fields: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    columns = dict(zip(fields["feature_names"], fields["features"].T, strict=True))
+    columns |= {_PREFIX + name: fields[name].astype(kind, copy=False) for name, kind in _COLUMNS.items()}
+    return columns | _varied_columns(fields["weight_variations"])
+
+
+def _schema(fields: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]) -> pa.Schema:
+    described = {name: fields[name] for name in _DESCRIBED}
+    metadata = {"format": _FORMAT} | described | {"weight_variations": list(fields["weight_variations"])}
+    return pa.schema(
+        [_required(name, pa.from_numpy_dtype(column.dtype)) for name, column in columns.items()],
+        metadata={_METADATA_KEY: json.dumps(metadata)},
+    )
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
     """A column without nulls: for any other, parquet stores a level per value, which makes reading three times slower."""
     return pa.field(name, kind, nullable=False)
-
-
-def _rows(table: EventTable, schema: pa.Schema, rows: slice) -> pa.Table:
-    columns = [pa.array(column[rows]) for column in table.features.T]
-    columns += [pa.array(getattr(table, name)[rows]) for name in _COLUMNS]
-    columns += [pa.array(column[rows]) for column in _varied_columns(table.weight_variations).values()]
-    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _varied_columns(weights: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
@@ -134,7 +126,7 @@ def _varied_of(table: pa.Table, name: str) -> NDArray[np.float64]:
 
 
 def read_fields(path: Path) -> dict[str, Any]:
-    """Read what `write_table` wrote, as the arguments of `EventTable`.
+    """Read what `write_fields` wrote, as the arguments of `EventTable`.
 
     Args:
         path: the parquet file.
@@ -143,7 +135,7 @@ def read_fields(path: Path) -> dict[str, Any]:
         Every field of the table.
 
     Raises:
-        InputError: the file is missing, damaged or was not written by `write_table`.
+        InputError: the file is missing, damaged or was not written by `write_fields`.
     """
     try:
         with pq.ParquetFile(path) as file:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.datasets import Role
 from zsig_hep.ntuples.identity import assign_folds, hash_content, mix
+from zsig_hep.ntuples.storage import read_fields, write_fields
 from zsig_hep.statistics.yields import Yield, weighted_yield
 
 
@@ -119,9 +120,7 @@ class EventTable:
         Raises:
             OutputError: the file cannot be written.
         """
-        from zsig_hep.ntuples.storage import write_table
-
-        write_table(self, path)
+        write_fields(path, vars(self))
 
     @classmethod
     def from_parquet(cls, path: Path) -> Self:
@@ -130,8 +129,6 @@ class EventTable:
         Raises:
             InputError: the file is missing, damaged or was not written by `to_parquet`.
         """
-        from zsig_hep.ntuples.storage import read_fields
-
         return cls(**read_fields(path))
 
     @classmethod

@@ -222,11 +222,6 @@ def variations_of(variations: Mapping[str, Variation], process: str) -> dict[str
     return {name: each for name, each in variations.items() if process in (each.processes or ())}
 
 
-def kinds_of(variations: Mapping[str, Variation]) -> dict[str, VariationKind]:
-    """Kind of each variation, by name."""
-    return {name: each.kind for name, each in variations.items()}
-
-
 def names_of_kind(variations: Mapping[str, Variation], *kinds: VariationKind) -> Sequence[str]:
     """Names of the variations of some kinds, in order."""
     return [name for name, each in variations.items() if each.kind in kinds]

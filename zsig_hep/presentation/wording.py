@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zsig_hep.presentation.rounding import percent, significant, with_uncertainty
-from zsig_hep.selection.smooth import Parameter
+from zsig_hep.selection.smooth_figure import Parameter
 
 _SYMBOLS = {
     "to": "→", "rightarrow": "→", "gamma": "γ", "mu": "μ", "nu": "ν", "tau": "τ", "ell": "ℓ", "pi": "π", "eta": "η",

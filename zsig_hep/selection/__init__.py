@@ -1,53 +1,49 @@
 """Choosing cuts: every threshold at once, working points, and how well a score separates."""
 
-from zsig_hep.selection.blinding import hidden_data
-from zsig_hep.selection.box_results import ChosenBox, CutflowStep, CutResult, EdgeCurve, HeldOutBox, NMinusOne
-from zsig_hep.selection.box_selection import optimise_cuts
-from zsig_hep.selection.box_sensitivity import EdgeImpact, EdgeSensitivities
-from zsig_hep.selection.box_summary import cut_summary
-from zsig_hep.selection.boxes import Box, Cut, CutSettings, CutVariableSettings
-from zsig_hep.selection.categories import CategorySettings, ChosenCategories, choose_categories
-from zsig_hep.selection.category_yields import Category, CombinedSignificance
-from zsig_hep.selection.caveats import simulation_caveats
-from zsig_hep.selection.comparison import Difference, held_out_selection, paired_difference
-from zsig_hep.selection.evaluation import ClassifierEvaluation, evaluate_classifier
-from zsig_hep.selection.exclusion import SelectionExclusion, selection_exclusion
-from zsig_hep.selection.goal import WorkingPointJudge, training_goal
-from zsig_hep.selection.held_out import HeldOutWorkingPoint, hold_out_working_point
-from zsig_hep.selection.held_out_categories import (
+from zsig_hep.selection.boxes.cuts import Box, Cut, CutSettings, CutVariableSettings
+from zsig_hep.selection.boxes.optimise import optimise_cuts
+from zsig_hep.selection.boxes.results import ChosenBox, CutflowStep, CutResult, EdgeCurve, HeldOutBox, NMinusOne
+from zsig_hep.selection.boxes.sensitivity import EdgeImpact, EdgeSensitivities
+from zsig_hep.selection.categories.choose import CategorySettings, ChosenCategories, choose_categories
+from zsig_hep.selection.categories.held_out import (
     HeldOutCategories,
     HeldOutDivision,
     category_index,
     hold_out_categories,
 )
-from zsig_hep.selection.histograms import feature_histogram, missing_entries, score_edges, score_histogram
-from zsig_hep.selection.merit import (
+from zsig_hep.selection.categories.yields import Category, CombinedSignificance
+from zsig_hep.selection.figure_of_merit import (
     SelectionSignificance,
     SensitivitySettings,
     WorkingPointSettings,
     significance,
     unknown_backgrounds,
 )
-from zsig_hep.selection.roc import RocCurve, roc_curve
-from zsig_hep.selection.scan import ThresholdScan, scan_thresholds, significance_at_signal_efficiency
-from zsig_hep.selection.sensitivity import Impact, ImpactTable, cut_sensitivities
-from zsig_hep.selection.smooth import Parameter
-from zsig_hep.selection.systematics import SystematicRow, SystematicTable, systematic_table
-from zsig_hep.selection.template_building import build_templates
-from zsig_hep.selection.templates import ChannelTemplates, ExportSettings, FitTemplates, Template
-from zsig_hep.selection.uncertainties import (
+from zsig_hep.selection.histograms import feature_histogram, score_edges, score_histogram
+from zsig_hep.selection.smooth_figure import Parameter
+from zsig_hep.selection.thresholds.blinding import hidden_data
+from zsig_hep.selection.thresholds.caveats import simulation_caveats
+from zsig_hep.selection.thresholds.differences import Difference, paired_difference
+from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation, evaluate_classifier
+from zsig_hep.selection.thresholds.exclusion import SelectionExclusion, selection_exclusion
+from zsig_hep.selection.thresholds.goal import WorkingPointJudge, training_goal
+from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, held_out_selection, hold_out_working_point
+from zsig_hep.selection.thresholds.roc import RocCurve, roc_curve
+from zsig_hep.selection.thresholds.scan import ThresholdScan, scan_thresholds, significance_at_signal_efficiency
+from zsig_hep.selection.thresholds.sensitivity import Impact, ImpactTable, cut_sensitivities
+from zsig_hep.selection.thresholds.systematics import SystematicRow, SystematicTable, systematic_table
+from zsig_hep.selection.thresholds.uncertainties import (
     SignificanceUncertainties,
     held_out_uncertainties,
     significance_uncertainties,
 )
-from zsig_hep.selection.variations import VariationPair, VariedEvents, VariedYield, varied_events, varied_yields
-from zsig_hep.selection.working_points import HypothesisSignificance, WorkingPoint, choose_working_point
+from zsig_hep.selection.thresholds.working_points import HypothesisSignificance, WorkingPoint, choose_working_point
+from zsig_hep.selection.varied_events import VariationPair, VariedEvents, VariedYield, varied_events, varied_yields
 
 __all__ = [
     "Box",
     "Category",
     "CategorySettings",
-    "ChannelTemplates",
     "ChosenBox",
     "ChosenCategories",
     "ClassifierEvaluation",
@@ -61,8 +57,6 @@ __all__ = [
     "EdgeCurve",
     "EdgeImpact",
     "EdgeSensitivities",
-    "ExportSettings",
-    "FitTemplates",
     "HeldOutBox",
     "HeldOutCategories",
     "HeldOutDivision",
@@ -79,7 +73,6 @@ __all__ = [
     "SignificanceUncertainties",
     "SystematicRow",
     "SystematicTable",
-    "Template",
     "ThresholdScan",
     "VariationPair",
     "VariedEvents",
@@ -87,12 +80,10 @@ __all__ = [
     "WorkingPoint",
     "WorkingPointJudge",
     "WorkingPointSettings",
-    "build_templates",
     "category_index",
     "choose_categories",
     "choose_working_point",
     "cut_sensitivities",
-    "cut_summary",
     "evaluate_classifier",
     "feature_histogram",
     "held_out_selection",
@@ -100,7 +91,6 @@ __all__ = [
     "hidden_data",
     "hold_out_categories",
     "hold_out_working_point",
-    "missing_entries",
     "optimise_cuts",
     "paired_difference",
     "roc_curve",

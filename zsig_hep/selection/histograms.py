@@ -91,7 +91,7 @@ def feature_histogram(table: EventTable, name: str, bins: int = 40) -> WeightedH
     Returns:
         Histogram with axes "process" and the feature's name (followed by "_" where hist keeps that name for itself),
         and storage `Weight`. Events whose feature is NaN are in
-        no bin; `missing_entries` counts them.
+        no bin.
 
     Raises:
         InputError: there is no such feature, or no event has a value of it.
@@ -106,24 +106,6 @@ def feature_histogram(table: EventTable, name: str, bins: int = 40) -> WeightedH
     edges = _edges(min(low for low, _ in ranges), max(high for _, high in ranges), bins)
     process = table.process.astype(np.int64)
     return _by_process(name, values[has_value], table.weight[has_value], process[has_value], table.process_names, edges)
-
-
-def missing_entries(table: EventTable, name: str) -> dict[str, int]:
-    """Number of events of each process whose feature has no value.
-
-    Args:
-        table: events.
-        name: name of the feature.
-
-    Returns:
-        Process name to number of events with NaN.
-
-    Raises:
-        InputError: there is no such feature.
-    """
-    missing = ~np.isfinite(table.feature(name))
-    counts = np.bincount(table.process[missing], minlength=len(table.process_names))
-    return dict(zip(table.process_names, counts.tolist(), strict=True))
 
 
 def _by_process(

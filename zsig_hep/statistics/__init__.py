@@ -2,7 +2,7 @@
 
 from zsig_hep.statistics.combination import combine_independent
 from zsig_hep.statistics.exclusion import ExpectedExclusion, expected_exclusion
-from zsig_hep.statistics.figures import evaluate
+from zsig_hep.statistics.figures_of_merit import evaluate
 from zsig_hep.statistics.poisson_tail import poisson, poisson_with_uncertainty
 from zsig_hep.statistics.processes import ProcessSignificance, combine_hypotheses, evaluate_processes
 from zsig_hep.statistics.regularised import ams, punzi

@@ -8,7 +8,7 @@ import numpy as np
 
 from zsig_hep.errors import InputError
 from zsig_hep.statistics.arrays import floating_arrays, namespace, where
-from zsig_hep.statistics.figures import value_and_slopes
+from zsig_hep.statistics.figures_of_merit import value_and_slopes
 from zsig_hep.statistics.significance import (
     DEFAULT_PARAMETERS,
     FigureOfMerit,
@@ -62,7 +62,7 @@ def evaluate_processes(
         sigma_Z^2 = (dZ/ds)^2 sum_s w^2 + sum_p (dZ/db_p)^2 sum_p w^2                          (3)
 
     with the derivatives dZ/db_p = Z_b + Z_v (2 k_p^2 b_p + 2 k^2 b) of Z(s, b, v = sigma_b^2), along which
-    sum w^2 is held. With P = 1 these are equations 6 and 7 of `zsig_hep.statistics.figures.evaluate`.
+    sum w^2 is held. With P = 1 these are equations 6 and 7 of `zsig_hep.statistics.figures_of_merit.evaluate`.
 
     Args:
         figure: the figure of merit.

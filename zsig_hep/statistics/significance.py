@@ -26,7 +26,7 @@ _SERIES_TERMS = 10
 
 
 class FigureOfMerit(StrEnum):
-    """What a threshold can be chosen by; `zsig_hep.statistics.figures` says where each is defined."""
+    """What a threshold can be chosen by; `zsig_hep.statistics.figures_of_merit` says where each is defined."""
 
     S_OVER_SQRT_B = "s_over_sqrt_b"
     S_OVER_SQRT_B_WITH_UNCERTAINTY = "s_over_sqrt_b_with_uncertainty"

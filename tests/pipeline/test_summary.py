@@ -1,0 +1,255 @@
+"""The summary repeats the numbers of the evaluation objects and holds nothing that JSON cannot."""
+
+import json
+import math
+from enum import StrEnum
+
+import numpy as np
+import pytest
+
+from zsig_hep import __version__
+from zsig_hep.learning import RoundRecord, TrainingHistory
+from zsig_hep.ntuples import EventTable
+from zsig_hep.pipeline.selection_summary import (
+    FIGURE_OF_MERIT_LABELS,
+    difference_summary,
+    impact_summary,
+    working_point_summary,
+    yield_row,
+)
+from zsig_hep.pipeline.stages import Chain
+from zsig_hep.pipeline.summary import figure_of_merit_summary, process_rows, round_rows, theory_notes, without_nan
+from zsig_hep.selection import (
+    Difference,
+    HeldOutWorkingPoint,
+    HypothesisSignificance,
+    ImpactTable,
+    WorkingPointSettings,
+)
+from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics.yields import Yield
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def finished(finished_output, small_search):
+    return Chain(small_search.analysis(), finished_output)
+
+
+@pytest.fixture(scope="module")
+def summary(finished):
+    return finished.summary
+
+
+def test_every_file_is_strict_json(finished_output):
+    def refuse(constant):
+        pytest.fail(f"{constant} is no JSON")
+
+    files = list(finished_output.rglob("*.json"))
+    assert len(files) == 13
+    for file in files:
+        json.loads(file.read_text(), parse_constant=refuse)
+
+
+def test_the_head_is_that_of_the_analysis(summary):
+    head = {key: summary[key] for key in ("title", "name", "luminosity_ifb", "sqrt_s_tev", "figure_of_merit")}
+    assert head == {
+        "title": "Small search",
+        "name": "small",
+        "luminosity_ifb": 100.0,
+        "sqrt_s_tev": 13.0,
+        "figure_of_merit": "Asimov significance",
+    }
+    assert summary["zsig_hep_version"] == summary["provenance"]["versions"]["zsig_hep"] == __version__
+    assert summary["requirements"]["minimum_effective_background"] == 3.0
+    assert "figure_of_merit" not in summary["requirements"]
+
+
+def test_every_figure_of_merit_has_a_label():
+    assert set(FIGURE_OF_MERIT_LABELS) == {str(each) for each in FigureOfMerit}
+
+
+def test_the_processes_are_those_of_the_table(finished_output, finished, summary):
+    table = EventTable.from_parquet(finished_output / "columns" / "events.parquet")
+    assert summary["processes"] == process_rows(finished.analysis, table)
+    for row, (name, value) in zip(summary["processes"], table.yields().items(), strict=True):
+        assert row["name"] == name
+        assert (row["entries"], row["yield"]) == (value.entries, value.value)
+        assert row["uncertainty"] == math.sqrt(value.variance)
+        assert row["effective_entries"] == pytest.approx(value.value**2 / value.variance, rel=1e-12)
+        last = summary["cutflow"][name][-1]
+        assert last["entries"] == value.entries
+        assert last["yield"] == pytest.approx(value.value, rel=1e-12)
+        assert last["uncertainty"] == pytest.approx(row["uncertainty"], rel=1e-12)
+
+
+def test_the_cutflow_starts_with_all_generated_events(summary):
+    for name, events in {"higgs": 700, "dy": 900, "top": 500}.items():
+        generated, skimmed, *_ = summary["cutflow"][name]
+        assert (generated["entries"], skimmed["entries"]) == (2 * events, events)
+
+
+def test_the_normalisation_is_cross_section_times_luminosity_over_the_sum_of_weights(summary):
+    for normalisation, (cross_section, events) in zip(
+        summary["normalisation"], [(1e-3, 700), (0.1, 900), (0.02, 500)], strict=True
+    ):
+        assert normalisation["sum_of_weights"] == 2.0 * events
+        assert normalisation["factor"] == pytest.approx(cross_section * 1e3 * 100.0 / (2.0 * events), rel=1e-12)
+
+
+def test_the_classifiers_are_those_that_were_evaluated(finished, summary):
+    assert [each["name"] for each in summary["classifiers"]] == ["z", "bce"]
+    for content, evaluation in zip(summary["classifiers"], finished.results.evaluations, strict=True):
+        point, written = evaluation.working_point, content["working_point"]
+        assert content["label"] == evaluation.label
+        assert content["auc"] == evaluation.roc.area
+        assert content["auc_entries"] == evaluation.roc.entry_area
+        assert written["status"] == point.status == "ok"
+        assert written["thresholds"] == list(point.thresholds)
+        assert written["signal"] == point.signal.value
+        assert written["background_uncertainty"] == math.sqrt(point.background.variance)
+        assert written["effective_background"] == point.background.effective_entries
+        for name in (
+            "signal_efficiency",
+            "background_efficiency",
+            "purity",
+            "significance",
+            "significance_uncertainty",
+        ):
+            assert written[name] == getattr(point, name)
+        assert written["optimism"] == point.choosing_significance - point.significance
+        assert written["yields"] == {name: yield_row(value) for name, value in point.yields.items()}
+        history = finished.results.classifiers[evaluation.name].history
+        assert content["training"]["members"] == 3
+        assert content["training"]["epochs"] == len(history.phase) == 4
+        assert content["training"]["collapsed_members"] == history.collapsed.sum()
+        assert content["training"]["advice"] == history.advice()
+
+
+def test_the_comparison_is_that_of_the_evaluations(finished, summary):
+    assert summary["comparison"] == difference_summary(finished.results.difference)
+    assert difference_summary(None) is None
+    assert difference_summary(Difference(0.5, 0.1)) == {"difference": 0.5, "uncertainty": 0.1}
+
+
+def test_a_working_point_without_a_threshold_has_null_numbers():
+    point = HeldOutWorkingPoint(status="no_threshold_qualifies", reason="too few", thresholds=(None, 0.5))
+    content = working_point_summary(point)
+    assert (content["status"], content["reason"]) == ("no_threshold_qualifies", "too few")
+    assert content["thresholds"] == [None, 0.5]
+    assert content["yields"] == content["hypotheses"] == {}
+    told = {"status", "reason", "thresholds", "yields", "hypotheses"}
+    assert {value for key, value in content.items() if key not in told} == {None}
+
+
+def test_every_signal_hypothesis_is_told():
+    each = {"vbf": HypothesisSignificance(1.5, 0.1), "ggf": HypothesisSignificance(0.5, 0.2)}
+    point = HeldOutWorkingPoint(status="ok", significance=1.0, hypotheses=each)
+    assert working_point_summary(point)["hypotheses"] == {
+        "vbf": {"significance": 1.5, "significance_uncertainty": 0.1},
+        "ggf": {"significance": 0.5, "significance_uncertainty": 0.2},
+    }
+
+
+def test_uncertainties_of_the_figure_of_merit_are_told_with_the_labels_of_their_processes(small_search):
+    selection = {"figure_of_merit": "asimov_with_uncertainty", "background_uncertainties": {"top": 0.2}}
+    analysis = small_search.analysis(selection=selection | {"relative_background_uncertainty": 0.05})
+    assert figure_of_merit_summary(analysis) == {
+        "figure_of_merit": "Asimov significance with background uncertainty",
+        "signals": "sum",
+        "background_uncertainties": [{"name": "top", "label": analysis.labels["top"], "relative": 0.2}],
+        "relative_background_uncertainty": 0.05,
+        "simulation_uncertainty_in_figure": False,
+        "variations_in_figure": False,
+    }
+
+
+def test_the_impact_table_is_that_of_the_chain(finished, summary):
+    impact, table = summary["impact"], finished.results.impacts
+    assert impact["classifier"] == finished.results.evaluations[0].label
+    assert (impact["status"], impact["reason"], impact["replicas"]) == (table.status, table.reason, table.replicas)
+    assert (impact["cut"], impact["bandwidth"]) == (table.cut, table.bandwidth)
+    assert len(impact["rows"]) == len(table.rows) == 4
+    for row, expected in zip(impact["rows"], table.rows, strict=True):
+        assert (row["kind"], row["process"]) == (expected.parameter.kind, expected.parameter.process)
+        assert (row["significance_slope"], row["cut_slope"]) == (expected.significance, expected.cut)
+        half_and_double = row["cut_slope_half_bandwidth"], row["cut_slope_double_bandwidth"]
+        assert half_and_double == expected.cut_with_bandwidths
+
+
+def test_a_runner_up_has_names():
+    found = impact_summary(
+        ImpactTable("several_maxima", "close", runner_up=(0.5, 1.2)), "Z loss", WorkingPointSettings()
+    )
+    assert found["runner_up"] == {"cut": 0.5, "significance": 1.2}
+    assert found["rows"] == []
+
+
+def test_an_empty_yield_is_json():
+    assert without_nan(yield_row(Yield(0.0, 0.0, 0))) == {
+        "entries": 0,
+        "yield": 0.0,
+        "uncertainty": 0.0,
+        "effective_entries": 0.0,
+    }
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (math.nan, None),
+        (-math.inf, None),
+        (np.float64("inf"), None),
+        (np.float32(0.5), 0.5),
+        (np.int16(3), 3),
+        ({"a": [math.nan, (1, math.inf)], 2: None}, {"a": [None, [1, None]], "2": None}),
+        ([True, "nan", None, Colour.RED], [True, "nan", None, "red"]),
+    ],
+)
+def test_numbers_that_json_cannot_hold_are_null(value, expected):
+    found = without_nan(value)
+    assert found == expected
+    assert json.loads(json.dumps(found, allow_nan=False)) == expected
+    if expected is not None:
+        assert type(found) is type(expected)
+
+
+def history_of_rounds():
+    factors = [np.ones((2, 3)), np.array([[1.0, 0.8, 2.0], [1.0, 0.6, 3.0]])]
+    figures = [np.array([1.0, np.nan]), np.array([1.5, 2.5])]
+    records = [
+        RoundRecord(number, None, factors[number], figures[number], np.array([0.2, 0.4]) + number / 10)
+        for number in range(2)
+    ]
+    nothing = np.zeros((1, 2))
+    members = np.arange(2)
+    return TrainingHistory(
+        "effective weights", ("a",), nothing, nothing, members, members, members, members > 5,
+        rounds=tuple(records), kept_round=(1, 1), process_names=("higgs", "dy", "top"),
+    )  # fmt: skip
+
+
+def test_rounds_are_averaged_over_the_folds_that_have_a_working_point():
+    start, first = round_rows(history_of_rounds())
+    assert (start["figure"], start["change"], start["folds_that_kept_it"]) == (1.0, None, 0)
+    assert (first["figure"], first["figure_spread"], first["folds_that_kept_it"]) == (2.0, 0.5, 2)
+    assert first["effective_weights"] == {"higgs": 1.0, "dy": pytest.approx(0.7), "top": 2.5}
+    assert first["signal_efficiency"] == pytest.approx(0.4)
+    assert first["change"] == pytest.approx(np.log(3))
+
+
+def test_theory_is_quoted_where_it_expects_no_gain(small_search):
+    analysis = small_search.analysis()
+    (note,) = theory_notes(analysis)
+    assert "Theory expects no gain" in note
+    uncertain = WorkingPointSettings(
+        figure_of_merit="asimov_with_uncertainty",
+        background_uncertainties={next(name for name, p in analysis.processes.items() if p.role == "background"): 0.1},
+    )
+    assert theory_notes(analysis.model_copy(update={"selection": uncertain})) == []
+    assert theory_notes(analysis.with_training(loss={"name": "bce"})) == []

@@ -1,0 +1,5 @@
+"""Worker processes, as for the tests of ntuples."""
+
+from tests.ntuples.conftest import pool
+
+__all__ = ["pool"]

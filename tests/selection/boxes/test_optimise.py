@@ -1,0 +1,257 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from tests.selection.boxes.box_toy import toy
+from zsig_hep.errors import InputError
+from zsig_hep.pipeline import cut_summary
+from zsig_hep.selection import CutSettings, WorkingPointSettings, optimise_cuts
+from zsig_hep.selection.boxes import optimise as box_selection
+from zsig_hep.selection.boxes.results import selection_numbers
+from zsig_hep.statistics import asimov, weighted_yield
+
+CUTS = CutSettings(variables={"x": "window", "y": "above", "noise": "below"}, starts=1, kicks=0)
+QUICK = CUTS.model_copy(update={"sensitivities": False})
+SELECTION = WorkingPointSettings(sensitivity={"replicas": 3})
+
+
+def found(table, settings=QUICK, selection=SELECTION, seed=0):
+    return optimise_cuts(table, settings, selection, np.random.default_rng(seed))
+
+
+@pytest.fixture(scope="module")
+def table():
+    return toy(1, 1000, signed=True, missing=0.1, folds=3)
+
+
+@pytest.fixture(scope="module")
+def result(table):
+    return found(table, CUTS)
+
+
+class TestNumbers:
+    def test_held_out_numbers_are_those_of_the_folds_that_did_not_choose(self, table, result):
+        held_out = result.held_out
+        assert (held_out.status, held_out.reason, len(held_out.boxes)) == ("ok", "", 3)
+        passing = np.zeros(len(table), dtype=bool)
+        for fold, box in enumerate(held_out.boxes):
+            passing |= (table.fold == fold) & box.select(table)
+        np.testing.assert_array_equal(held_out.select(table), passing)
+        for row, name in enumerate(table.process_names):
+            expected = weighted_yield(table.weight[passing & (table.process == row)])
+            assert held_out.yields[name].value == pytest.approx(expected.value, rel=1e-12)
+            assert held_out.yields[name].variance == pytest.approx(expected.variance, rel=1e-12)
+            assert held_out.yields[name].entries == expected.entries
+        s, b = held_out.signal.value, held_out.background.value
+        assert held_out.significance == pytest.approx(float(asimov(s, b)), rel=1e-12)
+        assert held_out.signal_efficiency == pytest.approx(s / table.weight[table.is_signal].sum(), rel=1e-12)
+        assert held_out.purity == pytest.approx(s / (s + b), rel=1e-12)
+
+    def test_choosing_significance_is_that_of_the_other_folds_at_full_luminosity(self, table, result):
+        values = []
+        for fold, box in enumerate(result.held_out.boxes):
+            others = table.select(table.fold != fold)
+            others = dataclasses.replace(others, weight=others.weight * 3 / 2)
+            values.append(selection_numbers(others, box.select(others), SELECTION)["significance"])
+        assert result.held_out.choosing_significance == pytest.approx(np.mean(values), rel=1e-9)
+        assert result.held_out.optimism == pytest.approx(np.mean(values) - result.held_out.significance, rel=1e-9)
+
+    def test_chosen_numbers_are_those_of_the_printed_cuts(self, table, result):
+        events = {name: table.feature(name) for name in table.feature_names}
+        passing = eval(result.chosen.box.python(), {"events": events})
+        z = float(asimov(*(table.weight[passing & mask].sum() for mask in (table.is_signal, table.is_background))))
+        assert result.chosen.significance == pytest.approx(z, rel=1e-12)
+        assert result.chosen.significance >= result.cutflow[0].significance
+
+    @pytest.mark.parametrize("fold", [0, 2])
+    def test_the_cuts_of_a_fold_do_not_know_its_events(self, table, result, fold):
+        rng = np.random.default_rng(fold)
+        inside = table.fold == fold
+        features = table.features.copy()
+        features[inside] = rng.normal(size=features[inside].shape)
+        changed = dataclasses.replace(table, features=features, weight=np.where(inside, 3 * table.weight, table.weight))
+        assert found(changed).held_out.boxes[fold] == result.held_out.boxes[fold]
+
+    def test_a_selection_of_nothing(self, table):
+        numbers = selection_numbers(table, np.zeros(len(table), dtype=bool), SELECTION)
+        assert (numbers["signal"].value, numbers["background"].entries) == (0, 0)
+        assert numbers["purity"] is None
+
+    def test_several_hypotheses(self):
+        table = toy(2, 1500)
+        table = dataclasses.replace(table, roles=("signal", "background", "signal"))
+        selection = WorkingPointSettings(signals="minimum", minimum_signal_efficiency=0.2)
+        held_out = found(table, selection=selection).held_out
+        assert list(held_out.hypotheses) == ["higgs", "top"]
+        assert held_out.significance == min(each.value for each in held_out.hypotheses.values())
+
+    def test_the_same_generator_gives_the_same_cuts(self, table, result):
+        again = found(table, CUTS)
+        assert again.chosen == result.chosen
+        assert again.held_out == result.held_out
+        assert again.sensitivities == result.sensitivities
+
+    def test_data_change_nothing(self, table, result):
+        count = len(table)
+        grown = table.select(np.concatenate([np.arange(count), np.arange(200)]))
+        process = grown.process.copy()
+        process[count:] = 3
+        roles = (*table.roles, "data")
+        names = (*table.process_names, "data")
+        grown = dataclasses.replace(grown, process=process, process_names=names, roles=roles, labels=names)
+        other = found(grown)
+        assert other.chosen == result.chosen
+        assert other.held_out == result.held_out
+        assert list(other.n_minus_one["x"].histogram.axes["process"]) == list(table.process_names)
+
+
+class TestCutflow:
+    def test_steps_add_up(self, table, result):
+        for flow, end in ((result.cutflow, result.chosen), (result.held_out_cutflow, result.held_out)):
+            assert flow[0].variable is None
+            assert flow[0].signal_efficiency == 1
+            assert flow[-1].significance == pytest.approx(end.significance, rel=1e-12)
+            assert flow[-1].yields["dy"].entries == end.yields["dy"].entries
+            entries = [step.background.entries for step in flow]
+            assert entries == sorted(entries, reverse=True)
+        assert all(step.cut == result.chosen.box.cut(step.variable) for step in result.cutflow[1:])
+        shared = [step.variable for step in result.cutflow]
+        assert [step.variable for step in result.held_out_cutflow][: len(shared)] == shared
+
+    def test_the_largest_gain_comes_first(self, table, result):
+        first = result.cutflow[1]
+        alone = {
+            cut.variable: selection_numbers(table, cut.passes(table.feature(cut.variable)), SELECTION)["significance"]
+            for cut in result.chosen.box.cuts
+            if not cut.is_open
+        }
+        assert first.significance == max(alone.values())
+        assert first.variable == max(alone, key=alone.get)
+
+    def test_or_the_given_order(self, table):
+        flow = found(table, QUICK.model_copy(update={"cutflow_order": "given"})).cutflow
+        names = [step.variable for step in flow[1:]]
+        assert names == [name for name in QUICK.variables if name in names]
+
+
+class TestNMinusOne:
+    def test_every_variable_has_the_other_cuts(self, table, result):
+        box = result.chosen.box
+        for name, each in result.n_minus_one.items():
+            events = table.select(box.select(table, without=[name]))
+            has_value = np.isfinite(events.feature(name))
+            for row, process in enumerate(table.process_names):
+                total = each.histogram[process, :].sum(flow=True)
+                expected = events.weight[has_value & (events.process == row)]
+                assert total.value == pytest.approx(expected.sum(), rel=1e-9, abs=1e-12)
+            assert each.cut == box.cut(name)
+        assert list(result.n_minus_one) == list(CUTS.variables)
+
+    def test_curves_go_through_the_cut(self, table, result):
+        for each in result.n_minus_one.values():
+            for curve in each.curves:
+                chosen = result.chosen.significance
+                assert curve.significance[curve.qualifies].max() >= chosen * (1 - 1e-9)
+                assert np.isfinite(curve.position).all()
+                assert np.all(np.diff(curve.position) * (1 if curve.side == "low" else -1) >= 0)
+                if curve.cut is not None:
+                    nearest = np.abs(curve.position - curve.cut) < 0.05
+                    assert curve.significance[nearest] == pytest.approx(chosen, rel=0.1)
+        assert [curve.side for curve in result.n_minus_one["x"].curves] == ["low", "high"]
+
+
+class TestStatus:
+    def test_nothing_qualifies(self):
+        selection = WorkingPointSettings(minimum_effective_background=1e5)
+        result = found(toy(3, 400), selection=selection)
+        assert result.chosen.status == result.held_out.status == "no_box_qualifies"
+        assert result.chosen.box is result.chosen.significance is result.sensitivities is None
+        assert result.held_out.boxes == (None,) * 4
+        assert result.cutflow == result.held_out_cutflow == ()
+        assert result.n_minus_one == {}
+        assert "100000 are required (minimum_effective_background)" in result.chosen.reason
+        assert result.held_out.reason.startswith(
+            "no cuts could be chosen for fold 0, 1, 2, 3 of 4; for fold 0: with signal"
+        )
+        assert json.loads(json.dumps(cut_summary(result)))["held_out"]["significance"] is None
+
+    def test_a_held_out_selection_without_background(self, monkeypatch):
+        # The tightest cut of each fold stands among signal events that lie above all others.
+        def tightest(problem, generator):
+            return np.array([side.allowed.size - 1 for side in problem.sides]), 1.0
+
+        monkeypatch.setattr(box_selection, "_choose", tightest)
+        table = toy(4, 400)
+        features = table.features.copy()
+        features[:, 1] = np.where(table.is_signal, 10 + features[:, 2], features[:, 1])
+        table = dataclasses.replace(table, features=features)
+        result = found(table, CutSettings(variables={"y": "above"}, sensitivities=False))
+        assert result.held_out.status == "no_held_out_background"
+        assert result.held_out.significance is result.held_out.signal is None
+        assert "no finite significance exists" in result.held_out.reason
+        assert result.held_out_cutflow == ()
+        assert len(result.held_out.boxes) == 4
+
+    def test_a_fold_without_signal_outside(self):
+        table = toy(5, 400)
+        weight = np.where(table.is_signal & (table.fold != 2), -table.weight, 100 * table.weight)
+        with pytest.raises(
+            InputError, match=r"The cuts of fold 2 cannot be chosen on the other folds\. The signal yield"
+        ):
+            found(dataclasses.replace(table, weight=np.where(table.is_background, table.weight, weight)))
+
+    def test_bad_input(self):
+        with pytest.raises(InputError, match="no feature 'z'"):
+            found(toy(), CutSettings(variables={"z": "above"}))
+        uncertain = {"figure_of_merit": "asimov_with_uncertainty", "background_uncertainties": {"dyy": 0.1}}
+        with pytest.raises(InputError, match="background_uncertainties names 'dyy'"):
+            found(toy(), selection=WorkingPointSettings(**uncertain))
+        varied = {"figure_of_merit": "asimov_with_uncertainty", "variations_in_figure": True}
+        with pytest.raises(InputError, match="cannot hold systematic variations"):
+            found(toy(), selection=WorkingPointSettings(**varied))
+
+
+class TestHonesty:
+    def test_useless_variables_stay_open(self):
+        settings = CutSettings(variables={"x": "window", "noise": "above"}, starts=1, kicks=0, sensitivities=False)
+        result = found(toy(6, 3000), settings)
+        assert result.chosen.box.open_variables == ("noise",)
+        assert cut_summary(result)["chosen"]["open_variables"] == ["noise"]
+
+    def test_variables_that_know_nothing_show_the_optimism_of_the_search(self):
+        settings = CutSettings(
+            variables={"a": "above", "b": "below"}, minimum_pull=0, starts=1, kicks=0, sensitivities=False
+        )
+        optimism = []
+        for seed in range(5):
+            table = toy(seed, 300, folds=3)
+            noise = np.random.default_rng(seed).normal(size=(300, 2)).astype(np.float32)
+            table = dataclasses.replace(table, features=noise, feature_names=("a", "b"))
+            optimism.append(found(table, settings).held_out.optimism)
+        assert np.mean(optimism) > 2 * np.std(optimism, ddof=1) / np.sqrt(len(optimism))
+
+    def test_rounded_cuts_are_quoted_as_they_are_printed(self, table):
+        settings = CutSettings(
+            variables={"x": {"side": "window", "step": 0.5}, "y": {"side": "above", "significant_digits": 1}},
+            starts=1, kicks=0, sensitivities=False,
+        )  # fmt: skip
+        result = found(table, settings)
+        for box in (result.chosen.box, *result.held_out.boxes):
+            x, y = box.cut("x"), box.cut("y")
+            assert all(value is None or (2 * value).is_integer() for value in (x.low, x.high))
+            assert y.low is None or float(f"{y.low:.0e}") == y.low
+        numbers = selection_numbers(table, result.chosen.box.select(table), SELECTION)
+        assert result.chosen.significance == numbers["significance"]
+
+
+def test_the_summary_is_plain(result):
+    summary = cut_summary(result)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+    assert summary["held_out"]["significance"] == result.held_out.significance
+    assert summary["chosen"]["chosen_on_these_events"] is True
+    assert summary["chosen"]["python"] == result.chosen.box.python()
+    assert [step["variable"] for step in summary["cutflow"]] == [step.variable for step in result.cutflow]
+    if result.sensitivities.status == "ok":
+        assert len(summary["sensitivities"]["rows"]) == len(result.sensitivities.rows) > 0

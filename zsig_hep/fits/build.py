@@ -1,0 +1,236 @@
+"""From scored events and their variations to the templates that all exports are made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zsig_hep.errors import InputError
+from zsig_hep.fits.rules import usable_channel
+from zsig_hep.fits.samples import Sample, SampledVariation, SampleReader
+from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplates, Template, fit_name
+from zsig_hep.ntuples.datasets import Role
+from zsig_hep.ntuples.table import EventTable
+from zsig_hep.selection.events import Floats
+from zsig_hep.selection.varied_events import VariedEvents
+
+SIGNAL_REGION = "signal_region"
+COUNTING = "events"
+
+# The tails that bins of equal width leave out; the outermost bins reach from there to the last event.
+_TAIL = 0.005
+
+
+def build_templates(
+    score: npt.ArrayLike,
+    table: EventTable,
+    settings: ExportSettings,
+    *,
+    category: npt.ArrayLike | None = None,
+    category_names: Sequence[str] | None = None,
+    thresholds: Sequence[float | None] | None = None,
+    variations: Sequence[tuple[VariedEvents, VariedEvents]] = (),
+    variation_categories: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]] = (),
+    unblinded: bool = False,
+) -> FitTemplates:
+    """Bin events by channel, process and variation, and make of them what a fit can take.
+
+    Categories are the channels. Without categories there is one, `signal_region`: the events at or above the held-out
+    threshold of their fold. What has to change for a fit follows `zsig_hep.fits.rules` and is noted;
+    names that fits cannot take are replaced (`fit_name`), which is noted too.
+
+    Args:
+        score: out-of-fold classifier output, finite, shape [N].
+        table: the N events; data processes are used only when unblinded.
+        settings: observable, binning and rules.
+        category: held-out category of each event, -1 for none, 0 for the least signal-like, shape [N].
+        category_names: name of each category; `category_0` and so on by default.
+        thresholds: without categories, the cut of each fold (`HeldOutWorkingPoint.thresholds`).
+        variations: systematic variations, each as its events (up, down). A process that only one of the two touches is
+            nominal in the other.
+        variation_categories: with categories, those of the events of each variation, shapes [M].
+        unblinded: whether a fit sees the data. Otherwise it gets the Asimov data of the background alone.
+
+    Returns:
+        Templates that every export takes.
+
+    Raises:
+        InputError: arrays that do not fit together, an unknown observable, a name that is taken, bins that the settings
+            refuse, or no channel with background.
+
+    Example:
+        >>> table = EventTable.from_arrays(
+        ...     {"mass": np.arange(60.0)}, weight=np.ones(60), process=["higgs"] * 20 + ["dy"] * 40,
+        ...     roles={"higgs": "signal", "dy": "background"}, luminosity_ifb=140.0)
+        >>> score = np.where(np.arange(60) % 2 == 0, 0.8, 0.3)
+        >>> templates = build_templates(score, table, ExportSettings(), thresholds=[0.5] * 5)
+        >>> [(name, template.total) for name, template in templates.channels[0].nominal.items()]
+        [('higgs', 10.0), ('dy', 20.0)]
+    """
+    names, channel_notes = _fit_names("channel", _channel_names(category, category_names, thresholds))
+    reader = SampleReader(table, settings.observable, thresholds)
+    simulated, data = reader.nominal(score, category)
+    varied = reader.variations(variations, variation_categories)
+    rows = [row for row, role in enumerate(table.roles) if role != "data"]
+    processes, process_notes = _fit_names("process", [table.process_names[row] for row in rows])
+    kinds, variation_notes = _fit_names("variation", [each.name for each in varied])
+    binning = _Binning(dict(zip(processes, rows, strict=True)), tuple(kinds), table.roles, settings)
+    backgrounds = [name for name, row in binning.processes.items() if table.roles[row] == "background"]
+    notes = [*channel_notes, *process_notes, *variation_notes]
+    channels = []
+    for index, name in enumerate(names):
+        inside = [simulated.in_channel(index), *(side.in_channel(index) for each in varied for side in each.sides)]
+        raw, outside = binning.channel(name, inside, varied, data.in_channel(index) if unblinded else None)
+        channel, changes = usable_channel(raw, backgrounds, settings)
+        notes += [*outside, *changes]
+        channels += [] if channel is None else [channel]
+    return _assembled(channels, table, binning, varied, notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Binning:
+    """How the events of a channel are binned.
+
+    Attributes:
+        processes: rows of the table's process names, by name in the fit.
+        variations: names in the fit.
+        roles: of all processes of the table.
+        settings: observable and bins.
+    """
+
+    processes: Mapping[str, int]
+    variations: tuple[str, ...]
+    roles: Sequence[Role]
+    settings: ExportSettings
+
+    def channel(
+        self, name: str, inside: Sequence[Sample], varied: Sequence[SampledVariation], data: Sample | None
+    ) -> tuple[ChannelTemplates, list[str]]:
+        """Bin the nominal events, and the sides of each variation in turn, that are in a channel."""
+        edges = self._edges(inside)
+        nominal = self._templates(inside[0], edges)
+        templates = {}
+        for index, (variation, each) in enumerate(zip(self.variations, varied, strict=True)):
+            up, down = (
+                nominal | {process: filled[process] for process in self._names(touched)}
+                for filled, touched in zip(
+                    (self._templates(side, edges) for side in inside[1 + 2 * index : 3 + 2 * index]),
+                    each.processes,
+                    strict=True,
+                )
+            )
+            templates[variation] = {process: (up[process], down[process]) for process in self._names(*each.processes)}
+        observable = COUNTING if self.settings.observable is None else self.settings.observable
+        counts = None if data is None else _filled(data, edges).values
+        notes = [*self._notes(name, "simulated", inside[0], edges)]
+        if data is not None:
+            notes += self._notes(name, "recorded", data, edges)
+        return ChannelTemplates(name, observable, edges, nominal, templates, counts), notes
+
+    def _names(self, *touched: Sequence[int]) -> list[str]:
+        return [name for name, row in self.processes.items() if any(row in rows for rows in touched)]
+
+    def _templates(self, sample: Sample, edges: Floats) -> dict[str, Template]:
+        return {name: _filled(sample.select(sample.process == row), edges) for name, row in self.processes.items()}
+
+    def _edges(self, inside: Sequence[Sample]) -> Floats:
+        """Given edges; or bins of equal width over the bulk of signal and background, out to the last event."""
+        if self.settings.observable is None:
+            return np.array([-0.5, 0.5])
+        binning = self.settings.binning
+        if not isinstance(binning, int):
+            return np.array(binning, dtype=np.float64)
+        is_signal = np.array([role == "signal" for role in self.roles])
+        values = np.concatenate([sample.value for sample in inside])
+        signal = is_signal[np.concatenate([sample.process for sample in inside])]
+        finite = np.isfinite(values)
+        groups = [values[mask] for mask in (finite & signal, finite & ~signal) if mask.any()]
+        if not groups:
+            return np.array([0.0, 1.0])
+        bulks = np.array([np.quantile(group, (_TAIL, 1 - _TAIL)) for group in groups])
+        edges = np.linspace(bulks[:, 0].min(), bulks[:, 1].max(), binning + 1)
+        edges[0], edges[-1] = min(map(np.min, groups)), max(map(np.max, groups))
+        return edges if (np.diff(edges) > 0).all() else np.array([edges[0] - 0.5, edges[-1] + 0.5])
+
+    def _notes(self, channel: str, what: str, sample: Sample, edges: Floats) -> list[str]:
+        outside = ~((sample.value >= edges[0]) & (sample.value <= edges[-1]))
+        if not outside.any():
+            return []
+        note = (
+            f"channel '{channel}': {int(outside.sum())} {what} events ({sample.weight[outside].sum():.3g} in yield) whose "
+            f"{self.settings.observable} is outside {edges[0]:g} to {edges[-1]:g}, or missing, are left out"
+        )
+        return [note]
+
+
+def _filled(sample: Sample, edges: Floats) -> Template:
+    """The weighted histogram; its last bin includes its upper edge."""
+    inside = (sample.value >= edges[0]) & (sample.value <= edges[-1])
+    bins = edges.size - 1
+    indices = np.minimum(np.searchsorted(edges, sample.value[inside], side="right") - 1, bins - 1)
+
+    # Not np.histogram: it subtracts cumulative sums, whose rounding is that of the events in all other bins.
+    def summed(weight: Floats) -> Floats:
+        return np.bincount(indices, weights=weight[inside], minlength=bins).astype(np.float64)
+
+    return Template(summed(sample.weight), summed(sample.weight**2))
+
+
+def _channel_names(
+    category: npt.ArrayLike | None, names: Sequence[str] | None, thresholds: Sequence[float | None] | None
+) -> list[str]:
+    if (category is None) == (thresholds is None):
+        message = "Channels come either from categories or from the thresholds of a working point; give one of the two."
+        raise InputError(message)
+    if category is None:
+        return [SIGNAL_REGION]
+    highest = int(np.max(np.asarray(category), initial=-1))
+    if names is None:
+        return [f"category_{index}" for index in range(highest + 1)]
+    if highest >= len(names):
+        message = f"Categories run up to {highest}, but {len(names)} are named."
+        raise InputError(message)
+    return list(names)
+
+
+def _fit_names(kind: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names that fits take, and notes of those that differ."""
+    usable = [fit_name(name) for name in names]
+    for index, name in enumerate(usable):
+        if name in usable[:index]:
+            both = f"'{names[usable.index(name)]}' and '{names[index]}'"
+            message = f"The {kind} names {both} would both be '{name}' in a fit; rename one of them."
+            raise InputError(message)
+    return usable, [
+        f"{kind} '{name}' is called '{fit}' in the fit, which takes letters, digits and underscores only"
+        for name, fit in zip(names, usable, strict=True)
+        if name != fit
+    ]
+
+
+def _assembled(
+    channels: Sequence[ChannelTemplates],
+    table: EventTable,
+    binning: _Binning,
+    varied: Sequence[SampledVariation],
+    notes: Sequence[str],
+) -> FitTemplates:
+    """All channels, with the processes and variations that are left in any of them."""
+    if not channels:
+        message = f"There is nothing to fit. {'; '.join(notes)}."
+        raise InputError(message)
+    kept = {name: row for name, row in binning.processes.items() if any(name in each.nominal for each in channels)}
+    return FitTemplates(
+        channels=tuple(channels),
+        process_names=tuple(kept),
+        roles=tuple(table.roles[row] for row in kept.values()),
+        labels=tuple(table.labels[row] for row in kept.values()),
+        kinds={
+            name: each.kind
+            for name, each in zip(binning.variations, varied, strict=True)
+            if any(name in channel.varied for channel in channels)
+        },
+        luminosity_ifb=table.luminosity_ifb,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,78 @@
+"""Histograms for other programs: a ROOT file of TH1 with the sum of squared weights of every bin."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hist
+import numpy as np
+import uproot
+
+from zsig_hep.errors import OutputError
+from zsig_hep.files import atomic_path
+from zsig_hep.fits.templates import DATA_NAME, ChannelTemplates, FitTemplates, Template, histogram_name
+
+
+def write_histograms(path: Path, histograms: Mapping[str, hist.Hist[Any]]) -> None:
+    """Write histograms by process as `<group>/<process>`, so that a fit finds one TH1 per process.
+
+    Each TH1 keeps its flow bins and, as fSumw2, the sum of squared weights per bin. The file appears only when it is
+    complete.
+
+    Args:
+        path: the ROOT file.
+        histograms: by group, such as "score_zloss"; axes "process" and one variable, Weight storage.
+
+    Raises:
+        OutputError: a histogram has other axes or another storage, or the file cannot be written.
+    """
+    for group, histogram in histograms.items():
+        _check(group, histogram)
+    with atomic_path(path) as temporary, uproot.recreate(temporary) as file:
+        for group, histogram in histograms.items():
+            for process in histogram.axes["process"]:
+                file[f"{group}/{process}"] = histogram[{"process": process}]
+
+
+def write_templates(path: Path, templates: FitTemplates) -> None:
+    """Write the templates of a fit in the naming of Combine and cabinetry, with sum w^2 of every bin.
+
+    `<channel>/<process>` holds the nominal yields, `<channel>/<process>_<variation>Up` and `...Down` the varied ones, and
+    `<channel>/data_obs` what is observed: data, or while blinded the Asimov data of the background alone, with the
+    variance of a Poisson count. The file appears only when it is complete.
+
+    Args:
+        path: the ROOT file.
+        templates: what is fitted.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary, uproot.recreate(temporary) as file:
+        for channel in templates.channels:
+            observed = templates.observed(channel)
+            file[f"{channel.name}/{DATA_NAME}"] = _histogram(channel, Template(observed, observed))
+            for process, template in channel.nominal.items():
+                file[f"{channel.name}/{process}"] = _histogram(channel, template)
+            for variation, pairs in channel.varied.items():
+                for process, (up, down) in pairs.items():
+                    file[f"{channel.name}/{histogram_name(process, variation, 'Up')}"] = _histogram(channel, up)
+                    file[f"{channel.name}/{histogram_name(process, variation, 'Down')}"] = _histogram(channel, down)
+
+
+def _histogram(channel: ChannelTemplates, template: Template) -> hist.Hist[Any]:
+    axis = hist.axis.Variable(channel.edges, name="x", label=channel.observable)
+    histogram = hist.Hist(axis, storage=hist.storage.Weight())
+    histogram[...] = np.stack([template.values, template.variances], axis=-1)
+    return histogram
+
+
+def _check(group: str, histogram: hist.Hist[Any]) -> None:
+    names = [axis.name for axis in histogram.axes]
+    if len(names) != 2 or names[0] != "process":
+        message = f"histogram {group!r} has axes {names}; to be written it needs 'process' and one variable"
+        raise OutputError(message)
+    if histogram.storage_type is not hist.storage.Weight:
+        storage = histogram.storage_type.__name__
+        message = f"histogram {group!r} has {storage} storage, which loses sum w^2; fill it with hist.storage.Weight()"
+        raise OutputError(message)

@@ -1,0 +1,84 @@
+"""All files that a fit takes, written together from the same templates."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from zsig_hep.files import atomic_path
+from zsig_hep.fits.cabinetry_config import cabinetry_configuration, write_cabinetry
+from zsig_hep.fits.combine_datacard import build_datacard, write_datacard
+from zsig_hep.fits.pyhf_workspace import build_workspace, luminosity_uncertainty, write_workspace
+from zsig_hep.fits.root_histograms import write_templates
+from zsig_hep.fits.templates import ExportSettings, FitTemplates
+
+HISTOGRAMS = "histograms.root"
+
+
+def write_fit_inputs(folder: Path, templates: FitTemplates, settings: ExportSettings) -> dict[str, Any]:
+    """Write everything that fits take: `histograms.root`, `workspace.json`, `cabinetry.yml`, two datacards, `fit.json`.
+
+    The last says what the others have no room for: whether the observation is data or Asimov data, the labels of the
+    processes, and every change that the rules of `zsig_hep.fits.rules` made.
+
+    Args:
+        folder: where the files go; file names inside them are relative to it.
+        templates: what is fitted.
+        settings: parameter of interest and the uncertainty of the simulation.
+
+    Returns:
+        The content of `fit.json`.
+
+    Raises:
+        OutputError: a name is taken, pyhf refuses the workspace, or a file cannot be written.
+    """
+    workspace = build_workspace(templates, settings)
+    cards = {
+        variant: build_datacard(templates, settings, variant, histograms=HISTOGRAMS)
+        for variant in ("counting", "shapes")
+    }
+    checked = write_workspace(folder / "workspace.json", workspace)
+    write_templates(folder / HISTOGRAMS, templates)
+    write_cabinetry(folder / "cabinetry.yml", cabinetry_configuration(templates, settings, HISTOGRAMS))
+    for variant, card in cards.items():
+        write_datacard(folder / f"datacard_{variant}.txt", card)
+    metadata = fit_metadata(templates, settings) | {"workspace_checked_by_pyhf": checked}
+    with atomic_path(folder / "fit.json") as temporary:
+        temporary.write_text(json.dumps(metadata, indent=1, allow_nan=False) + "\n")
+    return metadata
+
+
+def fit_metadata(templates: FitTemplates, settings: ExportSettings) -> dict[str, Any]:
+    """What a reader of the files should know, of JSON types only.
+
+    Args:
+        templates: what is fitted.
+        settings: the settings of the export.
+
+    Returns:
+        Observation, luminosity, channels with their bins and yields, processes, variations and notes.
+    """
+    luminosity = luminosity_uncertainty(templates)
+    return {
+        "observation": "Asimov data of the background" if templates.is_blinded else "data",
+        "blinded": templates.is_blinded,
+        "luminosity_ifb": templates.luminosity_ifb,
+        "signal_strength": settings.signal_strength,
+        "luminosity_parameter": None
+        if luminosity is None
+        else {"variation": luminosity.name, "relative": luminosity.relative},
+        "processes": {
+            name: {"role": role, "label": label}
+            for name, role, label in zip(templates.process_names, templates.roles, templates.labels, strict=True)
+        },
+        "variations": dict(templates.kinds),
+        "channels": {
+            channel.name: {
+                "observable": channel.observable,
+                "edges": channel.edges.tolist(),
+                "yields": {name: template.total for name, template in channel.nominal.items()},
+                "observed": float(templates.observed(channel).sum()),
+            }
+            for channel in templates.channels
+        },
+        "notes": list(templates.notes),
+    }

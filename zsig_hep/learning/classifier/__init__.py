@@ -1,0 +1,1 @@
+"""What a training leaves: networks, preprocessing, calibration and history, in one model folder."""

@@ -1,0 +1,140 @@
+"""Cross entropy and focal loss, weighted by cross section, by event or by process."""
+
+from typing import Literal
+
+import torch
+from pydantic import NonNegativeFloat
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from zsig_hep.errors import TrainingError, nearest_name
+from zsig_hep.learning.losses.base import BaseLossSettings, LossContext
+from zsig_hep.learning.losses.margins import (
+    class_yields,
+    inverse_or_zero,
+    margin,
+    require_process,
+    rescale_to_process_yields,
+)
+
+Weighting = Literal["cross_section", "events", "processes"]
+
+
+class FocalLoss(nn.Module):
+    r"""Focal loss (arXiv:1708.02002, without class factor) with weights of three kinds.
+
+        L = sum c [1 - p_t]^gamma (-ln p_t),    p_t = 1 / (1 + exp(-y F)),
+
+    which is the cross entropy for gamma = 0.  The weights c add to one half in each class; within a class they are, by
+    `weighting`, proportional to
+
+        cross_section   w, the expected yield;
+        processes       w over the yield of the event's process: all processes of a class count the same;
+        events          1 for every event with a weight above zero: the unweighted loss, which knows no cross sections
+                        and is the baseline of arXiv:2412.09500.
+
+    A class without weight contributes nothing.
+
+    Args:
+        gamma: power of the modulating factor, >= 0.
+        weighting: kind of the weights.
+        process_count: number of processes, for `processes`; by default the largest index of each batch plus one, for
+            which a GPU has to be waited for.
+
+    Raises:
+        TrainingError: for a negative gamma, an unknown weighting, or `processes` without `process`.
+
+    Example:
+        >>> round(FocalLoss(1.0)(torch.zeros(2), torch.tensor([True, False]), torch.tensor([1.0, 10.0])).item(), 4)
+        0.3466
+    """
+
+    def __init__(
+        self, gamma: float = 2.0, *, weighting: Weighting = "cross_section", process_count: int | None = None
+    ) -> None:
+        super().__init__()
+        if not gamma >= 0:
+            message = f"The focal loss needs gamma >= 0, found {gamma}; 2 is usual, 0 is the cross entropy."
+            raise TrainingError(message)
+        known = ("cross_section", "events", "processes")
+        if weighting not in known:
+            message = f"Unknown weighting {weighting!r} of the cross entropy.{nearest_name(weighting, known)}"
+            raise TrainingError(message)
+        self.gamma, self.weighting, self.process_count = gamma, weighting, process_count
+
+    def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor, process: Tensor | None = None) -> Tensor:
+        """Evaluate the loss; arguments and result as for `ZLoss`, scores being logits."""
+        right = margin(scores, is_signal)
+        errors = softplus(-right)
+        if self.gamma > 0:
+            errors = errors * torch.exp(-self.gamma * softplus(right))
+        return (errors * self._shares(weights.to(scores.dtype), is_signal, process)).sum(-1)
+
+    def _shares(self, weights: Tensor, is_signal: Tensor, process: Tensor | None) -> Tensor:
+        if self.weighting == "events":
+            weights = (weights > 0).to(weights.dtype)
+        elif self.weighting == "processes":
+            process = require_process(process, "The cross entropy with the weighting `processes`")
+            count = self.process_count or int(process.max()) + 1
+            weights = rescale_to_process_yields(weights, process, torch.ones(count).to(weights))
+        signal, background = class_yields(weights, is_signal)
+        inverse_signal, inverse_background = inverse_or_zero(signal), inverse_or_zero(background)
+        return weights * (inverse_background + is_signal * (inverse_signal - inverse_background)) / 2
+
+
+class BCELoss(FocalLoss):
+    r"""Binary cross entropy, by default with physical weights, each class normalised to a total weight of one half.
+
+        L = (1/2) sum_signal (w / S) ln(1 + exp(-F)) + (1/2) sum_background (w / B) ln(1 + exp(F))
+
+    Its minimiser is F = ln p_s(x) / p_b(x) with the cross-section-weighted background density: the likelihood ratio,
+    which no other loss can beat for s / sqrt(b) when the network is large and the events are many.
+    Other weightings as for `FocalLoss`; a class without weight contributes nothing.
+
+    Example:
+        >>> round(BCELoss()(torch.zeros(2), torch.tensor([True, False]), torch.tensor([1.0, 10.0])).item(), 4)
+        0.6931
+    """
+
+    def __init__(self, *, weighting: Weighting = "cross_section", process_count: int | None = None) -> None:
+        super().__init__(0.0, weighting=weighting, process_count=process_count)
+
+
+class BCELossSettings(BaseLossSettings):
+    """Settings of the binary cross entropy in the analysis file."""
+
+    name: Literal["bce"] = "bce"
+    weighting: Weighting = "cross_section"
+
+    @property
+    def label(self) -> str:
+        """Name for legends."""
+        return f"{_WEIGHTING_LABELS[self.weighting]} BCE"
+
+    def build(self, context: LossContext | None = None) -> BCELoss:
+        """Make the loss."""
+        return BCELoss(weighting=self.weighting, process_count=_process_count(context))
+
+
+class FocalLossSettings(BaseLossSettings):
+    """Settings of the focal loss."""
+
+    name: Literal["focal"] = "focal"
+    gamma: NonNegativeFloat = 2.0
+    weighting: Weighting = "cross_section"
+
+    @property
+    def label(self) -> str:
+        """Name for legends."""
+        return f"{_WEIGHTING_LABELS[self.weighting]} focal loss"
+
+    def build(self, context: LossContext | None = None) -> FocalLoss:
+        """Make the loss."""
+        return FocalLoss(self.gamma, weighting=self.weighting, process_count=_process_count(context))
+
+
+_WEIGHTING_LABELS = {"cross_section": "weighted", "events": "unweighted", "processes": "process-balanced"}
+
+
+def _process_count(context: LossContext | None) -> int | None:
+    return None if context is None else len(context.process_names)

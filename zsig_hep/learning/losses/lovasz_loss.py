@@ -1,0 +1,277 @@
+"""The Lovasz loss of a submodular figure of merit: (scores, signal mask, weights, process) -> one value per member."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import PositiveFloat, model_validator
+from torch import Tensor, nn
+
+from zsig_hep.errors import TrainingError, nearest_name
+from zsig_hep.learning.losses import submodular_figures as merits
+from zsig_hep.learning.losses import submodular_figures_with_uncertainty as uncertain_merits
+from zsig_hep.learning.losses.base import EpsSetting, EpsSettings, LossContext, require_context
+from zsig_hep.learning.losses.lovasz import lovasz_extension, lovasz_extension_by_process
+from zsig_hep.learning.losses.margins import (
+    ERRORS,
+    ErrorName,
+    check_set_loss_options,
+    class_yields,
+    inverse_or_zero,
+    margin,
+    require_non_negative,
+    require_process,
+)
+from zsig_hep.learning.losses.submodular_figures import Merit, Step
+
+
+class LovaszLoss(nn.Module):
+    r"""Lovasz extension of the loss of a submodular figure of merit F, normalised to one for the loss of everything.
+
+    The set function of the mispredicted events M, with a lost signal and b accepted background yield,
+
+        Delta(M) = [F(S, 0) - F(S - a, b)] / F(S, 0),
+
+    is exact at every binary vertex and has a convex extension, since F is submodular: see `merits` for the condition
+    and `merit_registry.MERITS` for the names.  With s_over_sqrt_b it is `ZLoss`, whose remarks on eps hold here too.
+
+    Each call normalises to the yields it is given.  Without background a relative eps is taken relative to the signal;
+    without signal the loss is zero.
+
+    Args:
+        figure: name of the figure of merit.
+        relative_eps: eps / B, positive; default 0.05 for figures whose eps is relative.
+        eps: eps as a yield instead; default 10 for ams_squared.  punzi has neither.
+        relative_uncertainty: k of the figures with uncertainty.
+        process_uncertainties: k_p of each process, for s_over_sqrt_b_with_process_uncertainties.
+        sigmas: a of punzi; default 3.
+        error: hinge, sigmoid, cross_entropy or focal.
+        check_weights: refuse, in every call, negative weights and yields for which the figure is not submodular; off
+            where the caller has checked them once.
+
+    Raises:
+        TrainingError: for a figure that is unknown or not submodular, unfit options, or negative weights.
+
+    Example:
+        >>> loss = LovaszLoss("s_over_b", eps=1.0)
+        >>> loss(torch.tensor([1.0, 0.0]), torch.tensor([True, False]), torch.tensor([2.0, 1.0])).item()
+        0.5
+    """
+
+    def __init__(
+        self,
+        figure: str,
+        *,
+        relative_eps: float | None = None,
+        eps: float | None = None,
+        relative_uncertainty: float | None = None,
+        process_uncertainties: Sequence[float] | None = None,
+        sigmas: float | None = None,
+        error: str = "hinge",
+        check_weights: bool = True,
+    ) -> None:
+        super().__init__()
+        self.merit = make_merit(
+            figure,
+            relative_uncertainty=relative_uncertainty,
+            process_uncertainties=None if process_uncertainties is None else tuple(process_uncertainties),
+            sigmas=sigmas,
+        )
+        check_set_loss_options(f"Lovasz loss of {figure}", error, relative_eps, eps)
+        if self.merit.default_relative_eps is None and relative_eps is not None:
+            known = "an absolute eps" if self.merit.default_eps else "none: its working point is set by sigmas"
+            message = f"The figure of merit {figure} has no relative_eps; it has {known}."
+            raise TrainingError(message)
+        if self.merit.default_relative_eps is None and self.merit.default_eps is None and eps is not None:
+            message = f"The figure of merit {figure} has no eps; its working point is set by sigmas."
+            raise TrainingError(message)
+        if relative_eps is None and eps is None:
+            relative_eps, eps = self.merit.default_relative_eps, self.merit.default_eps
+        self.figure, self.relative_eps, self.eps = figure, relative_eps, eps
+        self.error, self.check_weights = error, check_weights
+
+    def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor, process: Tensor | None = None) -> Tensor:
+        """Evaluate the loss; arguments and result as for `ZLoss`.
+
+        Raises:
+            TrainingError: if the figure tells the processes apart and `process` is None.
+        """
+        weights = weights.to(scores.dtype)
+        signal, background = class_yields(weights, is_signal)
+        eps = self._eps(signal, background)
+        if self.merit.needs_process:
+            process = require_process(process, f"The Lovasz loss of {self.figure}")
+        if self.check_weights:
+            self._check(weights, is_signal, eps, process)
+        errors = ERRORS[self.error](margin(scores, is_signal))
+        inverse = inverse_or_zero(self.merit.best(signal, eps))
+
+        def gains(*yields: Any) -> Tensor:
+            signal_weight, background_weight, lost, accepted, *ordered_process = yields
+            kept = (signal - lost).clamp(min=0)
+            step = Step(signal_weight, background_weight, kept, accepted, eps, *ordered_process)
+            return self.merit.gains(step) * inverse
+
+        if process is not None and self.merit.needs_process:
+            return lovasz_extension_by_process(errors, is_signal, weights, process, gains)
+        return lovasz_extension(errors, is_signal, weights, gains)
+
+    def _eps(self, signal: Tensor, background: Tensor) -> Tensor:
+        if self.relative_eps is None:
+            return torch.full_like(background, 1.0 if self.eps is None else self.eps)
+        scale = torch.where(background > 0, background, signal)
+        return self.relative_eps * torch.where(scale > 0, scale, 1)
+
+    def require_submodular(self, yields: Tensor, is_signal: Tensor) -> None:
+        """Refuse process yields for which the figure of merit is not submodular.
+
+        Args:
+            yields: total yield of each process, shape (..., P).
+            is_signal: whether each process is signal, shape (P,).
+
+        Raises:
+            TrainingError: with the numbers and what to use instead.
+        """
+        signal, background = class_yields(yields, is_signal)
+        self.merit.require_submodular(self._eps(signal, background), yields * ~is_signal)
+
+    def _check(self, weights: Tensor, is_signal: Tensor, eps: Tensor, process: Tensor | None) -> None:
+        require_non_negative(weights)
+        background_weight = weights * ~is_signal
+        if self.merit.needs_process and process is not None:
+            count = max(int(process.max()) + 1, len(getattr(self.merit, "process_uncertainties", ())))
+            yields = [(background_weight * (process == index)).sum(-1) for index in range(count)]
+            self.merit.require_submodular(eps, torch.stack(yields, -1))
+        else:
+            self.merit.require_submodular(eps, background_weight.sum(-1, keepdim=True))
+
+
+MERITS: dict[str, type[Merit]] = {
+    "s_over_sqrt_b": merits.SOverSqrtB,
+    "s_over_b": merits.SOverB,
+    "punzi": merits.Punzi,
+    "asimov_squared": merits.AsimovSquared,
+    "ams_squared": merits.AMSSquared,
+    "asimov_squared_with_uncertainty": uncertain_merits.AsimovSquaredWithUncertainty,
+    "s_squared_over_b": merits.SSquaredOverB,
+    "s_squared_over_s_plus_b": merits.SSquaredOverSPlusB,
+    "s_over_sqrt_b_with_uncertainty": uncertain_merits.SOverSqrtBWithUncertainty,
+    "s_over_sqrt_b_with_uncertainty_of_b": uncertain_merits.SOverSqrtBWithUncertaintyOfB,
+    "s_over_sqrt_b_with_process_uncertainties": uncertain_merits.SOverSqrtBWithProcessUncertainties,
+}
+
+_CONCAVE = "it bends downwards in the signal, so that losing the second signal event costs more than losing the first"
+
+NOT_SUBMODULAR: dict[str, tuple[str, str]] = {
+    "s_over_sqrt_s_plus_b": (_CONCAVE, "s_squared_over_s_plus_b"),
+    "asimov": (_CONCAVE, "asimov_squared"),
+    "ams": (_CONCAVE, "ams_squared"),
+    "asimov_with_uncertainty": (_CONCAVE, "asimov_squared_with_uncertainty"),
+    "log_s_over_sqrt_b": (_CONCAVE, "s_over_sqrt_b"),
+    "log_asimov": (_CONCAVE, "asimov_squared"),
+    "asimov_squared_with_constant_uncertainty": (
+        "with a constant uncertainty it grows with the background where that is small and all but unknown",
+        "asimov_squared_with_uncertainty",
+    ),
+}
+"""Why a figure of merit has no Lovasz loss, and its submodular relative."""
+
+
+def make_merit(figure: str, **options: Any) -> Merit:
+    """Make a figure of merit from its name and the options that are not None.
+
+    Args:
+        figure: one of `MERITS`.
+        options: `sigmas`, `relative_uncertainty`, `process_uncertainties`.
+
+    Returns:
+        The figure of merit.
+
+    Raises:
+        TrainingError: for a figure that is unknown or not submodular, and for options that it lacks or does not have.
+
+    Example:
+        >>> make_merit("punzi", sigmas=5.0)
+        Punzi(sigmas=5.0)
+    """
+    if figure in NOT_SUBMODULAR:
+        reason, relative = NOT_SUBMODULAR[figure]
+        message = f"{figure} has no Lovasz loss: it is not submodular, because {reason}. Its relative {relative} is."
+        raise TrainingError(message)
+    if figure not in MERITS:
+        message = f"Unknown figure of merit {figure!r} of the Lovasz loss.{nearest_name(figure, MERITS)}"
+        raise TrainingError(message)
+    merit = MERITS[figure]
+    known = [field.name for field in fields(merit)]
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in known:
+            message = f"The figure of merit {figure} has no option {name}; it has: {', '.join(known) or 'none'}."
+            raise TrainingError(message)
+    try:
+        return merit(**given)
+    except TypeError:
+        missing = [name for name in known if name not in given]
+        message = f"The figure of merit {figure} needs the option {missing[0]}."
+        raise TrainingError(message) from None
+
+
+class LovaszLossSettings(EpsSettings):
+    """Settings of the Lovasz loss of a submodular figure of merit.
+
+    An option that is left out takes the default of the figure; one that the figure does not have is refused.
+    """
+
+    name: Literal["lovasz"] = "lovasz"
+    figure: str = "asimov_squared"
+    error: ErrorName = "hinge"
+    relative_eps: EpsSetting | None = None
+    eps: PositiveFloat | None = None
+    relative_uncertainty: PositiveFloat | None = None
+    sigmas: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _figure_knows_the_options(self) -> Self:
+        # The uncertainties of the processes are known only when the loss is built.
+        stand_in = (0.0,) if self._needs_process else None
+        try:
+            self._make(self.path[0] if self.eps_path else self.first_eps, stand_in)
+        except TrainingError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def label(self) -> str:
+        """Name for legends."""
+        return f"Lovasz loss of {MERITS[self.figure].label}"
+
+    def build(self, context: LossContext | None = None) -> LovaszLoss:
+        """Make the loss; a path gives its first value, and uncertainties of processes come from the context.
+
+        Raises:
+            TrainingError: if the figure is not submodular for the yields of the context, or needs one and has none.
+        """
+        if not self._needs_process:
+            loss = self._make(self.first_eps)
+        else:
+            loss = self._make(self.first_eps, require_context(context, self.label).process_uncertainties)
+        if context is not None:
+            loss.require_submodular(torch.tensor(context.yields), torch.tensor(context.signal))
+        return loss
+
+    @property
+    def _needs_process(self) -> bool:
+        return self.figure in MERITS and MERITS[self.figure].needs_process
+
+    def _make(self, relative_eps: float | None, process_uncertainties: tuple[float, ...] | None = None) -> LovaszLoss:
+        return LovaszLoss(
+            self.figure,
+            relative_eps=relative_eps,
+            eps=self.eps,
+            relative_uncertainty=self.relative_uncertainty,
+            process_uncertainties=process_uncertainties,
+            sigmas=self.sigmas,
+            error=self.error,
+            check_weights=False,
+        )

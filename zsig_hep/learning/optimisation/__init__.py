@@ -1,0 +1,1 @@
+"""Optimisers, schedules, and the noise of minibatches that graduated optimisation lives on."""

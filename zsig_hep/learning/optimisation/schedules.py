@@ -1,0 +1,211 @@
+r"""Schedules of step size and batch size, among them implicit graduated optimisation.
+
+The noise of minibatches smooths the objective with a degree delta = eta C / sqrt(b), step size eta, batch size b,
+C^2 the variance of the gradient of one event.  Lowering delta stage by stage optimises a smooth version of the
+objective first (N. Sato, H. Iiduka, arXiv:2311.08745; with momentum arXiv:2412.11501).
+"""
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from zsig_hep.errors import TrainingError
+from zsig_hep.learning.optimisation.optimizers import EveSettings, OptimizerChoice, SGDSettings
+from zsig_hep.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """What one epoch is trained with.
+
+    Attributes:
+        learning_rate: step size.
+        batch_size: events in a batch.
+        stage: number of its stage from 1; always 1 outside graduated schedules.
+    """
+
+    learning_rate: float
+    batch_size: int
+    stage: int
+
+
+class ConstantSettings(Settings):
+    """The same step size and batch size throughout."""
+
+    kind: Literal["constant"] = "constant"
+
+    def plan(
+        self, epochs: int, learning_rate: float, batch_size: int, largest_batch: int | None = None
+    ) -> tuple[EpochPlan, ...]:
+        """Lay out the epochs.
+
+        Args:
+            epochs: number of epochs, not negative.
+            learning_rate: step size, positive.
+            batch_size: events in a batch, at least 1.
+            largest_batch: where batches stop growing, such as the number of training events; None for no limit.
+
+        Returns:
+            One plan per epoch.
+
+        Raises:
+            TrainingError: for a number outside its domain.
+        """
+        size = _saturated_start(epochs, learning_rate, batch_size, largest_batch)
+        return (EpochPlan(learning_rate, size, 1),) * epochs
+
+
+class CosineSettings(Settings):
+    """Step size eta (1 + cos(pi e / E)) / 2 in epoch e = 0 .. E - 1, arXiv:1608.03983 without restarts."""
+
+    kind: Literal["cosine"] = "cosine"
+
+    def plan(
+        self, epochs: int, learning_rate: float, batch_size: int, largest_batch: int | None = None
+    ) -> tuple[EpochPlan, ...]:
+        """Lay out the epochs; arguments, result and errors as for `ConstantSettings.plan`."""
+        size = _saturated_start(epochs, learning_rate, batch_size, largest_batch)
+        factors = [(1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in range(epochs)]
+        return tuple(EpochPlan(learning_rate * factor, size, 1) for factor in factors)
+
+
+class GraduatedSettings(Settings):
+    r"""Implicit graduated optimisation: delta falls by gamma = kappa / sqrt(lambda) from each stage to the next.
+
+    The step size is multiplied by kappa and the batch size by lambda:
+
+        lr:      kappa = gamma,                    lambda = 1
+        batch:   kappa = 1,                        lambda = 1 / gamma^2
+        hybrid:  kappa = sqrt((1 + gamma^2) / 2),  lambda = (1 + 1 / gamma^2) / 2
+        poly:    kappa_m = ((M - m) / (M - m + 1))^p from stage m to m + 1,  lambda = 1
+
+    hybrid lies midway, kappa^2 and lambda being the means of those of lr and batch; at gamma = 1 / sqrt(2) these are
+    the authors' .8660 and 1.5.  poly does not use gamma: stage m of M has eta_m = eta_1 ((M - m + 1) / M)^p, so that
+    the factor zero, gamma_M of the paper, would follow after the last stage only; with a stage per epoch it is the
+    polynomial decay of the authors' code.
+
+    Batches stop growing at the smaller of the two largest batches given; from there on the step size takes all of
+    gamma, so that delta goes on as before.  This is logged once per plan.
+
+    Attributes:
+        mode: what changes between stages.
+        stages: number of stages M, at least 1.
+        gamma: factor of delta between stages, in (0, 1).
+        power: exponent p of poly, positive.
+        largest_batch: where batches stop growing; None for the training events only.
+    """
+
+    kind: Literal["graduated"] = "graduated"
+    mode: Literal["lr", "batch", "hybrid", "poly"] = "hybrid"
+    stages: PositiveInt = 5
+    gamma: Annotated[float, Field(gt=0, lt=1)] = math.sqrt(0.5)
+    power: Annotated[float, Field(gt=0)] = 0.9
+    largest_batch: PositiveInt | None = None
+
+    @property
+    def growth(self) -> float:
+        """Factor lambda of the batch size between stages."""
+        factors = {"batch": self.gamma**-2, "hybrid": (1 + self.gamma**-2) / 2}
+        return factors.get(self.mode, 1.0)
+
+    def degree(self, stage: int) -> float:
+        """Intended delta of a stage, from 1, over that of the first."""
+        if self.mode == "poly":
+            return float(((self.stages - stage + 1) / self.stages) ** self.power)
+        return float(self.gamma ** (stage - 1))
+
+    def plan(
+        self, epochs: int, learning_rate: float, batch_size: int, largest_batch: int | None = None
+    ) -> tuple[EpochPlan, ...]:
+        """Lay out the epochs in stages whose lengths differ by one at most.
+
+        Arguments, result and errors as for `ConstantSettings.plan`; it is an error to have more stages than epochs.
+
+        Example:
+            >>> plan = GraduatedSettings(mode="hybrid", stages=3).plan(3, 0.1, 32)
+            >>> [(round(epoch.learning_rate, 4), epoch.batch_size) for epoch in plan]
+            [(0.1, 32), (0.0866, 48), (0.075, 72)]
+        """
+        limits = [limit for limit in (self.largest_batch, largest_batch) if limit is not None]
+        largest = min(limits, default=None)
+        first = _saturated_start(epochs, learning_rate, batch_size, largest)
+        if 0 < epochs < self.stages:
+            message = f"{self.stages} stages of a graduated schedule need as many epochs, found {epochs}."
+            raise TrainingError(message)
+        numbers = range(1, self.stages + 1)
+        if largest is not None and first == batch_size and self._wished_batch(self.stages, first) > largest:
+            stage = next(number for number in numbers if self._wished_batch(number, first) > largest)
+            _LOG.warning("Batches grow to %d events; from stage %d on the step size decays instead.", largest, stage)
+        stages = [self._stage(number, learning_rate, first, largest) for number in numbers]
+        return tuple(stages[epoch * self.stages // epochs] for epoch in range(epochs))
+
+    def _wished_batch(self, number: int, first: int) -> int:
+        return round(first * self.growth ** (number - 1))
+
+    def _stage(self, number: int, learning_rate: float, first: int, largest: int | None) -> EpochPlan:
+        size, growth = self._wished_batch(number, first), self.growth ** (number - 1)
+        if largest is not None and size > largest:
+            size, growth = largest, largest / first
+        return EpochPlan(learning_rate * self.degree(number) * math.sqrt(growth), size, number)
+
+
+ScheduleChoice = ConstantSettings | CosineSettings | GraduatedSettings
+ScheduleSettings = Annotated[ScheduleChoice, Field(discriminator="kind")]
+
+
+def advice(optimizer: OptimizerChoice, schedule: ScheduleChoice) -> tuple[str, ...]:
+    """Say where an optimiser and a schedule do not go together.
+
+    Returns:
+        Sentences; none where there is nothing to say.
+
+    Example:
+        >>> from zsig_hep.learning.optimisation.optimizers import AdamSettings
+        >>> len(advice(AdamSettings(), GraduatedSettings())), advice(SGDSettings(), GraduatedSettings(mode="lr"))
+        (1, ())
+    """
+    if not isinstance(schedule, GraduatedSettings):
+        return ()
+    sentences = []
+    if isinstance(optimizer, EveSettings) and schedule.growth > 1:
+        sentences.append(
+            "Eve undoes the growth of batches: its feedback follows the noise of the loss, so its step grows with the "
+            "square root of the batch size; choose the mode lr or poly, or another optimiser."
+        )
+    if not isinstance(optimizer, SGDSettings):
+        sentences.append(
+            f"The smoothing degree delta is derived for SGD with and without momentum; for {optimizer.label} there is "
+            "no theory, and delta only shows how step and batch size were changed."
+        )
+    elif optimizer.nesterov:
+        sentences.append("The smoothing degree delta is derived for heavy-ball momentum, not for that of Nesterov.")
+    if isinstance(optimizer, SGDSettings) and optimizer.momentum > 0 and schedule.growth > 1:
+        sentences.append(
+            "With momentum a part of delta that grows with the norm of the full gradient does not fall as batches grow."
+        )
+    return tuple(sentences)
+
+
+def _saturated_start(epochs: int, learning_rate: float, batch_size: int, largest: int | None) -> int:
+    """Check what a plan is made for, and cut the first batch down to the largest."""
+    _require(epochs >= 0, "a number of epochs >= 0", epochs)
+    _require(learning_rate > 0, "a learning rate > 0", learning_rate)
+    _require(batch_size >= 1, "a batch size >= 1", batch_size)
+    _require(largest is None or largest >= 1, "a largest batch >= 1", largest)
+    if largest is None or batch_size <= largest:
+        return batch_size
+    _LOG.warning(
+        "Batches of %d events were asked for and only %d can be had; every batch is that.", batch_size, largest
+    )
+    return largest
+
+
+def _require(condition: bool, needed: str, found: object) -> None:
+    if not condition:
+        message = f"A schedule needs {needed}, found {found}."
+        raise TrainingError(message)

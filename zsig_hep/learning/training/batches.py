@@ -1,0 +1,90 @@
+"""Which events each member trains on, stops on and is tested on, and the batches it sees."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from zsig_hep.errors import TrainingError
+from zsig_hep.learning.training.members import IndexArray, Member
+
+
+@dataclass(frozen=True)
+class StratifiedBatches:
+    """Batches in which every process has its share of events, at least one, in every step.
+
+    Attributes:
+        pools: event indices per member and process.
+        per_batch: events of each process in a batch.
+        steps: batches in an epoch.
+    """
+
+    pools: tuple[tuple[IndexArray, ...], ...]
+    per_batch: tuple[int, ...]
+    steps: int
+
+    @classmethod
+    def from_members(
+        cls, members: Sequence[Member], process: npt.NDArray[np.integer], process_count: int, batch_size: int
+    ) -> "StratifiedBatches":
+        """Group each member's training events by process and fix the composition of a batch.
+
+        Raises:
+            TrainingError: if a process has no event in some member's training folds.
+        """
+        pools = tuple(
+            tuple(member.training[process[member.training] == index] for index in range(process_count))
+            for member in members
+        )
+        if any(len(pool) == 0 for of_member in pools for pool in of_member):
+            message = "A process has no event in the training folds of some network; use fewer folds or more events."
+            raise TrainingError(message)
+        mean_sizes = np.mean([[len(pool) for pool in of_member] for of_member in pools], axis=0)
+        steps = max(1, round(float(mean_sizes.sum()) / batch_size))
+        per_batch = tuple(max(1, round(float(size) / steps)) for size in mean_sizes)
+        return cls(pools, per_batch, steps)
+
+    def epoch(self, seeds: Sequence[int], epoch: int, device: torch.device) -> Tensor:
+        """Draw the batches of one epoch; they depend on seed and epoch only, so that a resumed run sees the same.
+
+        Args:
+            seeds: one seed per member.
+            epoch: number of the epoch.
+            device: where the indices are wanted.
+
+        Returns:
+            Event indices, shape (steps, M, batch).
+        """
+        drawn = [
+            self._draw(of_member, np.random.default_rng([seed, epoch]))
+            for seed, of_member in zip(seeds, self.pools, strict=True)
+        ]
+        return torch.from_numpy(np.stack(drawn, axis=1)).to(device)
+
+    def _draw(self, pools: Sequence[IndexArray], generator: np.random.Generator) -> IndexArray:
+        """Shuffle each process and deal it out; a process that runs short starts over."""
+        dealt = []
+        for pool, count in zip(pools, self.per_batch, strict=True):
+            needed = self.steps * count
+            rounds = -(-needed // len(pool))
+            shuffled = np.concatenate([generator.permutation(pool) for _ in range(rounds)])
+            dealt.append(shuffled[:needed].reshape(self.steps, count))
+        return np.concatenate(dealt, axis=1)
+
+
+def padded(index_lists: Sequence[IndexArray]) -> tuple[Tensor, Tensor]:
+    """Stack index lists of different lengths.
+
+    Returns:
+        Indices, shape (M, longest), and a mask of the same shape that is False on the padding.
+    """
+    longest = max(len(indices) for indices in index_lists)
+    stacked = np.zeros((len(index_lists), longest), dtype=np.int64)
+    present = np.zeros_like(stacked, dtype=bool)
+    for row, indices in enumerate(index_lists):
+        stacked[row, : len(indices)] = indices
+        present[row, : len(indices)] = True
+    return torch.from_numpy(stacked), torch.from_numpy(present)

@@ -1,0 +1,407 @@
+"""The whole ensemble, folds x seeds, trained as one batched computation."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from zsig_hep.errors import TrainingError
+from zsig_hep.learning.classifier.calibration import signal_quantiles
+from zsig_hep.learning.classifier.classifier import Classifier
+from zsig_hep.learning.classifier.history import EveRecord, TrainingHistory
+from zsig_hep.learning.classifier.network import StackedMLP
+from zsig_hep.learning.classifier.preprocessing import Standardisation, fit_preprocessing
+from zsig_hep.learning.losses.base import LossContext
+from zsig_hep.learning.losses.margins import rescale_to_process_yields
+from zsig_hep.learning.losses.settings import LossSettings
+from zsig_hep.learning.optimisation.eve import Eve
+from zsig_hep.learning.optimisation.gradient_noise import GraduatedStage, measured_stage, noise_of_batches
+from zsig_hep.learning.optimisation.optimizers import SGDSettings, step_with_loss
+from zsig_hep.learning.optimisation.schedules import GraduatedSettings
+from zsig_hep.learning.training.batches import StratifiedBatches, padded
+from zsig_hep.learning.training.checkpoints import restore, store
+from zsig_hep.learning.training.goal import Goal
+from zsig_hep.learning.training.members import Member, make_members, require_both_classes
+from zsig_hep.learning.training.phases import Phase, plan_phases
+from zsig_hep.learning.training.rounds import BestRound
+from zsig_hep.learning.training.sample import TrainingSample
+from zsig_hep.learning.training.settings import TrainingSettings, choose_device
+from zsig_hep.statistics.significance import DEFAULT_PARAMETERS
+
+Progress = Callable[[str, int, int, float], None]
+
+# Pairs of batches averaged in one estimate of the gradient variance C^2.
+_NOISE_PAIRS = 8
+
+
+class EnsembleTraining:
+    """The state of one training, epoch by epoch.
+
+    Every tensor stays on the device; the host waits for it once per epoch, not in a step.  All randomness comes from
+    the seeds and the number of the epoch, so that a stored state is complete.
+
+    Args:
+        sample: events with non-negative weights.
+        settings: of the training.
+        loss: of the main phase.
+        members: what to train; by default one network per fold and seed of the settings.
+        goal: what the selection is judged by; losses that are trained in rounds need it.
+    """
+
+    def __init__(
+        self,
+        sample: TrainingSample,
+        settings: TrainingSettings,
+        loss: LossSettings,
+        members: Sequence[Member] | None = None,
+        goal: Goal | None = None,
+    ) -> None:
+        goal = goal and goal.among(sample.signal_processes)
+        self.sample, self.settings, self.loss_settings, self.goal = sample, settings, loss, goal
+        self.device = choose_device(settings.device)
+        self.sample_hash = sample.hash()
+        seeds = [settings.seed + repetition for repetition in range(settings.seeds)]
+        self.members = tuple(members or make_members(sample.fold, sample.fold_count, seeds))
+        self.member_seeds = [member.seed for member in self.members]
+        require_both_classes(self.members, sample.is_signal)
+        training_events = [member.training for member in self.members]
+        self.preprocessing = fit_preprocessing(
+            sample.features, sample.weights, sample.is_signal, training_events, sample.feature_names, settings.missing
+        )
+        self.phases = plan_phases(settings, loss, goal)
+        self.largest_batch = int(np.mean([len(events) for events in training_events]))
+        self.plans = [
+            phase.settings.schedule.plan(
+                phase.settings.epochs, phase.settings.learning_rate, phase.settings.batch_size, self.largest_batch
+            )
+            for phase in self.phases
+        ]
+        self.context = LossContext(
+            sample.process_names,
+            sample.signal_processes,
+            tuple(sample.yields.tolist()),
+            goal.background_uncertainties if goal else {},
+            goal.figure if goal else None,
+            goal.relative_background_uncertainty if goal else 0.0,
+            goal.figure_parameters if goal else DEFAULT_PARAMETERS,
+        )
+        # A loss that cannot be built for this analysis is refused before the first phase.
+        for phase in self.phases:
+            for progress in (0.0, 1.0):
+                phase.loss.at(progress).build(self.context)
+        self._batches: dict[int, StratifiedBatches] = {}
+        self._to_device(sample)
+        self.standardise = Standardisation(self.preprocessing).to(self.device)
+        self.network = StackedMLP(
+            len(sample.feature_names), settings.hidden, member_seeds=self.member_seeds, activation=settings.activation
+        ).to(self.device)
+        self.history_phase: list[str] = []
+        self.training_losses: list[npt.NDArray[np.float64]] = []
+        self.validation_losses: list[npt.NDArray[np.float64]] = []
+        self.graduated: list[GraduatedStage] = []
+        self.eve: list[EveRecord] = []
+        self.rounds = BestRound(self.members, sample)
+        self.final_epoch = torch.full((len(self.members),), -1, device=self.device)
+        self.begin_phase(0)
+
+    def _to_device(self, sample: TrainingSample) -> None:
+        self.features = torch.from_numpy(sample.features).to(self.device)
+        self.weights = torch.from_numpy(sample.weights.astype(np.float32)).to(self.device)
+        self.is_signal = torch.from_numpy(sample.is_signal).to(self.device)
+        self.process = torch.from_numpy(sample.process).to(self.device)
+        self.yields = torch.from_numpy(sample.yields.astype(np.float32)).to(self.device)
+        indices, present = padded([member.validation for member in self.members])
+        self.validation_events, self.validation_present = indices.to(self.device), present.to(self.device)
+
+    @property
+    def current(self) -> Phase:
+        """The phase that is being trained."""
+        return self.phases[self.phase]
+
+    def begin_phase(self, phase: int, *, is_resumed: bool = False) -> None:
+        """Start a phase from the current parameters, with a fresh optimiser; its starting point is a candidate."""
+        self.phase, self.epoch = phase, 0
+        if phase == len(self.phases):
+            return
+        if self.current.round is not None and self.goal is not None and not is_resumed:
+            self.rounds.begin(self.current, self.goal, self.validation_outputs(), self.network, len(self.history_phase))
+        factors = torch.from_numpy(self.rounds.member_factors(self.current).astype(np.float32)).to(self.device)
+        # A scaled yield carries the factor into every rescaled batch.
+        self.effective_yields = self.yields * factors
+        self._build_loss()
+        settings = self.current.settings
+        self.optimizer = settings.optimizer.build(
+            self.network.parameters(), settings.learning_rate, self.settings.weight_decay
+        )
+        self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.best_loss = self.validation_loss()
+        self.best_epoch = torch.full((len(self.members),), -1, device=self.device)
+        self.stale_epochs = 0
+
+    def _build_loss(self) -> None:
+        """Build the loss as it is in the current epoch; a loss that changes reaches its end in the last one."""
+        last = max(1, self.current.settings.epochs - 1)
+        self.loss: nn.Module = self.current.loss.at(min(1.0, self.epoch / last)).build(self.context)
+
+    def start_from(self, parameters: Mapping[str, Tensor]) -> None:
+        """Begin with the parameters of other networks of the same shape, such as a warm start that trainings share."""
+        self.network.load_state_dict(parameters)
+        self.rounds = BestRound(self.members, self.sample)
+        self.begin_phase(0)
+
+    def run(self, checkpoint: Path | None = None, progress: Progress | None = None) -> Classifier:
+        """Train to the end, from the checkpoint where there is one."""
+        if checkpoint is not None and checkpoint.exists():
+            restore(self, checkpoint)
+        while self.phase < len(self.phases):
+            label, epochs, number = self.current.label, self.current.settings.epochs, self.epoch + 1
+            self.train_epoch()
+            if checkpoint is not None:
+                store(self, checkpoint)
+            if progress is not None:
+                progress(label, number, epochs, float(self.validation_losses[-1].mean()))
+        return self.classifier()
+
+    def outputs(self, events: Tensor) -> Tensor:
+        """Logits of each member for its own events, indices of shape (M, n)."""
+        logits: Tensor = self.network(self.standardise(self.features[events]))
+        return logits
+
+    def losses(self, scores: Tensor, events: Tensor, present: Tensor | None = None) -> Tensor:
+        """Loss of each member on its own events, every process rescaled to its full, effective yield."""
+        weights, process = self.weights[events], self.process[events]
+        if present is not None:
+            weights = weights * present
+        weights = rescale_to_process_yields(weights, process, self.effective_yields)
+        values: Tensor = self.loss(scores, self.is_signal[events], weights, process)
+        return values
+
+    def validation_loss(self) -> Tensor:
+        """Loss of each member on its validation fold, shape (M,)."""
+        with torch.no_grad():
+            return self.losses(self.outputs(self.validation_events), self.validation_events, self.validation_present)
+
+    def validation_outputs(self) -> list[npt.NDArray[np.float32]]:
+        """Logits of each member for its validation events."""
+        with torch.no_grad():
+            outputs = self.outputs(self.validation_events).cpu().numpy()
+        return [row[: len(member.validation)] for row, member in zip(outputs, self.members, strict=True)]
+
+    def batches(self, batch_size: int) -> StratifiedBatches:
+        """How batches of a size are made up."""
+        if batch_size not in self._batches:
+            self._batches[batch_size] = StratifiedBatches.from_members(
+                self.members, self.sample.process, len(self.sample.yields), batch_size
+            )
+        return self._batches[batch_size]
+
+    def draw_epoch(self, number: int) -> Tensor:
+        """Batches of an epoch of the current phase, indices of shape (steps, M, batch)."""
+        batches = self.batches(self.plans[self.phase][self.epoch].batch_size)
+        return batches.epoch(self.member_seeds, number, self.device)
+
+    def gradients(self, events: Tensor) -> Tensor:
+        """Losses of a batch, shape (M,), with the gradients of their sum left in the parameters."""
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = self.losses(self.outputs(events), events)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        return losses.detach()
+
+    def train_epoch(self) -> None:
+        """Train one epoch of the current phase and move on when the phase is over."""
+        plan = self.plans[self.phase][self.epoch]
+        self._build_loss()
+        for group in self.optimizer.param_groups:
+            group["lr"] = plan.learning_rate
+        # A number that no other phase of the same member uses, so that phases see their events in another order.
+        values = []
+        for events in self.draw_epoch(10_000 * self.phase + self.epoch):
+            values.append(self.gradients(events))
+            try:
+                step_with_loss(self.optimizer, values[-1])
+            except TrainingError:
+                # Eve refuses a loss that is not finite without knowing which step it was.
+                self._require_finite(torch.stack(values))
+                raise
+        self._close_epoch(torch.stack(values))
+
+    def _close_epoch(self, step_losses: Tensor) -> None:
+        validation = self.validation_loss()
+        self._require_finite(step_losses)
+        # What the last step did shows in the validation loss only.
+        self._require_finite(validation.unsqueeze(0), first_step=len(step_losses))
+        self.history_phase.append(self.current.label)
+        self.training_losses.append(step_losses.mean(0).cpu().double().numpy())
+        self.validation_losses.append(validation.cpu().double().numpy())
+        # Values of a loss that changes do not compare between epochs: its end is what was asked for.
+        improved = validation < self.best_loss if not self.current.changes else torch.ones_like(validation).bool()
+        for name, value in self.network.state_dict().items():
+            self.best[name] = torch.where(improved.view(-1, 1, 1), value, self.best[name])
+        self.best_loss = torch.where(improved, validation, self.best_loss)
+        self.best_epoch = torch.where(improved, self.epoch, self.best_epoch)
+        self.stale_epochs = 0 if bool(improved.any()) else self.stale_epochs + 1
+        if isinstance(self.optimizer, Eve):
+            self.eve.append(EveRecord.of(self.optimizer))
+        self.graduated += self._stage_just_ended()
+        self.epoch += 1
+        # A graduated schedule means its later stages to improve on what the earlier ones cannot.
+        impatient = not isinstance(self.current.settings.schedule, GraduatedSettings)
+        if self.epoch == self.current.settings.epochs or (impatient and self.stale_epochs >= self.settings.patience):
+            self._end_phase()
+
+    def _stage_just_ended(self) -> list[GraduatedStage]:
+        """The stage of a graduated schedule that ends with this epoch, measured; nothing within one, or elsewhere."""
+        plan, settings = self.plans[self.phase], self.current.settings
+        stage = plan[self.epoch].stage
+        is_last = self.epoch + 1 == len(plan) or plan[self.epoch + 1].stage != stage
+        if not isinstance(settings.schedule, GraduatedSettings) or not is_last:
+            return []
+        variance, norm = self._gradient_noise()
+        momentum = settings.optimizer.momentum if isinstance(settings.optimizer, SGDSettings) else 0.0
+        losses = self.training_losses[-1]
+        measured = measured_stage(plan, stage, variance, losses, momentum=momentum, gradient_norm=norm)
+        # Counted over the whole training, as the history counts epochs.
+        before = len(self.history_phase) - self.epoch - 1
+        return [replace(measured, first_epoch=measured.first_epoch + before)]
+
+    def _gradient_noise(self) -> tuple[list[float], list[float]]:
+        # Half way to the numbers of the next phase: batches that no epoch of the training draws.
+        batches = self.draw_epoch(10_000 * self.phase + 5_000 + self.epoch)
+        if len(batches) == 1:
+            # Two draws of the whole sample would be the same events: its halves are not. Every process has its share of both.
+            half = batches.shape[-1] // 2
+            batches = torch.stack([batches[0, :, 0 : 2 * half : 2], batches[0, :, 1 : 2 * half : 2]])
+        gradients = []
+        for events in batches[: 2 * min(_NOISE_PAIRS, len(batches) // 2)]:
+            self.gradients(events)
+            gradients.append([each.grad.clone() for each in self.network.parameters() if each.grad is not None])
+        return noise_of_batches(gradients, batches.shape[-1])
+
+    def _end_phase(self) -> None:
+        self.network.load_state_dict(self.best)
+        self.final_epoch = self.best_epoch
+        if self.current.round is not None and self.goal is not None:
+            first = len(self.history_phase) - self.epoch
+            self.rounds.end(self.current, self.goal, self.validation_outputs(), self.network, self.best_epoch, first)
+            if self.current.is_last_round:
+                self.final_epoch = self.rounds.take_up(self.network)
+        self.begin_phase(self.phase + 1)
+
+    def _require_finite(self, step_losses: Tensor, first_step: int = 1) -> None:
+        finite = torch.isfinite(step_losses).all(-1)
+        if not bool(finite.all()):
+            step = int((~finite).nonzero()[0]) + first_step
+            message = (
+                f"The loss became NaN or infinite in step {step} of epoch {self.epoch + 1} of the "
+                f"phase {self.current.label!r}. Lower its learning rate; the checkpoint of the epoch before is kept."
+            )
+            raise TrainingError(message)
+
+    def collapsed(self) -> npt.NDArray[np.bool_]:
+        """Find the members that give all events nearly the same score, where every set loss has its trivial value."""
+        spreads = [(outputs.std(), np.abs(outputs.mean())) for outputs in self.validation_outputs()]
+        return np.array([spread < 0.05 * (1 + mean) for spread, mean in spreads], dtype=np.bool_)
+
+    def signal_quantiles(self) -> npt.NDArray[np.float32]:
+        """Calibrate each member on the signal of its validation fold, shape (M, 201)."""
+        rows = []
+        for outputs, member in zip(self.validation_outputs(), self.members, strict=True):
+            mine = self.sample.is_signal[member.validation]
+            rows.append(signal_quantiles(outputs[mine], self.sample.weights[member.validation][mine]))
+        return np.stack(rows)
+
+    def classifier(self) -> Classifier:
+        """Gather the result of a finished training."""
+        quantiles = self.signal_quantiles()
+        history = TrainingHistory(
+            loss_name=self.loss_settings.label,
+            phase=tuple(self.history_phase),
+            training_loss=np.stack(self.training_losses),
+            validation_loss=np.stack(self.validation_losses),
+            best_epoch=self.final_epoch.cpu().numpy(),
+            member_fold=np.array([member.fold for member in self.members]),
+            member_seed=np.array(self.member_seeds),
+            collapsed=self.collapsed(),
+            rounds=tuple(self.rounds.records),
+            kept_round=tuple(self.rounds.kept_round.tolist()),
+            process_names=self.sample.process_names,
+            graduated=tuple(self.graduated),
+            eve=tuple(self.eve),
+        )
+        return Classifier(
+            network=self.network.to("cpu").eval(),
+            preprocessing=self.preprocessing,
+            quantiles=quantiles,
+            history=history,
+            configuration=self.configuration(),
+            input_hash=self.sample_hash,
+            hidden=self.settings.hidden,
+            activation=self.settings.activation,
+        )
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What a stored state belongs to."""
+        return {"configuration": self.configuration(), "goal": repr(self.goal), "events": self.sample_hash}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The complete state after an epoch: tensors by name, and the rest as JSON."""
+        state: dict[str, Any] = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        state |= {f"best.{name}": value for name, value in self.best.items()}
+        for index, held in self.optimizer.state_dict()["state"].items():
+            state |= {f"optimizer.{index}.{name}": value for name, value in held.items() if isinstance(value, Tensor)}
+        state |= {f"rounds.{name}": value for name, value in self.rounds.state_dict().items()}
+        return state | {
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+            # The same tensor as best_epoch where the training has ended, which the file format refuses.
+            "final_epoch": self.final_epoch.clone(),
+            "training_losses": torch.from_numpy(np.stack(self.training_losses)),
+            "validation_losses": torch.from_numpy(np.stack(self.validation_losses)),
+            "phase": self.phase,
+            "epoch": self.epoch,
+            "stale_epochs": self.stale_epochs,
+            "history_phase": list(self.history_phase),
+            "graduated": [stage.to_json() for stage in self.graduated],
+            "eve": [asdict(record) for record in self.eve],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state_dict` gave, for the same settings and events."""
+        self.network.load_state_dict(_part(state, "network."))
+        self.rounds.load_state_dict(_part(state, "rounds.", self.device))
+        self.begin_phase(state["phase"], is_resumed=True)
+        if self.phase < len(self.phases):
+            held: dict[int, dict[str, Tensor]] = {}
+            for name, value in _part(state, "optimizer.").items():
+                index, key = name.split(".")
+                held.setdefault(int(index), {})[key] = value
+            self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": held})
+        self.epoch, self.stale_epochs = state["epoch"], state["stale_epochs"]
+        self.best = _part(state, "best.", self.device)
+        for name in ("best_loss", "best_epoch", "final_epoch"):
+            setattr(self, name, state[name].to(self.device))
+        self.training_losses = list(state["training_losses"].numpy())
+        self.validation_losses = list(state["validation_losses"].numpy())
+        self.history_phase = list(state["history_phase"])
+        self.graduated = [GraduatedStage.from_json(stage) for stage in state["graduated"]]
+        self.eve = [EveRecord(**record) for record in state["eve"]]
+
+    def configuration(self) -> dict[str, object]:
+        """Everything but the events that decides the result; the device is where it ran, not what was asked for."""
+        content: dict[str, object] = json.loads(self.settings.model_dump_json())
+        content["loss"] = json.loads(self.loss_settings.model_dump_json())
+        content["device"] = self.device.type
+        del content["baseline"]
+        return content
+
+
+def _part(state: Mapping[str, Any], prefix: str, device: torch.device | None = None) -> dict[str, Any]:
+    part = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return {name: value.to(device) if device and isinstance(value, Tensor) else value for name, value in part.items()}

@@ -1,0 +1,80 @@
+"""Training of a classifier on an event table."""
+
+from pathlib import Path
+
+import numpy as np
+
+from zsig_hep.learning.classifier.classifier import Classifier
+from zsig_hep.learning.losses.settings import LossSettings
+from zsig_hep.learning.training.ensemble import EnsembleTraining, Progress
+from zsig_hep.learning.training.goal import Goal
+from zsig_hep.learning.training.sample import TrainingSample, select_features, training_weights
+from zsig_hep.learning.training.settings import TrainingSettings
+from zsig_hep.ntuples import EventTable
+
+
+def make_sample(table: EventTable, settings: TrainingSettings) -> TrainingSample:
+    """Take the simulated events of a table with non-negative weights.
+
+    Args:
+        table: events; data are left out.
+        settings: features and the policy for negative weights.
+
+    Returns:
+        The sample, processes renumbered without data.
+
+    Raises:
+        TrainingError: for unknown features, negative weights under `refuse`, or a process without positive yield.
+    """
+    simulated = [index for index, role in enumerate(table.roles) if role != "data"]
+    names = tuple(table.process_names[index] for index in simulated)
+    renumbered = np.full(len(table.roles), -1, dtype=np.int64)
+    renumbered[simulated] = np.arange(len(simulated))
+    process = renumbered[table.process]
+    kept = process >= 0
+    weights = training_weights(table.weight[kept], process[kept], names, settings.negative_weights)
+    columns = select_features(table.feature_names, settings.features)
+    return TrainingSample(
+        features=np.ascontiguousarray(table.features[kept][:, columns]),
+        feature_names=tuple(table.feature_names[column] for column in columns),
+        weights=weights,
+        is_signal=table.is_signal[kept],
+        process=process[kept],
+        yields=np.bincount(process[kept], weights, minlength=len(simulated)).astype(np.float64),
+        fold=table.fold[kept].astype(np.int64),
+        fold_count=table.fold_count,
+        process_names=names,
+    )
+
+
+def train(
+    table: EventTable,
+    settings: TrainingSettings,
+    *,
+    loss: LossSettings | None = None,
+    goal: Goal | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> Classifier:
+    """Train the ensemble: weighted cross entropy first, then the loss, each member kept at its best validation epoch.
+
+    Args:
+        table: events with features, weights [events at the luminosity] and folds.
+        settings: of the training.
+        loss: instead of that of the settings; the baseline is trained by giving `BCELossSettings()`.
+        goal: what the selection will be judged by, `zsig_hep.selection.training_goal(working_point_settings)`; losses
+            that are trained in rounds, and losses that know of systematic uncertainties, need it.
+        checkpoint: file to write after every epoch and to go on from; a resumed training ends, on the CPU, with
+            bit-equal parameters.
+        progress: called with the phase's label, the epoch, the number of epochs and the mean validation loss.
+
+    Returns:
+        The trained classifier.
+
+    Raises:
+        TrainingError: for events or settings that cannot be trained on, or a loss that is not finite.
+        ModelFileError: if the checkpoint is damaged or belongs to another configuration.
+    """
+    sample = make_sample(table, settings)
+    training = EnsembleTraining(sample, settings, settings.main_loss(goal) if loss is None else loss, goal=goal)
+    return training.run(checkpoint, progress)

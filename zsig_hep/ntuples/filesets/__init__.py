@@ -1,0 +1,1 @@
+"""Filesets of coffea, PocketCoffea and columnflow as processes of an analysis."""

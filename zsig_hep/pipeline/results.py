@@ -1,0 +1,292 @@
+"""What the stages of an analysis have left: loaded, or computed from it, when it is first asked for."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zsig_hep.analysis import Analysis
+from zsig_hep.fits import FitTemplates, build_templates
+from zsig_hep.learning import Classifier, LossSettings, choose_device
+from zsig_hep.ntuples import TABLE_NAME, EventTable
+from zsig_hep.ntuples.reading import shape_table_name
+from zsig_hep.ntuples.variations import DIRECTIONS, Variation, names_of_kind, varied_name
+from zsig_hep.pipeline.output_folder import Workspace
+from zsig_hep.scoring import ModelMetadata, model_metadata
+from zsig_hep.selection import (
+    ClassifierEvaluation,
+    CutResult,
+    CutSettings,
+    Difference,
+    HeldOutCategories,
+    ImpactTable,
+    SelectionExclusion,
+    SignificanceUncertainties,
+    SystematicTable,
+    VariationPair,
+    cut_sensitivities,
+    evaluate_classifier,
+    held_out_selection,
+    held_out_uncertainties,
+    hidden_data,
+    hold_out_categories,
+    optimise_cuts,
+    paired_difference,
+    selection_exclusion,
+    systematic_table,
+    varied_events,
+)
+
+Floats = npt.NDArray[np.float64]
+
+
+class Results:
+    """Tables, classifiers, scores and what they select.
+
+    Args:
+        analysis: whose results they are.
+        workspace: where its stages lie; a stage must be finished before what it left is asked for.
+    """
+
+    def __init__(self, analysis: Analysis, workspace: Workspace) -> None:
+        self.analysis, self.workspace = analysis, workspace
+
+    @property
+    def losses(self) -> dict[str, LossSettings]:
+        """What is trained, by name: the loss of the analysis, and the weighted cross entropy as its baseline."""
+        return self.analysis.losses
+
+    @cached_property
+    def table(self) -> EventTable:
+        """The selected events."""
+        return EventTable.from_parquet(self.workspace.folder("columns") / TABLE_NAME)
+
+    @cached_property
+    def variations(self) -> dict[str, Variation]:
+        """Systematic variations that each move all of their processes together, by name."""
+        return self.analysis.expanded_variations
+
+    @cached_property
+    def shapes(self) -> dict[str, EventTable]:
+        """Events selected under each direction of a shape variation, by varied name such as "jesUp"."""
+        folder = self.workspace.folder("columns")
+        names = [
+            varied_name(name, direction)
+            for name in names_of_kind(self.variations, "shape")
+            for direction in DIRECTIONS
+            if direction == "up" or not getattr(self.variations[name], "one_sided", False)
+        ]
+        return {name: EventTable.from_parquet(folder / shape_table_name(name)) for name in names}
+
+    @cached_property
+    def classifiers(self) -> dict[str, Classifier]:
+        """The trained classifiers, by name."""
+        return {name: Classifier.load(self.workspace.folder(f"training/{name}")) for name in self.losses}
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the classifier of the loss of the analysis lies."""
+        return self.workspace.folder(f"training/{next(iter(self.losses))}")
+
+    @property
+    def model_metadata(self) -> ModelMetadata:
+        """What others must know to apply that classifier: its features, folds, datasets and cuts."""
+        ntuples, first = self.analysis.ntuples, self.evaluations[0]
+        classifier = self.classifiers[first.name]
+        labels = self.analysis.presentation.axis_labels
+        return model_metadata(
+            classifier,
+            fold_seed=ntuples.fold_seed,
+            event_identity=ntuples.event_identity,
+            datasets=[name for process in self.analysis.processes.values() for name in process.datasets],
+            thresholds=first.working_point.thresholds if first.working_point.status == "ok" else (),
+            units={name: labels[name] for name in classifier.feature_names if name in labels},
+        )
+
+    @cached_property
+    def scores(self) -> dict[str, Floats]:
+        """Out-of-fold scores of every event, by classifier."""
+        return {name: self._scores_of(classifier, self.table) for name, classifier in self.classifiers.items()}
+
+    @cached_property
+    def varied(self) -> dict[str, tuple[VariationPair, ...]]:
+        """Events under every variation with their out-of-fold scores, by classifier."""
+        return {
+            name: varied_events(
+                self.table,
+                self.variations,
+                self.scores[name],
+                self.shapes,
+                {varied: self._scores_of(classifier, table) for varied, table in self.shapes.items()},
+            )
+            for name, classifier in self.classifiers.items()
+        }
+
+    @cached_property
+    def evaluations(self) -> tuple[ClassifierEvaluation, ...]:
+        """What each classifier selects, the loss of the analysis first."""
+        return tuple(
+            evaluate_classifier(
+                name,
+                loss.label,
+                self.scores[name],
+                self.table,
+                self.analysis.selection,
+                variations=self.varied[name],
+                unblind=self.analysis.unblind,
+                hidden=self._hidden_in_categories,
+            )
+            for name, loss in self.losses.items()
+        )
+
+    @cached_property
+    def categories(self) -> HeldOutCategories | None:
+        """Score categories of the loss of the analysis; None unless more than one is wanted."""
+        if self.analysis.categories.count == 1:
+            return None
+        return hold_out_categories(
+            self.scores[next(iter(self.losses))],
+            self.table.weight,
+            self.table.process,
+            self.table.fold,
+            fold_count=self.table.fold_count,
+            process_names=self.table.process_names,
+            roles=self.table.roles,
+            settings=self.analysis.selection,
+            category_settings=self.analysis.categories,
+        )
+
+    @cached_property
+    def _hidden_in_categories(self) -> npt.NDArray[np.bool_]:
+        """Data in any category of an analysis that is not unblinded, shape [N]."""
+        if self.analysis.unblind or self.categories is None:
+            return np.zeros(len(self.table), dtype=np.bool_)
+        return np.asarray(self.table.is_data & (self.categories.category >= 0))
+
+    def cuts(self, settings: CutSettings) -> CutResult:
+        """Rectangular cuts without a classifier."""
+        return optimise_cuts(self.table, settings, self.analysis.selection, self._generator())
+
+    @cached_property
+    def shown(self) -> EventTable:
+        """The selected events without the data that a blinded analysis may not look at."""
+        table = self.table
+        selections = [(self.scores[each.name], each.working_point) for each in self.evaluations]
+        hidden = hidden_data(table.is_data, table.fold.astype(np.int64), selections, unblind=self.analysis.unblind)
+        hidden |= self._hidden_in_categories
+        return table.select(~hidden) if hidden.any() else table
+
+    @cached_property
+    def difference(self) -> Difference | None:
+        """Significance of the loss minus that of the baseline; None without a baseline or a working point."""
+        if len(self.evaluations) < 2 or any(each.working_point.status != "ok" for each in self.evaluations[:2]):
+            return None
+        simulated = ~self.table.is_data
+        first, second = (
+            held_out_selection(self.scores[each.name], self.table.fold, each.working_point.thresholds)[simulated]
+            for each in self.evaluations[:2]
+        )
+        return paired_difference(
+            first,
+            second,
+            self.table.weight[simulated],
+            self.table.process[simulated],
+            process_names=self.table.process_names,
+            roles=self.table.roles,
+            settings=self.analysis.selection,
+            generator=self._generator(),
+        )
+
+    @cached_property
+    def impacts(self) -> ImpactTable:
+        """How the optimal cut of the loss of the analysis answers to cross sections and uncertainties."""
+        scores = self.scores[self.evaluations[0].name]
+        return cut_sensitivities(scores, self.table, self.analysis.selection, self._generator())
+
+    @cached_property
+    def systematics(self) -> Mapping[str, SystematicTable | None]:
+        """Variations at the working point of each classifier; None without variations or a working point."""
+        return {
+            each.name: systematic_table(
+                each.working_point,
+                self.varied[each.name],
+                process_names=self.table.process_names,
+                roles=self.table.roles,
+                settings=self.analysis.selection,
+            )
+            for each in self.evaluations
+        }
+
+    @cached_property
+    def uncertainties(self) -> Mapping[str, SignificanceUncertainties | None]:
+        """Standard deviation of the held-out significance of each classifier, three ways; None without one."""
+        table = self.table
+        return {
+            each.name: held_out_uncertainties(
+                each.working_point,
+                self.scores[each.name],
+                table.weight,
+                table.process,
+                table.fold,
+                process_names=table.process_names,
+                roles=table.roles,
+                settings=self.analysis.selection,
+                generator=self._generator(),
+            )
+            for each in self.evaluations
+        }
+
+    @cached_property
+    def exclusions(self) -> Mapping[str, Mapping[str, SelectionExclusion]]:
+        """Expected exclusion by each classifier's selection and signal; "" for all signals where they are summed."""
+        selection, roles = self.analysis.selection, dict(zip(self.table.process_names, self.table.roles, strict=True))
+        signals = [name for name, role in roles.items() if role == "signal"] if selection.signals != "sum" else [""]
+        found = {
+            each.name: {
+                signal: selection_exclusion(each.working_point, roles, selection, signal=signal or None)
+                for signal in signals
+            }
+            for each in self.evaluations
+        }
+        return {name: {signal: each for signal, each in of.items() if each is not None} for name, of in found.items()}
+
+    @cached_property
+    def templates(self) -> FitTemplates | None:
+        """Binned yields of what the loss of the analysis selects, for fits; None without a working point.
+
+        Channels are the score categories where they were wanted and could be formed, else the events above the cut.
+        """
+        evaluation, categories = self.evaluations[0], self.categories
+        variations = self.varied[evaluation.name]
+        options: dict[str, Any] = {"thresholds": evaluation.working_point.thresholds}
+        if categories is not None and categories.chosen.status == "ok":
+            chosen = categories.chosen
+            options = {
+                "category": categories.category,
+                "variation_categories": [
+                    (chosen.category_of(up.score, up.fold), chosen.category_of(down.score, down.fold))
+                    for up, down in variations
+                ],
+            }
+        elif evaluation.working_point.status != "ok":
+            return None
+        unblinded = self.analysis.unblind and bool(self.table.is_data.any())
+        return build_templates(
+            self.scores[evaluation.name],
+            self.table,
+            self.analysis.export,
+            variations=variations,
+            unblinded=unblinded,
+            **options,
+        )
+
+    def _scores_of(self, classifier: Classifier, table: EventTable) -> Floats:
+        device = choose_device(self.analysis.training.device)
+        columns = classifier.columns_of(table.feature_names)
+        return classifier.out_of_fold_scores(table.features[:, columns], table.fold, device)
+
+    def _generator(self) -> np.random.Generator:
+        return np.random.default_rng(self.analysis.training.seed)

@@ -1,0 +1,313 @@
+"""The chain, stage by stage: columns, train, scan, plot, export; each redone only when what it depends on changed."""
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from matplotlib.figure import Figure
+
+from zsig_hep.analysis import Analysis
+from zsig_hep.errors import AnalysisFileError
+from zsig_hep.fits import write_fit_inputs, write_histograms
+from zsig_hep.learning import choose_device, schedule_advice, train
+from zsig_hep.ntuples import EventTable, run_columns
+from zsig_hep.ntuples.reading import Executor
+from zsig_hep.pipeline import cut_summary
+from zsig_hep.pipeline.fingerprints import Fingerprints
+from zsig_hep.pipeline.galleries import cut_gallery, report_gallery, selections_summary
+from zsig_hep.pipeline.output_folder import Workspace, command_line, package_versions
+from zsig_hep.pipeline.results import Results
+from zsig_hep.pipeline.selection_summary import JsonDict
+from zsig_hep.pipeline.summary import columns_summary, run_summary, theory_notes, without_nan
+from zsig_hep.presentation import save_figure, write_report
+from zsig_hep.scoring import can_export_onnx, export_onnx
+from zsig_hep.selection import simulation_caveats
+
+_LOG = logging.getLogger(__name__)
+
+TrainingProgress = Callable[[str, str, int, int, float], None]
+"""Called with the classifier's label, the phase, the epoch, the number of epochs and the mean validation loss."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a chain runs; none of these changes a number.
+
+    Attributes:
+        executor: coffea executor that reads the ntuples.
+        workers: processes of the executor.
+        scheduler: address of a dask scheduler.
+        force: redo stages that are current.
+    """
+
+    executor: Executor = "iterative"
+    workers: int = 2
+    scheduler: str | None = None
+    force: bool = False
+
+
+class Chain:
+    """One analysis and its output folder.
+
+    Every stage first brings the stages before it up to date.  `force` redoes the stage that is asked for, and all of
+    them in `run`.
+
+    Args:
+        analysis: what to do.
+        output: the output folder; made if need be.
+        options: how to run.
+        announce: called with one line when a stage starts or is found current.
+        training_progress: called after every epoch.
+
+    Raises:
+        OutputError: if the output folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        analysis: Analysis,
+        output: Path,
+        options: RunOptions | None = None,
+        announce: Callable[[str], None] = _LOG.info,
+        training_progress: TrainingProgress | None = None,
+    ) -> None:
+        self.analysis, self.options, self.announce = analysis, options or RunOptions(), announce
+        self.training_progress = training_progress
+        self.workspace = Workspace(output)
+        self.fingerprints = Fingerprints(analysis)
+        self.results = Results(analysis, self.workspace)
+        self._forced = self.options.force
+
+    def run(self) -> JsonDict:
+        """Do everything that is not current.
+
+        Returns:
+            The summary, as in `report/summary.json`.
+
+        Raises:
+            ZsigError: for input or settings that cannot be used.
+        """
+        # An absent device is refused before the ntuples are read.
+        choose_device(self.analysis.training.device)
+        self.columns()
+        self.train()
+        self.scan()
+        if self.analysis.cuts is not None:
+            self.cuts()
+        self.export()
+        self.plot()
+        return self.summary
+
+    def columns(self) -> None:
+        """Read the ntuples: `columns/events.parquet` and `columns/columns.json`."""
+        if self._current("columns", self.fingerprints.columns):
+            return
+        self.announce("reading ntuples")
+        with self.workspace.building("columns", self.fingerprints.columns) as folder:
+            result = run_columns(
+                self.analysis.ntuples,
+                self.analysis.processes,
+                base_folder=self.analysis.folder,
+                luminosity_ifb=self.analysis.luminosity_ifb,
+                output_folder=folder,
+                variations=self.analysis.variations,
+                executor=self.options.executor,
+                workers=self.options.workers,
+                scheduler=self.options.scheduler,
+            )
+            summary = without_nan(columns_summary(self.analysis, result))
+            (folder / "columns.json").write_text(json.dumps(summary, indent=1))
+            self.results.__dict__["table"] = result.table
+
+    def train(self) -> None:
+        """Train the classifier and its baseline: a model folder each under `training/`."""
+        self._bring_up_to_date(self.columns)
+        for name, loss in self.results.losses.items():
+            stage, expected = f"training/{name}", self.fingerprints.training(loss)
+            if self._current(stage, expected):
+                continue
+            self.announce(f"training with the {loss.label}")
+            checkpoint = self._checkpoint(name, expected)
+            with self.workspace.building(stage, expected) as folder:
+                classifier = train(
+                    self.table,
+                    self.analysis.training,
+                    loss=loss,
+                    goal=self.analysis.goal,
+                    checkpoint=checkpoint,
+                    progress=self._progress_of(loss.label),
+                )
+                classifier.save(folder)
+            checkpoint.unlink(missing_ok=True)
+            if advice := classifier.history.advice():
+                _LOG.warning(advice)
+
+    def scan(self) -> None:
+        """Choose the working points on held-out folds: `selection/scores.parquet` and `selection/selection.json`."""
+        self._bring_up_to_date(self.train)
+        if self._current("selection", self.fingerprints.selection):
+            return
+        self.announce("choosing working points")
+        with self.workspace.building("selection", self.fingerprints.selection) as folder:
+            columns = {"identity": self.table.identity, "process": self.table.process, "fold": self.table.fold}
+            scores = {f"score_{name}": values for name, values in self.results.scores.items()}
+            pq.write_table(pa.table(columns | {"weight": self.table.weight} | scores), folder / "scores.parquet")
+            content = without_nan(selections_summary(self.results))
+            (folder / "selection.json").write_text(json.dumps(content, indent=1))
+        for evaluation in self.results.evaluations:
+            if evaluation.working_point.status != "ok":
+                _LOG.warning("%s: %s", evaluation.label, evaluation.working_point.reason)
+
+    def cuts(self) -> None:
+        """Optimise rectangular cuts, without any training: `cuts/cuts.json` and figures beside it.
+
+        Raises:
+            AnalysisFileError: the analysis names no variables to cut on.
+        """
+        if self.analysis.cuts is None:
+            message = (
+                f"{self.analysis.name} has no cuts to optimise: name its variables, as in `cuts: {{variables: "
+                "{dijet_mass: above, dimuon_mass: window}}` with the names of features."
+            )
+            raise AnalysisFileError(message)
+        self._bring_up_to_date(self.columns)
+        if self._current("cuts", self.fingerprints.cuts):
+            return
+        self.announce("optimising cuts")
+        with self.workspace.building("cuts", self.fingerprints.cuts) as folder:
+            found = self.results.cuts(self.analysis.cuts)
+            drawn = self._draw(folder / "figures", cut_gallery(self.results, found).figures())
+            figures = [{"caption": caption, "file": f"figures/{png.name}"} for caption, png in drawn]
+            (folder / "cuts.json").write_text(
+                json.dumps(without_nan(cut_summary(found) | {"figures": figures}), indent=1)
+            )
+
+    def export(self) -> None:
+        """Write what other programs take on.
+
+        `export/scores.root` has the score of every classifier; `export/fit/` what fits take: histograms, pyhf workspace,
+        datacards, a cabinetry configuration, in one folder per signal where signals are hypotheses of their own;
+        `export/model.onnx` the classifier of the loss of the analysis, if the extra `onnx` is installed.
+        """
+        self._bring_up_to_date(self.scan)
+        if self._current("export", self.fingerprints.export):
+            return
+        self.announce("writing histograms, fit inputs and model")
+        with self.workspace.building("export", self.fingerprints.export) as folder:
+            histograms = {evaluation.name: evaluation.score_histogram for evaluation in self.results.evaluations}
+            write_histograms(folder / "scores.root", histograms)
+            self._write_fits(folder / "fit")
+            if can_export_onnx():
+                results = self.results
+                export_onnx(
+                    results.classifiers[results.evaluations[0].name], folder / "model.onnx", results.model_metadata
+                )
+            else:
+                self.announce("without the extra `onnx` (pip install 'zsig_hep[onnx]') the model is not exported")
+
+    def plot(self) -> None:
+        """Draw the figures and write the report: `report/report.html`, `report/summary.json`, `report/figures/`."""
+        self._bring_up_to_date(self.scan)
+        if self.analysis.cuts is not None:
+            self._bring_up_to_date(self.cuts)
+        if self._current("report", self.fingerprints.report):
+            return
+        self.announce("drawing figures")
+        with self.workspace.building("report", self.fingerprints.report) as folder:
+            figures = self._draw(folder / "figures", report_gallery(self.results).figures())
+            if cuts := self._cuts_found:
+                figures += [(each["caption"], self.workspace.folder("cuts") / each["file"]) for each in cuts["figures"]]
+            summary = without_nan(self._summary())
+            (folder / "summary.json").write_text(json.dumps(summary, indent=1))
+            write_report(folder / "report.html", summary, figures)
+
+    @property
+    def summary(self) -> JsonDict:
+        """The summary of the last report."""
+        content: JsonDict = json.loads((self.workspace.folder("report") / "summary.json").read_text())
+        return content
+
+    @property
+    def table(self) -> EventTable:
+        """The selected events, of the finished columns stage."""
+        return self.results.table
+
+    def _current(self, stage: str, expected: str) -> bool:
+        return not self._forced and self.workspace.is_current(stage, expected)
+
+    def _bring_up_to_date(self, stage: Callable[[], None]) -> None:
+        """Do an earlier stage if it is not current, whatever `force` says of the stage that was asked for."""
+        forced, self._forced = self._forced, False
+        try:
+            stage()
+        finally:
+            self._forced = forced
+
+    def _checkpoint(self, name: str, expected: str) -> Path:
+        """Where a training stores its state; named by its fingerprint so that other settings start afresh."""
+        folder = self.workspace.root / "training" / "checkpoints"
+        checkpoint = folder / f"{name}-{expected[:16]}.safetensors"
+        if checkpoint.exists():
+            self.announce(f"going on with the interrupted training in {checkpoint.name}")
+        others = [path.name for path in folder.glob(f"{name}-*.safetensors") if path != checkpoint]
+        if others:
+            self.announce(
+                f"an interrupted training with other settings or events is kept as training/checkpoints/{others[0]}: "
+                "restore those settings to go on with it, or delete it"
+            )
+        return checkpoint
+
+    def _progress_of(self, label: str) -> Callable[[str, int, int, float], None] | None:
+        progress = self.training_progress
+        if progress is None:
+            return None
+        return lambda phase, epoch, epochs, loss: progress(label, phase, epoch, epochs, loss)
+
+    def _write_fits(self, folder: Path) -> None:
+        templates, settings = self.results.templates, self.analysis.export
+        if templates is None:
+            _LOG.warning("without a working point there is nothing to fit: export/fit is not written")
+            return
+        if self.analysis.selection.signals == "sum":
+            write_fit_inputs(folder, templates, settings)
+            return
+        for signal in templates.signals:
+            write_fit_inputs(folder / signal, templates.with_signals([signal]), settings)
+
+    def _summary(self) -> JsonDict:
+        columns = json.loads((self.workspace.folder("columns") / "columns.json").read_text())
+        columns["notes"] += theory_notes(self.analysis) + list(schedule_advice(self.analysis.training))
+        for evaluation in self.results.evaluations:
+            columns["notes"] += simulation_caveats(evaluation, self.analysis.selection)
+        provenance = {
+            "command": command_line(),
+            "versions": package_versions(),
+            "device": choose_device(self.analysis.training.device).type,
+            "stages": {
+                "columns": self.fingerprints.columns,
+                **{f"training/{name}": self.fingerprints.training(loss) for name, loss in self.results.losses.items()},
+                "selection": self.fingerprints.selection,
+            },
+        }
+        selections = selections_summary(self.results) | {"cuts": self._cuts_found}
+        return run_summary(self.analysis, columns, selections, provenance)
+
+    @property
+    def _cuts_found(self) -> Any:
+        """What the finished cuts stage found, as plain numbers; None where no cuts are wanted."""
+        if self.analysis.cuts is None:
+            return None
+        return json.loads((self.workspace.folder("cuts") / "cuts.json").read_text())
+
+    def _draw(self, folder: Path, figures: Iterable[tuple[str, str, Figure]]) -> list[tuple[str, Path]]:
+        """Save figures under their names; give the caption and the PNG of each."""
+        drawn = []
+        for name, caption, figure in figures:
+            _, png = save_figure(figure, folder, name, dots_per_inch=self.analysis.presentation.dots_per_inch)
+            drawn.append((caption, png))
+        return drawn

@@ -1,0 +1,1 @@
+"""Figures: functions of results that compute nothing and return the matplotlib figure."""

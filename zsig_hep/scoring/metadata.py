@@ -1,0 +1,140 @@
+"""What must be known to apply a stored model besides its networks, as text that an ONNX file can carry."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from zsig_hep import __version__
+from zsig_hep.errors import InputError, nearest_name
+
+if TYPE_CHECKING:
+    from zsig_hep.learning.classifier.classifier import Classifier
+
+EventIdentity = tuple[str, ...] | Literal["content"]
+
+FORMAT = 1
+"""Version of these metadata and of the model's inputs and outputs."""
+
+_PREFIX = "zsig_hep."
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """How a model is applied and where it comes from.
+
+    Attributes:
+        feature_names: features in the order of the model's inputs.
+        may_be_missing: features that may be NaN; the model fills them in.
+        units: unit of a feature, or a label that states it, where known.
+        fold_count: K; every event belongs to the test fold of some members.
+        fold_seed: with which events were assigned to folds; None where it is not known.
+        event_identity: branches that identify an event in a file, or "content".
+        datasets: datasets that members were trained on, which need out-of-fold scores; None where they are not known.
+        thresholds: the cut of each fold; None where no cut qualifies, empty without a selection.
+        loss: label of the loss of the last phase of the training.
+        input_hash: of the events that the model was trained on.
+        zsig_hep_version: of the package that wrote the model.
+        format: of the model.
+    """
+
+    feature_names: tuple[str, ...]
+    may_be_missing: tuple[str, ...]
+    units: Mapping[str, str]
+    fold_count: int
+    fold_seed: int | None
+    event_identity: EventIdentity
+    datasets: tuple[str, ...] | None
+    thresholds: tuple[float | None, ...]
+    loss: str
+    input_hash: str
+    zsig_hep_version: str
+    format: int
+
+    @property
+    def threshold(self) -> float | None:
+        """The cut on new events, which all members score: the mean of the folds' cuts; None unless all have one."""
+        known = [threshold for threshold in self.thresholds if threshold is not None]
+        return sum(known) / len(known) if known and len(known) == len(self.thresholds) else None
+
+    def to_properties(self) -> dict[str, str]:
+        """Render each attribute as JSON, with keys that say whose they are."""
+        return {_PREFIX + name: json.dumps(value) for name, value in asdict(self).items()} | {
+            _PREFIX + "threshold": json.dumps(self.threshold)
+        }
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str]) -> "ModelMetadata":
+        """Read what `to_properties` rendered.
+
+        Raises:
+            KeyError: an attribute is missing.
+            ValueError: an attribute is not JSON, or the format is another.
+        """
+        values = {field.name: _from_json(properties[_PREFIX + field.name]) for field in fields(cls)}
+        if values["format"] != FORMAT:
+            message = f"format {values['format']}, expected {FORMAT}"
+            raise ValueError(message)
+        return cls(**values)
+
+
+def _from_json(text: str) -> Any:
+    value = json.loads(text)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def model_metadata(
+    classifier: "Classifier",
+    *,
+    fold_seed: int | None,
+    event_identity: Sequence[str] | Literal["content"],
+    datasets: Sequence[str] | None,
+    thresholds: Sequence[float | None] = (),
+    units: Mapping[str, str] | None = None,
+) -> ModelMetadata:
+    """Describe a classifier so that others can apply it.
+
+    Args:
+        classifier: the trained ensemble.
+        fold_seed: with which the events were assigned to folds; None where it is not known.
+        event_identity: branches that identify an event in a file, or "content".
+        datasets: names of the datasets of the training; empty when new events only will be scored, None where they are
+            not known, which refuses to score by dataset.
+        thresholds: the cut of each fold, None where none qualifies.
+        units: unit of a feature, or a label that states it.
+
+    Returns:
+        The metadata.
+
+    Raises:
+        InputError: another number of thresholds than folds, or units of an unknown feature.
+    """
+    fold_count = int(classifier.history.member_fold.max()) + 1
+    if thresholds and len(thresholds) != fold_count:
+        message = (
+            f"{len(thresholds)} thresholds were given for a model of {fold_count} folds; give one for each, or none."
+        )
+        raise InputError(message)
+    for name in units or {}:
+        if name not in classifier.feature_names:
+            near = nearest_name(name, classifier.feature_names)
+            message = f"A unit was given for {name!r}, which is no feature of the model.{near}"
+            raise InputError(message)
+    fillable: npt.NDArray[np.bool_] = ~np.any(np.isnan(classifier.preprocessing.fill), axis=0)
+    return ModelMetadata(
+        feature_names=classifier.feature_names,
+        may_be_missing=tuple(n for n, has_rule in zip(classifier.feature_names, fillable, strict=True) if has_rule),
+        units=dict(units or {}),
+        fold_count=fold_count,
+        fold_seed=fold_seed,
+        event_identity="content" if event_identity == "content" else tuple(event_identity),
+        datasets=None if datasets is None else tuple(datasets),
+        thresholds=tuple(thresholds),
+        loss=classifier.history.loss_name,
+        input_hash=classifier.input_hash,
+        zsig_hep_version=__version__,
+        format=FORMAT,
+    )

@@ -1,0 +1,198 @@
+"""A trained ensemble as one ONNX model: features in, scores out, preprocessing and calibration inside."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from zsig_hep.errors import OutputError
+from zsig_hep.files import atomic_path
+from zsig_hep.learning.classifier.calibration import LEVELS
+from zsig_hep.learning.classifier.classifier import Classifier
+from zsig_hep.learning.classifier.network import StackedLinear
+from zsig_hep.learning.classifier.preprocessing import Preprocessing
+from zsig_hep.scoring.metadata import ModelMetadata
+from zsig_hep.scoring.onnx_graph import OnnxGraph
+
+# Halving steps that reach each of 256 places, so that the 201 quantiles are padded to 256.
+_STEPS = (128, 64, 32, 16, 8, 4, 2, 1)
+_PLACES = 2 * _STEPS[0]
+_LAST_SEGMENT = len(LEVELS) - 2
+
+
+def can_export_onnx() -> bool:
+    """Whether the extra `onnx` is installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("onnx", "onnxruntime"))
+
+
+def export_onnx(classifier: Classifier, path: Path, metadata: ModelMetadata) -> None:
+    """Write a classifier as an ONNX model that gives the same scores.
+
+    The input `features`, float32 of shape (N, F), takes columns in the order of the metadata's feature names, NaN where
+    a value is missing.  The outputs are float64: `score`, shape (N,), the mean over all members for events that none of
+    them saw; `fold_scores`, shape (N, K), whose column k is the mean over the members that never saw fold k; and these
+    columns alone as `fold_0`, `fold_1`..., so that the networks of other folds can be left out where one is needed.
+    Scores are NaN for events with an infinite feature, or a missing one without a rule, which `Classifier` refuses.
+
+    Opset 17, IR version 8.  All is computed in float64, as `Classifier` scores, for its reason.
+
+    Args:
+        classifier: the trained ensemble.
+        path: the ONNX file, which appears only when it is complete.
+        metadata: what others must know; stored as properties of the model, each as JSON.
+
+    Raises:
+        InputError: the extra `onnx` is not installed.
+        OutputError: a fold has no member, or the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from zsig_hep.learning import train, TrainingSettings
+        >>> from zsig_hep.scoring.metadata import model_metadata
+        >>> from zsig_hep.ntuples import EventTable
+        >>> x = np.arange(60) % 20 - 10.0
+        >>> table = EventTable.from_arrays({"x": x}, weight=np.ones(60), process=np.where(x > 0, "h", "dy"),
+        ...     roles={"h": "signal", "dy": "background"}, luminosity_ifb=1.0, folds=3)
+        >>> phase = {"epochs": 1, "batch_size": 16}
+        >>> settings = TrainingSettings.model_validate({"hidden": [2], "warm_start": phase, "main": phase})
+        >>> classifier = train(table, settings)
+        >>> path = Path(tempfile.mkdtemp()) / "model.onnx"
+        >>> export_onnx(classifier, path, model_metadata(
+        ...     classifier, fold_seed=0, event_identity="content", datasets=()))
+        >>> from zsig_hep.scoring.onnx_scorer import OnnxScorer
+        >>> difference = OnnxScorer(path).scores(table.features) - classifier.scores(table.features)
+        >>> bool(np.abs(difference).max() < 1e-6)
+        True
+    """
+    graph = OnnxGraph()
+    # Events stand last: ONNX Runtime adds one number to many events several times faster than many numbers to one.
+    transposed = graph.apply("Transpose", "features", perm=[1, 0])
+    features = graph.apply("Cast", transposed, to=graph.onnx.TensorProto.DOUBLE)
+    poison = _poison(graph, features, classifier.preprocessing)
+    numbers = [_members_of_fold(classifier, fold) for fold in range(metadata.fold_count)]
+    folds = [_fold_score(graph, features, poison, classifier, members, fold) for fold, members in enumerate(numbers)]
+    _together(graph, folds, [len(members) for members in numbers])
+    outputs: dict[str, list[object]] = {"score": ["events"], "fold_scores": ["events", metadata.fold_count]}
+    content = graph.serialise(
+        {"features": ["events", len(metadata.feature_names)]},
+        outputs | {fold: ["events"] for fold in folds},
+        metadata.to_properties(),
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _members_of_fold(classifier: Classifier, fold: int) -> npt.NDArray[np.int64]:
+    members = np.flatnonzero(classifier.history.member_fold == fold)
+    if not len(members):
+        message = f"The model has no member for fold {fold}; train with every fold to export it."
+        raise OutputError(message)
+    return members
+
+
+def _fold_score(
+    graph: OnnxGraph,
+    features: str,
+    poison: str,
+    classifier: Classifier,
+    members: npt.NDArray[np.int64],
+    fold: int,
+) -> str:
+    """Mean share of the signal below events (F, N) over the members of a fold, (N,)."""
+    filled = _impute(graph, features, classifier.preprocessing, members)
+    logits = _networks(graph, filled, classifier, members)
+    shares = _signal_shares(graph, logits, classifier.quantiles[members])
+    mean = graph.apply("ReduceMean", shares, axes=[0], keepdims=0)
+    return graph.apply("Add", mean, poison, name=f"fold_{fold}")
+
+
+def _impute(graph: OnnxGraph, features: str, preprocessing: Preprocessing, members: npt.NDArray[np.int64]) -> str:
+    """Replace missing values of features (F, N) as each member does: (M, F, N), or (1, F, N) without any rule."""
+    features = graph.apply("Unsqueeze", features, graph.constant([0], np.int64))
+    if np.isnan(preprocessing.fill).all():
+        return features
+    fill = graph.constant(preprocessing.fill[members, :, None], np.float64)
+    return graph.apply("Where", graph.apply("IsNaN", features), fill, features)
+
+
+def _networks(graph: OnnxGraph, features: str, classifier: Classifier, members: npt.NDArray[np.int64]) -> str:
+    """Standardise and apply members: (M, F, N) to (M, N)."""
+    mean, scale = (part[members, :, None] for part in (classifier.preprocessing.mean, classifier.preprocessing.scale))
+    centred = graph.apply("Sub", features, graph.constant(mean, np.float64))
+    # The reciprocal as float32 rounds it, as `Standardisation` does.
+    outputs = graph.apply("Mul", centred, graph.constant(1 / scale, np.float64))
+    for layer in classifier.network.layers:
+        if isinstance(layer, StackedLinear):
+            weight, bias = (part.detach().numpy()[members].swapaxes(1, 2) for part in (layer.weight, layer.bias))
+            product = graph.apply("MatMul", graph.constant(weight, np.float64), outputs)
+            outputs = graph.apply("Add", product, graph.constant(bias, np.float64))
+        else:
+            outputs = _ACTIVATIONS[type(layer)](graph, outputs)
+    return graph.apply("Squeeze", outputs, graph.constant([1], np.int64))
+
+
+def _silu(graph: OnnxGraph, x: str) -> str:
+    """Compute x / (1 + e^-x): ONNX Runtime has no vectorised sigmoid of float64."""
+    decayed = graph.apply("Exp", graph.apply("Neg", x))
+    return graph.apply("Div", x, graph.apply("Add", decayed, graph.constant(1.0, np.float64)))
+
+
+_ACTIVATIONS: dict[type[nn.Module], Callable[[OnnxGraph, str], str]] = {
+    nn.ReLU: lambda graph, x: graph.apply("Relu", x),
+    nn.SiLU: _silu,
+    nn.Tanh: lambda graph, x: graph.apply("Tanh", x),
+}
+
+
+def _signal_shares(graph: OnnxGraph, logits: str, quantiles: npt.NDArray[np.float32]) -> str:
+    """Calibrate (M, N) as `signal_share_below` does, with memory for M x N numbers whatever the number of quantiles.
+
+    The last quantile that is not larger than a logit is found in eight halvings. The quantiles of all members lie behind
+    each other in one constant, so that a place in it also names the member.
+    """
+    knots = quantiles.astype(np.float64)
+    widths, heights = np.diff(knots), np.diff(LEVELS)
+    slopes = np.divide(heights, widths, out=np.zeros_like(widths), where=widths > 0)
+    start = np.arange(len(knots))[:, None] * _PLACES
+    table = graph.constant(_padded(knots, np.inf), np.float64)
+    first = graph.constant(start, np.int64)
+    place = first
+    for step in _STEPS:
+        candidate = graph.apply("Add", place, graph.constant(step, np.int64))
+        reached = graph.apply("LessOrEqual", graph.apply("Gather", table, candidate), logits)
+        place = graph.apply("Where", reached, candidate, place)
+    place = graph.apply("Min", place, graph.constant(start + _LAST_SEGMENT, np.int64))
+    beyond = graph.apply("Sub", logits, graph.apply("Gather", table, place))
+    slope = graph.apply("Gather", graph.constant(_padded(slopes, 0.0), np.float64), place)
+    level = graph.apply("Gather", graph.constant(_padded(np.broadcast_to(LEVELS, knots.shape), 1.0), np.float64), place)
+    inside = graph.apply("Add", graph.apply("Mul", slope, beyond), level)
+    above = graph.apply("GreaterOrEqual", logits, graph.constant(knots[:, -1:], np.float64))
+    below = graph.apply("Less", logits, graph.constant(knots[:, :1], np.float64))
+    capped = graph.apply("Where", above, graph.constant(1.0, np.float64), inside)
+    return graph.apply("Where", below, graph.constant(0.0, np.float64), capped)
+
+
+def _padded(rows: npt.NDArray[np.float64], value: float) -> npt.NDArray[np.float64]:
+    padding = ((0, 0), (0, _PLACES - rows.shape[1]))
+    return np.pad(rows, padding, constant_values=value).ravel()
+
+
+def _poison(graph: OnnxGraph, features: str, preprocessing: Preprocessing) -> str:
+    """Zero for an event that can be scored and NaN for another, shape (N,): zero times infinity is not a number."""
+    ruleless = np.isnan(preprocessing.fill).any(axis=0)
+    fill = graph.constant(np.where(ruleless, np.nan, 0.0)[:, None], np.float64)
+    filled = graph.apply("Where", graph.apply("IsNaN", features), fill, features)
+    nothing = graph.apply("Mul", filled, graph.constant(0.0, np.float64))
+    return graph.apply("ReduceSum", nothing, graph.constant([0], np.int64), keepdims=0)
+
+
+def _together(graph: OnnxGraph, folds: Sequence[str], members: Sequence[int]) -> None:
+    """The scores of all folds, and the mean over all members."""
+    columns = [graph.apply("Unsqueeze", fold, graph.constant([1], np.int64)) for fold in folds]
+    graph.apply("Concat", *columns, axis=1, name="fold_scores")
+    share = graph.constant(np.array(members)[:, None] / sum(members), np.float64)
+    mean = graph.apply("MatMul", "fold_scores", share)
+    graph.apply("Squeeze", mean, graph.constant([1], np.int64), name="score")

@@ -1,0 +1,158 @@
+"""A coffea processor that scores events with a trained model and fills histograms by process and variation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import hist
+import numpy as np
+from coffea.processor import ProcessorABC
+from numpy.typing import NDArray
+
+from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.ntuples.chunk import ChunkReader, SelectedChunk, VariedChunk, chunk_key
+from zsig_hep.ntuples.processors import count_weights
+from zsig_hep.ntuples.variations import DIRECTIONS, NOMINAL, varied_name
+from zsig_hep.scoring.scorer import Scorer, is_trained_on, require_same_folds, score_chunk
+
+Floats = NDArray[np.float64]
+
+# Names that an axis of a feature cannot have: those of the other axes, and the keywords of `hist.Hist.fill`.
+_TAKEN = ("process", "variation", "score", "weight", "sample", "threads")
+
+
+class ScoreProcessor(ProcessorABC):  # type: ignore[misc]
+    """Scores events and fills histograms: an ordinary processor for any coffea Runner, executor and schema.
+
+    Events of a dataset that the model was trained on are scored by the networks that did not see their fold, as in the
+    training; all others by the whole ensemble.  The output holds
+
+    - `histogram`: axes "process" and "variation" ("nominal", "<name>Up", "<name>Down"), "score" and one for each feature
+      that was asked for, with storage Weight. A variation is filled for the datasets that it touches: weight variations
+      with the nominal scores, shape variations with events that were selected and scored again, of which a one-sided
+      one fills "<name>Up" only. Variations of whole yields have no events of their own and are not filled.
+    - `sums`: by dataset, number and exact sum of generator weights of all events before any selection, to normalise by:
+      `float(sums[dataset].sum_of_weights)`.
+
+    Args:
+        reader: columns, weights and variations of the events, as in the training.
+        scorer: the model, such as `OnnxScorer`.
+        score_axis: axis of the score; its name is "score". A score on the upper edge belongs into the last bin.
+        axes: further axes, named by features; an underscore at the end avoids the name of another axis.
+        factors: yield per unit weight, by dataset: cross section x luminosity / sum of generator weights. None leaves
+            weights as they are.
+
+    Raises:
+        InputError: an axis has no name or a name twice.
+        ModelFileError: events of the training could not be assigned to their folds.
+
+    The process is `metadata["process"]` of the fileset, or else the name of the dataset.
+    """
+
+    def __init__(
+        self,
+        reader: ChunkReader,
+        scorer: Scorer,
+        *,
+        score_axis: Any = None,
+        axes: Sequence[Any] = (),
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
+        """Check that reader, model and axes belong together; nothing is read before `process`."""
+        self.reader, self.scorer = reader, scorer
+        self.score_axis = score_axis if score_axis is not None else hist.axis.Regular(50, 0.0, 1.0, name="score")
+        self.axes = tuple(axes)
+        self.factors = None if factors is None else dict(factors)
+        _check_axes(self.score_axis, self.axes)
+        require_same_folds(scorer, reader)
+
+    def process(self, events: Any) -> dict[str, Any]:
+        """Score the events of a chunk and fill the histogram.
+
+        Args:
+            events: the chunk, with coffea's metadata.
+
+        Returns:
+            The histogram and the sums of generator weights.
+
+        Raises:
+            InputError: the chunk cannot be read, its dataset has no factor, an axis is no feature, or a feature is missing in
+                an event without a rule of the model.
+            ModelFileError: the columns lack a feature of the model.
+        """
+        dataset = chunk_key(events)[0]
+        factor = self._factor(dataset)
+        process = str(events.metadata.get("process", dataset))
+        chunk = self.reader.read(events)
+        trained_on = is_trained_on(self.scorer, dataset)
+        histogram = self.empty_histogram()
+        for selected, weights in _selections(chunk):
+            scored = score_chunk(self.scorer, selected, trained_on=trained_on)
+            score = _in_last_bin(scored.score, self.score_axis)
+            values = [self._feature(selected, axis.name) for axis in self.axes]
+            for variation, weight in weights:
+                histogram.fill(process, variation, score, *values, weight=factor * weight)
+        return {"histogram": histogram, "sums": {dataset: count_weights(chunk.generator_weight)}}
+
+    def postprocess(self, accumulator: Any) -> Any:
+        """Return the output as it is."""
+        return accumulator
+
+    def empty_histogram(self) -> Any:
+        """The histogram before any event."""
+        return hist.Hist(
+            hist.axis.StrCategory([], growth=True, name="process"),
+            hist.axis.StrCategory([], growth=True, name="variation"),
+            self.score_axis,
+            *self.axes,
+            storage=hist.storage.Weight(),
+        )
+
+    def _factor(self, dataset: str) -> float:
+        if self.factors is None:
+            return 1.0
+        if dataset not in self.factors:
+            msg = f"there is no factor for dataset {dataset!r}.{nearest_name(dataset, self.factors)}"
+            raise InputError(msg)
+        return self.factors[dataset]
+
+    @staticmethod
+    def _feature(selected: SelectedChunk, axis_name: str) -> NDArray[np.float32]:
+        for name in (axis_name, axis_name.removesuffix("_")):
+            if name in selected.features:
+                return selected.features[name]
+        msg = f"the axis {axis_name!r} is no feature of the columns.{nearest_name(axis_name, selected.features)}"
+        raise InputError(msg)
+
+
+def _selections(chunk: VariedChunk) -> Iterator[tuple[SelectedChunk, list[tuple[str, Floats]]]]:
+    """Every selection of a chunk, with the names and weights of the variations that share it."""
+    weights = [(NOMINAL, chunk.nominal.weight)]
+    for name, pair in chunk.weights.items():
+        weights += [(varied_name(name, direction), weight) for direction, weight in zip(DIRECTIONS, pair, strict=True)]
+    yield chunk.nominal, weights
+    for name, selections in chunk.shapes.items():
+        for direction, selected in zip(DIRECTIONS, selections, strict=True):
+            if selected is not None:
+                yield selected, [(varied_name(name, direction), selected.weight)]
+
+
+def _in_last_bin(score: Floats, axis: Any) -> Floats:
+    """Move scores off the upper edge: bins are half-open, and the most signal-like events have a score of 1."""
+    return np.where(score == axis.edges[-1], axis.centers[-1], score)
+
+
+def _check_axes(score_axis: Any, axes: Sequence[Any]) -> None:
+    if score_axis.name != "score":
+        msg = f"the axis of the score is called {score_axis.name!r}; its name must be 'score'"
+        raise InputError(msg)
+    names = [axis.name for axis in axes]
+    for name in names:
+        if not name:
+            msg = "an axis has no name: hist.axis.Regular(..., name=FEATURE)"
+            raise InputError(msg)
+        if name in _TAKEN:
+            msg = f"the name {name!r} is taken; call the axis {name + '_'!r}"
+            raise InputError(msg)
+        if names.count(name) > 1:
+            msg = f"there is more than one axis {name!r}"
+            raise InputError(msg)

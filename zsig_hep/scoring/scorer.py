@@ -1,0 +1,187 @@
+"""Scores of selected events: what a model must offer, and which of its networks may score an event."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsig_hep.errors import InputError, ModelFileError, nearest_name
+from zsig_hep.ntuples.chunk import ChunkReader, SelectedChunk
+from zsig_hep.ntuples.identity import assign_folds
+from zsig_hep.ntuples.variations import names_of_kind
+from zsig_hep.scoring.metadata import ModelMetadata
+
+
+class Scorer(Protocol):
+    """A model that scores events; it travels to the workers of any executor.
+
+    Attributes:
+        feature_names: F names in the order of its inputs.
+        fold_count: K.
+        metadata: how it is applied.
+    """
+
+    @property
+    def feature_names(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def fold_count(self) -> int: ...  # noqa: D102
+    @property
+    def metadata(self) -> ModelMetadata: ...  # noqa: D102
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores f8 [N] of new events, of features f4 [N, F]."""
+
+    def out_of_fold_scores(self, features: NDArray[np.float32], fold: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Scores f8 [N] of events of the training in folds i [N], each by what never saw its fold."""
+
+
+@dataclass(frozen=True)
+class ScoredEvents:
+    """Scores of the selected events of a chunk.
+
+    Attributes:
+        score: f8 [S].
+        fold: i2 [S], fold of each event of a dataset of the training; None for new events, which all networks score.
+        passed: bool [S], whether the score reaches the cut of the event's fold, or of new events; None without a cut.
+    """
+
+    score: NDArray[np.float64]
+    fold: NDArray[np.int16] | None
+    passed: NDArray[np.bool_] | None
+
+
+def is_trained_on(scorer: Scorer, dataset: str | None) -> bool:
+    """Whether networks saw events of a dataset, so that only those that did not may score each; None is a new dataset.
+
+    Raises:
+        ModelFileError: the model does not know its datasets.
+    """
+    if scorer.metadata.datasets is None:
+        message = (
+            "The model does not say which datasets it was trained on, so that events cannot be kept from networks that saw "
+            "them. Give its metadata: TorchScorer(folder, metadata), with datasets=() if all events are new."
+        )
+        raise ModelFileError(message)
+    return dataset in scorer.metadata.datasets
+
+
+def score_chunk(scorer: Scorer, chunk: SelectedChunk, *, trained_on: bool) -> ScoredEvents:
+    """Score the selected events of a chunk as the training did.
+
+    Args:
+        scorer: the model.
+        chunk: the selected events.
+        trained_on: whether networks saw events of its dataset; each is then scored by those that did not see its fold.
+
+    Returns:
+        The scores.
+
+    Raises:
+        ModelFileError: a feature of the model is missing.
+    """
+    columns = match_features(scorer.feature_names, tuple(chunk.features))
+    arrays = list(chunk.features.values())
+    features = np.stack([arrays[column] for column in columns], axis=1)
+    cuts = cuts_on_score(scorer, trained_on=trained_on)
+    if not trained_on:
+        score = scorer.scores(features)
+        return ScoredEvents(score, None, None if cuts is None else score >= cuts[0])
+    fold = assign_folds(chunk.identity, scorer.fold_count, scorer.metadata.fold_seed or 0)
+    score = scorer.out_of_fold_scores(features, fold)
+    return ScoredEvents(score, fold, None if cuts is None else score >= cuts[fold])
+
+
+def cuts_on_score(scorer: Scorer, *, trained_on: bool) -> NDArray[np.float64] | None:
+    """The cuts of the model, f8 [K] by fold for a dataset of the training, f8 [1] for new events; None if one lacks."""
+    metadata = scorer.metadata
+    cuts = metadata.thresholds if trained_on else (metadata.threshold,)
+    known = [cut for cut in cuts if cut is not None]
+    return np.array(known) if known and len(known) == len(cuts) else None
+
+
+def match_features(feature_names: Sequence[str], columns: Sequence[str]) -> list[int]:
+    """Find the features of a model among columns, in the order of the model.
+
+    Raises:
+        ModelFileError: features are missing.
+
+    Example:
+        >>> match_features(("y", "x"), ("x", "other", "y"))
+        [2, 0]
+    """
+    if missing := [name for name in feature_names if name not in columns]:
+        which = f"feature {missing[0]!r}"
+        if len(missing) > 1:
+            which = f"features {', '.join(map(repr, missing))}"
+        message = (
+            f"The model takes {len(feature_names)} features, the columns have {len(columns)} and lack the {which}."
+            f"{nearest_name(missing[0], columns)} Use the columns of the training, or train again."
+        )
+        raise ModelFileError(message)
+    return [list(columns).index(name) for name in feature_names]
+
+
+def check_features(features: NDArray[np.float32], metadata: ModelMetadata) -> None:
+    """Refuse features that a model cannot score.
+
+    Args:
+        features: f4 [N, F].
+        metadata: of the model.
+
+    Raises:
+        ModelFileError: the number of features differs.
+        InputError: a feature is infinite, or missing without a rule.
+    """
+    names = metadata.feature_names
+    if features.ndim != 2 or features.shape[1] != len(names):
+        message = f"The model takes {len(names)} features per event, found shape {features.shape}."
+        raise ModelFileError(message)
+    if infinite := _names(names, np.any(np.isinf(features), axis=0)):
+        message = f"Infinite values in {infinite}: cap or transform in the columns."
+        raise InputError(message)
+    may_be_missing = np.array([name in metadata.may_be_missing for name in names], dtype=np.bool_)
+    if ruleless := _names(names, np.any(np.isnan(features), axis=0) & ~may_be_missing):
+        message = (
+            f"Missing values (NaN) in {ruleless}, for which the model has no rule. Train with one, under `training: "
+            "{missing: {NAME: mean | median | a number}}`, or fill the feature in the columns."
+        )
+        raise InputError(message)
+
+
+def _names(names: Sequence[str], chosen: NDArray[np.bool_]) -> str:
+    return ", ".join(repr(name) for name, flag in zip(names, chosen, strict=True) if flag)
+
+
+def require_same_folds(scorer: Scorer, reader: ChunkReader) -> None:
+    """Refuse to score events of the training that the reader cannot assign to their folds.
+
+    Raises:
+        ModelFileError: the datasets or the seed of the folds are not known, events are identified in another way than in
+            the training, or by features that a variation shifts.
+    """
+    known = [dataset for dataset in reader.weights if is_trained_on(scorer, dataset)]
+    if not known:
+        return
+    metadata = scorer.metadata
+    if metadata.fold_seed is None:
+        message = (
+            f"The model was trained on {known[0]!r}, but does not say with which seed events were assigned to folds."
+        )
+        raise ModelFileError(message)
+    identity = reader.event_identity if isinstance(reader.event_identity, str) else tuple(reader.event_identity)
+    if identity != metadata.event_identity:
+        message = (
+            f"Events are identified by {identity!r}, but were by {metadata.event_identity!r} in the training of the model: "
+            "their folds would differ. Use the event_identity of the training."
+        )
+        raise ModelFileError(message)
+    for dataset in known:
+        variations = (reader.variations or {}).get(dataset, {})
+        if identity == "content" and (shapes := names_of_kind(variations, "shape")):
+            message = (
+                f"Variation {shapes[0]!r} of {dataset!r} shifts features, which identify the events: they would change "
+                "folds. Train with branches as event_identity."
+            )
+            raise ModelFileError(message)

@@ -1,0 +1,108 @@
+"""Trained models that score events anywhere: one small interface, `Scorer`, over ONNX Runtime and torch.
+
+`OnnxScorer` is the one for workers, which then need not import torch.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from zsig_hep.errors import ModelFileError
+from zsig_hep.learning.classifier.classifier import Classifier
+from zsig_hep.scoring.metadata import ModelMetadata, model_metadata
+from zsig_hep.scoring.onnx_scorer import OnnxScorer
+from zsig_hep.scoring.scorer import check_features
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+
+
+class TorchScorer:
+    """Scores with torch, on one thread, so that workers of coffea do not compete for cores.
+
+    The path travels to workers, which must see the folder.
+
+    Args:
+        folder: a model folder, as `Classifier.save` writes.
+        metadata: how the model is applied, such as `OnnxScorer.metadata`; without it, the datasets of the training are
+            not known.
+
+    Raises:
+        ModelFileError: the folder holds no model of this format, or the metadata are of another model.
+    """
+
+    def __init__(self, folder: Path, metadata: ModelMetadata | None = None) -> None:
+        self.folder = Path(folder).resolve()
+        own = model_metadata(self.classifier, fold_seed=None, event_identity="content", datasets=None)
+        if metadata is not None and metadata.input_hash != own.input_hash:
+            message = f"The metadata are not of the model in {folder}: it was trained on other events. Export it again."
+            raise ModelFileError(message)
+        self.metadata = metadata or own
+
+    @property
+    def classifier(self) -> Classifier:
+        """The ensemble, loaded once in each process."""
+        path = self.folder / "model.safetensors"
+        written = path.stat().st_mtime_ns if path.exists() else None
+        return _load_classifier(self.folder, written)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Features in the order of the model's inputs."""
+        return self.metadata.feature_names
+
+    @property
+    def fold_count(self) -> int:
+        """Number of folds, K."""
+        return self.metadata.fold_count
+
+    def scores(self, features: Float32Array) -> Float64Array:
+        """As `OnnxScorer.scores`."""
+        check_features(features, self.metadata)
+        with _one_thread():
+            return self.classifier.scores(features)
+
+    def fold_scores(self, features: Float32Array) -> Float64Array:
+        """As `OnnxScorer.fold_scores`."""
+        folds = [np.full(len(features), fold) for fold in range(self.fold_count)]
+        return np.stack([self.out_of_fold_scores(features, fold) for fold in folds], axis=1)
+
+    def out_of_fold_scores(self, features: Float32Array, fold: npt.NDArray[np.integer]) -> Float64Array:
+        """As `OnnxScorer.out_of_fold_scores`."""
+        check_features(features, self.metadata)
+        with _one_thread():
+            return self.classifier.out_of_fold_scores(features, fold)
+
+
+def load_scorer(path: Path, metadata: ModelMetadata | None = None) -> OnnxScorer | TorchScorer:
+    """Load a model for scoring: torch for a folder, ONNX Runtime for a file.
+
+    Args:
+        path: a model folder, as `Classifier.save` writes, or a file, as `export_onnx` writes.
+        metadata: of a folder; see `TorchScorer`.
+
+    Raises:
+        InputError: the extra `onnx` is needed and not installed.
+        ModelFileError: there is no usable model.
+    """
+    return TorchScorer(path, metadata) if Path(path).is_dir() else OnnxScorer(path)
+
+
+@lru_cache(maxsize=8)
+def _load_classifier(folder: Path, written: int | None) -> Classifier:  # noqa: ARG001 (a model that was replaced)
+    return Classifier.load(folder)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,1 @@
+"""Rectangular cuts: the box of highest significance, found exactly edge by edge."""

@@ -1,0 +1,221 @@
+"""Smooth cuts: where the exact search of rectangular cuts starts, by gradient ascent of the significance.
+
+An event passes an edge t of side s by the share of a sigmoid, and a box by the product of its sides,
+
+    g(v; t) = prod_s 1 / (1 + exp(-(v_s - t_s) / h_s)),                                        (1)
+
+so that the figure of merit of the soft yields sum w g has derivatives in all edges at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zsig_hep.selection.boxes.problem import BoxProblem
+from zsig_hep.selection.events import Floats, Integers
+from zsig_hep.selection.smooth_figure import SmoothFigure
+
+# Widths of the ascent in quantiles: from soft cuts that see far to hard ones, each with the steps that it needs to settle.
+_WIDTHS = (0.2, 0.08, 0.03)
+_STEPS = 25
+# Step of Adam, as a fraction of the width.
+_RELATIVE_STEP = 0.3
+# An open edge stands this many widths outside, where all but 2 % of the first event passes.
+_OPEN = 4.0
+# More events make the starts no better, since the exact search that follows sees all.
+_MOST_EVENTS = 4000
+# In significances without cuts: what is lost where a requirement is missed by all of it.
+_PENALTY = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothBox(SmoothFigure):
+    """Z(t; theta) of the soft box of equation 1.
+
+    Attributes:
+        score: v, shape [S, B], float64, larger passes.
+        widths: h_s in the units of the sides, shape [S].
+    """
+
+    widths: Tensor
+
+    def passing(self, cut: Tensor) -> Tensor:
+        """The share g of equation 1 for edges of shape [R, S], shape [R, B]."""
+        shares = (
+            torch.sigmoid((score - edge[:, None]) / width)
+            for score, edge, width in zip(self.score, cut.unbind(dim=1), self.widths, strict=True)
+        )
+        return reduce(torch.mul, shares)
+
+    def __call__(self, cut: Tensor, theta: Tensor | None = None) -> Tensor:
+        """Figure of merit.
+
+        Args:
+            cut: t, shape [R, S].
+            theta: shape [R, Q], as for `SmoothFigure`; zeros, the nominal values, by default.
+
+        Returns:
+            Z, shape [R]; not finite where the soft background is not positive.
+        """
+        theta = cut.new_zeros(len(cut), len(self.parameters)) if theta is None else theta
+        return self.of_passing(self.passing(cut), theta)
+
+    def of_passing(self, passing: Tensor, theta: Tensor) -> Tensor:
+        """Figure of merit of events that pass by some share, shape [R, B]."""
+        yields = torch.einsum("rpb,rb->rp", self.weights, passing)
+        variances = torch.zeros_like(yields)
+        if self.settings.simulation_uncertainty_in_figure:
+            variances = torch.einsum("rpb,rb->rp", self.squared_weights, passing**2)
+        return self.of_yields(yields, variances, theta)
+
+    def of_yields(self, yields: Tensor, variances: Tensor, theta: Tensor) -> Tensor:
+        """Figure of merit of nominal yields and their variances, shape [R, P], at theta."""
+        count = len(self.process_names)
+        scale = torch.exp(theta[:, :count] + theta[:, count, None])
+        return self._figure((yields * scale).T, (variances * scale**2).T, self._uncertainties(theta))
+
+
+def smooth_starts(problem: BoxProblem, generator: np.random.Generator) -> list[Integers]:
+    """Edges that gradient ascent of the soft significance finds, from several starting points with shrinking widths.
+
+    Each side is measured in quantiles of signal and background in equal parts, so that no unit or tail matters. The
+    starting points are: the start of the settings where there is one, no cut at all, and random edges on random sides.
+
+    Args:
+        problem: events, edges and settings.
+        generator: source of randomness.
+
+    Returns:
+        Edges of all sides, shape [S], for each starting point.
+    """
+    quantiles = _quantiles(problem)
+    chosen, scale = _sample(problem)
+    figure = _soft_figure(problem, quantiles, chosen, scale)
+    position = _first_positions(problem, quantiles, generator)
+    for width in _WIDTHS:
+        position = _ascend(figure, position, width)
+    return [_to_edges(problem, quantiles, row) for row in position.numpy()]
+
+
+def _quantiles(problem: BoxProblem) -> list[Floats]:
+    """Position of each code of each side in [0, 1], shape [T] each: the fraction of events with a smaller code."""
+    is_signal = np.array([role == "signal" for role in problem.roles])[problem.process]
+    share = np.where(is_signal, 0.5 / max(is_signal.sum(), 1), 0.5 / max((~is_signal).sum(), 1))
+    counts = [np.bincount(side.code, weights=share, minlength=side.allowed.size) for side in problem.sides]
+    return [np.cumsum(count) - count / 2 for count in counts]
+
+
+def _sample(problem: BoxProblem) -> tuple[Integers, Floats]:
+    """Events that the ascent sees, and by how much each process has to be scaled up.
+
+    They are those of the smallest identities, a hash, which do not depend on the order of the events.
+    """
+    limit = _MOST_EVENTS // len(problem.roles)
+    scale = np.ones(len(problem.roles))
+    kept = []
+    for row in range(len(problem.roles)):
+        events = np.flatnonzero(problem.process == row)
+        if events.size > limit:
+            scale[row] = events.size / limit
+            events = events[np.argsort(problem.identity[events], kind="stable")[:limit]]
+        kept.append(events)
+    return np.concatenate(kept), scale
+
+
+def _soft_figure(problem: BoxProblem, quantiles: Sequence[Floats], chosen: Integers, scale: Floats) -> SmoothBox:
+    process = torch.tensor(problem.process[chosen])
+    of_process = process == torch.arange(len(problem.roles))[:, None]
+    weight = torch.tensor(problem.weight[chosen] * scale[problem.process[chosen]])
+    squared = torch.tensor(problem.weight[chosen] ** 2 * scale[problem.process[chosen]])
+    score = np.stack([at[side.code[chosen]] for at, side in zip(quantiles, problem.sides, strict=True)])
+    return SmoothBox(
+        score=torch.tensor(score),
+        weights=torch.where(of_process, weight, 0.0)[None],
+        squared_weights=torch.where(of_process, squared, 0.0)[None],
+        bandwidth=_WIDTHS[0],
+        process_names=problem.process_names,
+        roles=problem.roles,
+        settings=problem.selection.smooth_relative,
+        widths=torch.full((len(problem.sides),), _WIDTHS[0], dtype=torch.float64),
+    )
+
+
+def _first_positions(problem: BoxProblem, quantiles: Sequence[Floats], generator: np.random.Generator) -> Tensor:
+    count = problem.cuts.starts
+    positions = np.where(
+        generator.random((count, len(problem.sides))) < 0.5, generator.random((count, len(problem.sides))), 0.0
+    )
+    positions[0] = 0.0
+    if any(side.start is not None for side in problem.sides):
+        positions[-1] = [
+            0.0 if side.start is None else at[side.edge_at(side.start)]
+            for side, at in zip(problem.sides, quantiles, strict=True)
+        ]
+    return torch.tensor(positions - (positions == 0) * _OPEN * _WIDTHS[0])
+
+
+def _ascend(figure: SmoothBox, position: Tensor, width: float) -> Tensor:
+    """Adam from every starting point at one width."""
+    figure = SmoothBox(**{**figure.__dict__, "widths": torch.full_like(figure.widths, width), "bandwidth": width})
+    lowest = -_OPEN * width
+    # What was open stays open: without this an edge that stood outside at a larger width would have to come from there.
+    t = torch.where(position < lowest, lowest, position).requires_grad_()
+    optimiser = torch.optim.Adam([t], lr=_RELATIVE_STEP * width, betas=(0.8, 0.95))
+    reference = significance_without_cuts(figure)
+    for _ in range(_STEPS):
+        (t.grad,) = torch.autograd.grad(-soft_objective(figure, t, reference).sum(), t)
+        optimiser.step()
+        with torch.no_grad():
+            t.clamp_(lowest, 1.0)
+    return t.detach()
+
+
+def significance_without_cuts(figure: SmoothBox) -> float:
+    """What the objective is measured in; 1 where there is none, since only its size matters."""
+    everything = figure.score.new_ones(1, figure.score.shape[1])
+    z = float(figure.of_passing(everything, everything.new_zeros(1, len(figure.parameters))))
+    return z if np.isfinite(z) and z > 0 else 1.0
+
+
+def soft_objective(figure: SmoothBox, t: Tensor, reference: float) -> Tensor:
+    """Soft significance over that without cuts, less a penalty for what misses the requirements, shape [R].
+
+    Args:
+        figure: soft box.
+        t: edges, shape [R, S].
+        reference: `significance_without_cuts`.
+    """
+    passing = figure.passing(t)
+    z = figure.of_passing(passing, t.new_zeros(len(t), len(figure.parameters)))
+    return torch.where(torch.isfinite(z), z, 0.0) / reference - _PENALTY * _shortfall(figure, passing)
+
+
+def _shortfall(figure: SmoothBox, passing: Tensor) -> Tensor:
+    """Squared relative lack of effective background entries and of signal efficiency, shape [R]."""
+    is_signal = torch.tensor([role == "signal" for role in figure.roles])
+    yields = torch.einsum("rpb,rb->rp", figure.weights, passing)
+    variances = torch.einsum("rpb,rb->rp", figure.squared_weights, passing)
+    background = yields[:, ~is_signal].sum(dim=1).clamp(min=0)
+    entries = background**2 / variances[:, ~is_signal].sum(dim=1).clamp(min=torch.finfo(passing.dtype).tiny)
+    efficiency = yields[:, is_signal].sum(dim=1) / figure.weights[:, is_signal].sum(dim=(1, 2))
+    required = figure.settings
+    lack = torch.relu(1 - entries / required.minimum_effective_background) ** 2
+    if required.minimum_signal_efficiency > 0:
+        lack = lack + torch.relu(1 - efficiency / required.minimum_signal_efficiency) ** 2
+    return lack
+
+
+def _to_edges(problem: BoxProblem, quantiles: Sequence[Floats], position: Floats) -> Integers:
+    """The allowed edge next to each position; open where it stands below all events."""
+    edges = problem.nothing
+    for index, (side, at) in enumerate(zip(problem.sides, quantiles, strict=True)):
+        if position[index] <= at[0]:
+            continue
+        places = np.flatnonzero(side.allowed)
+        wanted = int(np.searchsorted(at, position[index]))
+        edges[index] = places[int(np.abs(places - wanted).argmin())]
+    return edges

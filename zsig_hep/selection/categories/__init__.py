@@ -1,0 +1,1 @@
+"""Score categories: the intervals of a score whose combined significance is highest."""

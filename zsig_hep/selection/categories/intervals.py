@@ -1,0 +1,230 @@
+"""Intervals of a score between candidate edges: what may be a category, its Z^2, and categories of equal signal.
+
+With E candidate edges in ascending order, a category is an interval [i, j) of them: scores at or above edge i and below
+edge j, where j = E stands for no upper edge.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from zsig_hep.ntuples.datasets import Role
+from zsig_hep.selection.events import Booleans, Floats, Integers
+from zsig_hep.selection.figure_of_merit import WorkingPointSettings, significance
+from zsig_hep.selection.thresholds.scan import ThresholdScan, sufficient_signal
+from zsig_hep.statistics.yields import effective_entries
+
+# Above the rounding of a figure of merit, so that a bound of equal intervals is none below them.
+_MARGIN = 1 + 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """All intervals of a score between E candidate edges, as sums at or above each; the last column is zero.
+
+    Attributes:
+        edge: the candidates in ascending order, shape [E].
+        column: their thresholds in the scan, shape [E].
+        is_lowest: whether enough signal stands above an edge to make it the lowest, shape [E].
+        names: of the G groups of processes that the figure of merit tells apart, length G.
+        roles: of the groups, length G.
+        yields: of the groups, shape [G, E + 1], in events.
+        variances: sums of squared weights of the groups, shape [G, E + 1].
+        limited_yields: of the backgrounds that must have enough effective entries, shape [K, E + 1].
+        limited_variances: likewise.
+        settings: figure of merit and requirements.
+    """
+
+    edge: Floats
+    column: Integers
+    is_lowest: Booleans
+    names: tuple[str, ...]
+    roles: tuple[Role, ...]
+    yields: Floats
+    variances: Floats
+    limited_yields: Floats
+    limited_variances: Floats
+    settings: WorkingPointSettings
+
+    @classmethod
+    def of_scan(cls, scan: ThresholdScan, settings: WorkingPointSettings, candidates: int) -> Self:
+        """Take up to a number of thresholds of a scan as candidate edges.
+
+        Args:
+            scan: yields above every distinct score.
+            settings: figure of merit and requirements.
+            candidates: largest number of edges.
+        """
+        column = candidate_columns(scan, candidates)
+        groups = _groups(scan, settings)
+        dominant = scan.dominant_backgrounds(settings.dominant_background_fraction)
+        limited = [~scan.is_signal, *(np.arange(len(scan.roles)) == index for index in dominant)]
+        return cls(
+            edge=scan.threshold[column],
+            column=column,
+            is_lowest=sufficient_signal(scan, settings)[column],
+            names=tuple(scan.process_names[group[0]] for group in groups),
+            roles=tuple(scan.roles[group[0]] for group in groups),
+            yields=_sums(scan.yields, groups, column),
+            variances=_sums(scan.variances, groups, column),
+            limited_yields=_sums(scan.yields, limited, column),
+            limited_variances=_sums(scan.variances, limited, column),
+            settings=settings,
+        )
+
+    def squared_significance(self, lower: Integers, upper: Integers) -> Floats:
+        """Z^2 of the intervals [lower, upper); -infinity for what cannot be a category.
+
+        A category has a positive signal yield, a positive yield and enough effective entries of the background and of
+        each dominant background process, and a positive finite Z.
+
+        Args:
+            lower: indices of edges, any shape.
+            upper: indices of edges or E, a shape that broadcasts with that of `lower`.
+        """
+        yields = self.yields[:, lower] - self.yields[:, upper]
+        variances = self.variances[:, lower] - self.variances[:, upper]
+        possible = self._has_enough(lower, upper) & self._has_signal(yields)
+        squares = np.full(possible.shape, -np.inf)
+        # Boolean indexing copies; most tiles hold nothing but possible categories.
+        inside = ... if possible.all() else possible
+        z = significance(yields[:, inside], variances[:, inside], self.names, self.roles, self.settings).value
+        squares[inside] = np.where(np.isfinite(z) & (z > 0), z * z, -np.inf)
+        return squares
+
+    def squared_bound(self, lower: Integers, upper_starts: Integers) -> Floats:
+        """A number that Z^2 does not exceed in any interval of a tile.
+
+        The figure of merit does not fall with the signal, and does not rise with any background or variance, as long as
+        the yields of backgrounds with an uncertainty of their own are not negative.
+
+        Args:
+            lower: lower edges, common to all tiles.
+            upper_starts: first upper edge of each tile, which ends before that of the next; ascending, shape [T].
+
+        Returns:
+            Shape [T]; the largest float where nothing is known.
+        """
+        above, beyond = self.yields[:, lower], self.yields[:, upper_starts[0] :]
+        starts = upper_starts - upper_starts[0]
+        most = above.max(axis=1)[:, None] - np.minimum.reduceat(beyond, starts, axis=1)
+        least = above.min(axis=1)[:, None] - np.maximum.reduceat(beyond, starts, axis=1)
+        extreme = np.where(self.is_signal[:, None], most, least)
+        z = significance(extreme, np.zeros_like(extreme), self.names, self.roles, self.settings).value
+        known = np.isfinite(z) & (extreme[self.has_own_uncertainty] >= 0).all(axis=0)
+        return np.where(known, np.square(np.maximum(z, 0.0)) * _MARGIN, np.finfo(np.float64).max)
+
+    @property
+    def is_signal(self) -> Booleans:
+        """Which groups are signal, shape [G]."""
+        return np.array([role == "signal" for role in self.roles], dtype=np.bool_)
+
+    @property
+    def has_own_uncertainty(self) -> Booleans:
+        """Which groups are backgrounds with an uncertainty of their own, shape [G]."""
+        own = self.settings.background_uncertainties
+        return ~self.is_signal & np.array([own.get(name, 0.0) > 0 for name in self.names], dtype=np.bool_)
+
+    def _has_enough(self, lower: Integers, upper: Integers) -> Booleans:
+        yields = self.limited_yields[:, lower] - self.limited_yields[:, upper]
+        variances = self.limited_variances[:, lower] - self.limited_variances[:, upper]
+        enough = effective_entries(yields, variances) >= self.settings.minimum_effective_background
+        return np.asarray(((yields > 0) & enough).all(axis=0))
+
+    def _has_signal(self, yields: Floats) -> Booleans:
+        return np.asarray(yields[self.is_signal].sum(axis=0) > 0)
+
+
+def candidate_columns(scan: ThresholdScan, candidates: int) -> Integers:
+    """Thresholds of a scan to take as candidate edges: all of them, or some evenly spaced in efficiency.
+
+    The spacing is even in the sum of signal and background efficiency, so that half of the candidates resolve the
+    signal and half the background. The lowest threshold, which selects everything, is always among them.
+
+    Args:
+        scan: yields above every distinct score.
+        candidates: largest number of edges.
+
+    Returns:
+        Ascending indices of thresholds; fewer than `candidates` where single scores hold much of the yield.
+    """
+    if scan.threshold.size <= candidates:
+        return np.arange(scan.threshold.size)
+    # Signed weights can lower an efficiency from one threshold to the next; its running maximum has a rank.
+    reached = _running_maximum(scan.signal_efficiency) + _running_maximum(scan.background_efficiency)
+    steps = np.searchsorted(reached, np.linspace(0.0, reached[-1], candidates))
+    return np.unique(np.append(scan.threshold.size - 1 - steps[:-1], 0))
+
+
+def equal_signal_edges(intervals: Intervals, count: int) -> Integers:
+    """Edges of categories of equal signal yield above every candidate.
+
+    Above a lowest edge i the edges stand at the highest candidates above which at least the shares
+    (count - 1) / count, ..., 1 / count of the signal above i are found.
+
+    Args:
+        intervals: of the candidate edges.
+        count: number of categories.
+
+    Returns:
+        Lower edges, shape [E, count]; a row that does not ascend divides nothing.
+    """
+    edges = intervals.edge.size
+    signal = intervals.yields[intervals.is_signal].sum(axis=0)[:-1]
+    shares = np.arange(count - 1, 0, -1) / count
+    steps = np.searchsorted(_running_maximum(signal), signal[:, None] * shares)
+    return np.column_stack([np.arange(edges), np.maximum(edges - 1 - steps, 0)])
+
+
+def best_equal_signal(intervals: Intervals, count: int) -> tuple[int, ...] | None:
+    """The categories of equal signal yield whose combined significance is highest.
+
+    The same limits hold as for the optimum, which is therefore never worse.
+
+    Args:
+        intervals: of the candidate edges.
+        count: number of categories.
+
+    Returns:
+        Lower edges in ascending order; None where no lowest edge gives categories within the limits.
+    """
+    lower = equal_signal_edges(intervals, count)
+    upper = np.column_stack([lower[:, 1:], np.full(len(lower), intervals.edge.size)])
+    ordered = (lower < upper).all(axis=1)
+    totals = np.full(len(lower), -np.inf)
+    totals[ordered] = intervals.squared_significance(lower[ordered], upper[ordered]).sum(axis=1)
+    best = best_allowed(totals, intervals.is_lowest)
+    return None if best is None else tuple(lower[best].tolist())
+
+
+def best_allowed(totals: Floats, allowed: Booleans) -> int | None:
+    """Index of the highest total that is allowed and not -infinity, the first of equals; None without one."""
+    masked = np.where(allowed, totals, -np.inf)
+    best = int(np.argmax(masked))
+    return best if masked[best] > -np.inf else None
+
+
+def _groups(scan: ThresholdScan, settings: WorkingPointSettings) -> list[list[int]]:
+    """Rows that the figure of merit sees through their sum alone.
+
+    It tells signals apart where each is a hypothesis, and backgrounds where they have an uncertainty of their own.
+    """
+    signals = np.flatnonzero(scan.is_signal).tolist()
+    own = [
+        row for row in np.flatnonzero(~scan.is_signal) if settings.background_uncertainties.get(scan.process_names[row])
+    ]
+    others = [row for row in np.flatnonzero(~scan.is_signal).tolist() if row not in own]
+    of_signals = [signals] if settings.signals == "sum" else [[row] for row in signals]
+    return [*of_signals, *([int(row)] for row in own), *([others] if others else [])]
+
+
+def _sums(values: Floats, groups: list[list[int]] | list[Booleans], column: Integers) -> Floats:
+    """Sums over the rows of each group at the columns, and a zero column behind them."""
+    sums = np.stack([values[group].sum(axis=0)[column] for group in groups])
+    return np.pad(sums, ((0, 0), (0, 1)))
+
+
+def _running_maximum(above: Floats) -> Floats:
+    """What is reached from the highest threshold down, in that order."""
+    return np.maximum.accumulate(above[::-1])

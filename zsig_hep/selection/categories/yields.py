@@ -1,0 +1,225 @@
+"""What falls into each category, the significance of each, and their combination."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zsig_hep.ntuples.datasets import Role
+from zsig_hep.selection.events import Events, Floats, Integers
+from zsig_hep.selection.figure_of_merit import SelectionSignificance, WorkingPointSettings, significance
+from zsig_hep.selection.thresholds.differences import Difference
+from zsig_hep.selection.thresholds.working_points import HypothesisSignificance
+from zsig_hep.statistics.yields import Yield
+
+
+@dataclass(frozen=True)
+class Category:
+    """What one category holds.
+
+    Attributes:
+        yields: by process that is not data.
+        signal: sum of the signal processes.
+        background: sum of the background processes.
+        significance: figure of merit of this category alone; not finite where its background is not positive.
+        significance_uncertainty: its standard deviation from the finite simulation.
+    """
+
+    yields: Mapping[str, Yield]
+    signal: Yield
+    background: Yield
+    significance: float
+    significance_uncertainty: float
+
+
+@dataclass(frozen=True)
+class CombinedSignificance:
+    """Significance of several categories together.
+
+        Z^2 = sum_c Z_c^2,    sigma_Z^2 = sum_c (Z_c / Z)^2 sigma_c^2                          (1)
+
+    Attributes:
+        value: Z.
+        uncertainty: sigma_Z; different categories hold different simulated events.
+        hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
+    """
+
+    value: float
+    uncertainty: float
+    hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class CategorySums:
+    """Yields of P processes that are not data in C categories, and their figures of merit.
+
+    Attributes:
+        process_names: names of the processes, length P.
+        roles: their roles, length P.
+        yields: sums of weights, shape [P, C], in events.
+        variances: sums of squared weights, shape [P, C].
+        entries: numbers of simulated events, shape [P, C].
+        z: figure of merit of each category, values of shape [C].
+    """
+
+    process_names: tuple[str, ...]
+    roles: tuple[Role, ...]
+    yields: Floats
+    variances: Floats
+    entries: Integers
+    z: SelectionSignificance
+
+    @classmethod
+    def of_events(
+        cls,
+        events: Events,
+        category: Integers,
+        count: int,
+        *,
+        process_names: Sequence[str],
+        roles: Sequence[Role],
+        settings: WorkingPointSettings,
+    ) -> "CategorySums":
+        """Sum the events of each category.
+
+        Args:
+            events: N events.
+            category: of each event, -1 in none, shape [N].
+            count: number of categories.
+            process_names: names of all processes.
+            roles: role of each process; events of data processes are left out.
+            settings: figure of merit.
+        """
+        inside = category >= 0
+        cell = events.process[inside] * count + category[inside]
+        weight = events.weight[inside]
+        kept = [index for index, role in enumerate(roles) if role != "data"]
+
+        def sums(values: Floats | None) -> npt.NDArray[Any]:
+            by_cell = np.bincount(cell, values, len(roles) * count)
+            return by_cell.reshape(len(roles), count)[kept]
+
+        return cls.of_yields(
+            tuple(process_names[index] for index in kept),
+            tuple(roles[index] for index in kept),
+            sums(weight),
+            sums(weight * weight),
+            sums(None).astype(np.int64),
+            settings,
+        )
+
+    @classmethod
+    def of_yields(
+        cls,
+        process_names: tuple[str, ...],
+        roles: tuple[Role, ...],
+        yields: Floats,
+        variances: Floats,
+        entries: Integers,
+        settings: WorkingPointSettings,
+    ) -> "CategorySums":
+        """Evaluate the figure of merit of each category."""
+        z = significance(yields, variances, process_names, roles, settings)
+        return cls(process_names, roles, yields, variances, entries, z)
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """What each category holds, the least signal-like first."""
+        return tuple(self._category(index) for index in range(self.yields.shape[1]))
+
+    @property
+    def combined(self) -> CombinedSignificance:
+        """Equation 1; NaN where the significance of a category is not finite."""
+        value, uncertainty = _in_quadrature(self.z.value, self.z.uncertainty)
+        names = [name for name, role in zip(self.process_names, self.roles, strict=True) if role == "signal"]
+        hypotheses = {}
+        if self.z.hypotheses is not None:
+            rows = zip(names, self.z.hypotheses.value, self.z.hypotheses.uncertainty, strict=True)
+            hypotheses = {name: HypothesisSignificance(*_in_quadrature(*numbers)) for name, *numbers in rows}
+        return CombinedSignificance(value, uncertainty, hypotheses)
+
+    @property
+    def why_not_combinable(self) -> str:
+        """Which category has no positive finite significance; empty when all have one."""
+        values = np.asarray(self.z.value)
+        failing = np.flatnonzero(~((values > 0) & np.isfinite(values)))
+        if not failing.size:
+            return ""
+        one = self._category(int(failing[0]))
+        return (
+            f"category {failing[0]} of {values.size} (from 0) holds {one.signal.value:.3g} +- "
+            f"{one.signal.uncertainty:.3g} signal and {one.background.value:.3g} +- {one.background.uncertainty:.3g} "
+            "background events, of which no positive finite significance exists"
+        )
+
+    def gradient(self, roles: Sequence[Role]) -> Floats:
+        """Derivative of the combined Z in the yield of every process in every category, and a column of zeros.
+
+        Args:
+            roles: of all processes; the rows of data are zero.
+
+        Returns:
+            Shape [len(roles), C + 1]; the last column, which index -1 finds, is for events in no category.
+        """
+        values = np.asarray(self.z.value)
+        slopes = np.zeros((len(roles), values.size + 1))
+        kept = [index for index, role in enumerate(roles) if role != "data"]
+        slopes[kept, :-1] = values / self.combined.value * np.asarray(self.z.slopes)
+        return slopes
+
+    def _category(self, index: int) -> Category:
+        rows = zip(self.yields[:, index], self.variances[:, index], self.entries[:, index], strict=True)
+        yields = {
+            name: Yield(float(value), float(variance), int(entries))
+            for name, (value, variance, entries) in zip(self.process_names, rows, strict=True)
+        }
+        roles = dict(zip(self.process_names, self.roles, strict=True))
+        nothing = Yield(0.0, 0.0, 0)
+        return Category(
+            yields,
+            sum((each for name, each in yields.items() if roles[name] == "signal"), nothing),
+            sum((each for name, each in yields.items() if roles[name] == "background"), nothing),
+            float(self.z.value[index]),
+            float(self.z.uncertainty[index]),
+        )
+
+
+def paired_category_difference(
+    first: CategorySums,
+    second: CategorySums,
+    first_category: Integers,
+    second_category: Integers,
+    events: Events,
+    roles: Sequence[Role],
+) -> Difference:
+    """Combined significance of one division of the same events minus that of another, at fixed edges.
+
+        sigma^2 = sum_i w_i^2 (dZ_1/dy_i - dZ_2/dy_i)^2                                        (2)
+
+    where y_i is the yield of the process and category of event i in either division, so that what both treat alike
+    cancels. It is the limit of the Poisson bootstrap of `zsig_hep.selection.paired_difference` for many events.
+
+    Args:
+        first: of the first division.
+        second: of the second.
+        first_category: of each event, -1 in none, shape [N].
+        second_category: likewise.
+        events: the N events.
+        roles: role of each process; events of data processes are left out.
+
+    Returns:
+        The difference with its uncertainty from the finite simulation.
+    """
+    change = first.gradient(roles)[events.process, first_category]
+    change -= second.gradient(roles)[events.process, second_category]
+    difference = first.combined.value - second.combined.value
+    return Difference(difference, float(np.sqrt(np.sum((events.weight * change) ** 2))))
+
+
+def _in_quadrature(values: Floats, uncertainties: Floats) -> tuple[float, float]:
+    combined = float(np.sqrt(np.sum(np.square(values))))
+    if not (combined > 0 and np.isfinite(combined)):
+        return combined, float("nan")
+    return combined, float(np.sqrt(np.sum(np.square(values / combined * uncertainties))))

@@ -1,0 +1,218 @@
+"""The figure of merit as a smooth function of the cut and of what the yields are normalised by.
+
+A yield above a cut is a step function of it. Here an event of score x passes the cut t by the share
+
+    g(x) = 1 / (1 + exp(-(x - t) / h)),                                                        (1)
+
+so that yields y_p(t) = sum w g and the figure of merit Z(t; theta) have derivatives of every order. theta holds the
+logarithm of every cross section, of the luminosity and of every relative background uncertainty, relative to their
+nominal values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from zsig_hep.ntuples.datasets import Role
+from zsig_hep.selection.events import Events
+from zsig_hep.selection.figure_of_merit import WorkingPointSettings, significance
+
+# Newton's method doubles the digits in each step; bisection, its fallback, gains one bit.
+_ITERATIONS = 50
+# Of the bandwidth; after such a step of Newton's method the next one is rounding.
+_TOLERANCE = 1e-12
+_CUTS_AT_ONCE = 32
+
+ParameterKind = Literal["cross_section", "luminosity", "uncertainty"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One component of theta.
+
+    Attributes:
+        kind: what is varied.
+        process: whose cross section or uncertainty; None for the luminosity and the uncertainty common to all.
+        relative_uncertainty: systematic uncertainty that the settings give: of the process's yield for a cross section
+            of a background, the uncertainty itself for an uncertainty; None where there is none.
+    """
+
+    kind: ParameterKind
+    process: str | None
+    relative_uncertainty: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Derivatives:
+    """Z and its derivatives at one cut for each of R sets of weights; Q parameters.
+
+    Attributes:
+        value: Z, shape [R].
+        cut: Z_t, shape [R].
+        cut_cut: Z_tt, shape [R].
+        parameters: Z_theta, shape [R, Q].
+        cut_parameters: Z_t_theta, shape [R, Q].
+    """
+
+    value: Tensor
+    cut: Tensor
+    cut_cut: Tensor
+    parameters: Tensor
+    cut_parameters: Tensor
+
+    @property
+    def answer(self) -> Tensor:
+        """How a maximum moves with the parameters, dt*/dtheta = -Z_t_theta / Z_tt, shape [R, Q]."""
+        return -self.cut_parameters / self.cut_cut[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothFigure:
+    """Z(t; theta) for R sets of weights of the same scores: the events themselves, or replicas of their histogram.
+
+    Attributes:
+        score: x, shape [B], float64.
+        weights: sum of weights at each score, shape [R, P, B].
+        squared_weights: sum of squared weights, shape [R, P, B].
+        bandwidth: h of equation 1, in the unit of the score.
+        process_names: names of the P signal and background processes.
+        roles: "signal" or "background" for each.
+        settings: figure of merit, no exact Poisson tail; uncertainties, and how signals are combined.
+    """
+
+    score: Tensor
+    weights: Tensor
+    squared_weights: Tensor
+    bandwidth: float
+    process_names: Sequence[str]
+    roles: Sequence[Role]
+    settings: WorkingPointSettings
+
+    @classmethod
+    def of_events(
+        cls,
+        events: Events,
+        bandwidth: float,
+        process_names: Sequence[str],
+        roles: Sequence[Role],
+        settings: WorkingPointSettings,
+    ) -> "SmoothFigure":
+        """One set of weights: every event at its own score."""
+        weight, process = torch.tensor(events.weight), torch.tensor(events.process)
+        of_process = process == torch.arange(len(roles))[:, None]
+        weights = torch.where(of_process, weight, 0.0)[None]
+        return cls(torch.tensor(events.score), weights, weights**2, bandwidth, process_names, roles, settings)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Components of theta: cross sections, luminosity, uncertainties of processes, common uncertainty."""
+        own, common = self.settings.background_uncertainties, self.settings.relative_background_uncertainty
+        uncertain = [name for name in self._backgrounds if own.get(name, 0.0) > 0]
+        return (
+            *(Parameter("cross_section", name, own.get(name) or None) for name in self.process_names),
+            Parameter("luminosity", None),
+            *(Parameter("uncertainty", name, own[name]) for name in uncertain),
+            *([Parameter("uncertainty", None, common)] if common > 0 else []),
+        )
+
+    @property
+    def _backgrounds(self) -> list[str]:
+        return [name for name, role in zip(self.process_names, self.roles, strict=True) if role == "background"]
+
+    def __call__(self, cut: Tensor, theta: Tensor | None = None) -> Tensor:
+        """Figure of merit.
+
+        Args:
+            cut: t, shape [R].
+            theta: shape [R, Q]; zeros, the nominal values, by default.
+
+        Returns:
+            Z, shape [R]; not finite where the smoothed background is not positive.
+        """
+        theta = cut.new_zeros(len(cut), len(self.parameters)) if theta is None else theta
+        passing = torch.sigmoid((self.score - cut[:, None]) / self.bandwidth)
+        count = len(self.process_names)
+        scale = torch.exp(theta[:, :count] + theta[:, count, None]).T
+        yields = torch.einsum("rpb,rb->pr", self.weights, passing) * scale
+        variances = torch.zeros_like(yields)
+        if self.settings.simulation_uncertainty_in_figure:
+            variances = torch.einsum("rpb,rb->pr", self.squared_weights, passing**2) * scale**2
+        return self._figure(yields, variances, self._uncertainties(theta))
+
+    def derivatives(self, cut: Tensor) -> Derivatives:
+        """Z with its derivatives in cut and theta at the nominal theta, for cuts of shape [R]."""
+        t = cut.detach().clone().requires_grad_()
+        theta = cut.new_zeros(len(cut), len(self.parameters)).requires_grad_()
+        z = self(t, theta)
+        z_t, z_theta = torch.autograd.grad(z.sum(), (t, theta), create_graph=True)
+        z_tt, z_t_theta = torch.autograd.grad(z_t.sum(), (t, theta))
+        return Derivatives(z.detach(), z_t.detach(), z_tt, z_theta.detach(), z_t_theta)
+
+    def on_grid(self, grid: Tensor) -> Tensor:
+        """Z at every cut of a grid [G], shape [G, R]; minus infinity where it is not finite."""
+        blocks = []
+        for cuts in torch.split(grid, _CUTS_AT_ONCE):
+            passing = torch.sigmoid((self.score[:, None] - cuts) / self.bandwidth)
+            yields = (self.weights @ passing).permute(1, 2, 0)
+            variances = torch.zeros_like(yields)
+            if self.settings.simulation_uncertainty_in_figure:
+                variances = (self.squared_weights @ passing**2).permute(1, 2, 0)
+            blocks.append(self._figure(yields, variances, (None, None)))
+        values = torch.cat(blocks)
+        return torch.where(torch.isfinite(values), values, -torch.inf)
+
+    def maximum(self, grid: Tensor, values: Tensor) -> Tensor:
+        """The cut of the highest value of Z, found to rounding by Newton's method between two points of a grid.
+
+        Args:
+            grid: ascending cuts, shape [G], G >= 2.
+            values: `on_grid` of them, shape [G, R].
+
+        Returns:
+            t*, shape [R]; an end of the grid where Z rises towards it.
+        """
+        best = values.argmax(dim=0)
+        low, high = grid[(best - 1).clamp(min=0)], grid[(best + 1).clamp(max=len(grid) - 1)]
+        cut = grid[best]
+        for _ in range(_ITERATIONS):
+            found = self.derivatives(cut)
+            rises = found.cut > 0
+            low, high = torch.where(rises, cut, low), torch.where(rises, high, cut)
+            step = cut - found.cut / found.cut_cut
+            inside = (step >= low) & (step <= high) & (found.cut_cut < 0)
+            following = torch.where(inside, step, (low + high) / 2)
+            settled = bool(((following - cut).abs() <= _TOLERANCE * self.bandwidth).all())
+            cut = following
+            if settled:
+                break
+        return cut
+
+    def _figure(self, yields: Tensor, variances: Tensor, uncertainties: tuple[Tensor | None, Tensor | None]) -> Tensor:
+        own, common = uncertainties
+        z = significance(
+            yields,
+            variances,
+            self.process_names,
+            self.roles,
+            self.settings,
+            own_uncertainties=own,
+            common_uncertainty=common,
+        )
+        value: Tensor = z.value
+        return value
+
+    def _uncertainties(self, theta: Tensor) -> tuple[Tensor, Tensor | None]:
+        own, factor = self.settings.background_uncertainties, torch.exp(theta.T)
+        column = len(self.process_names) + 1
+        rows = []
+        for name in self._backgrounds:
+            if own.get(name, 0.0) > 0:
+                rows.append(own[name] * factor[column])
+                column += 1
+            else:
+                rows.append(torch.zeros_like(factor[0]))
+        common = self.settings.relative_background_uncertainty
+        return torch.stack(rows), common * factor[column] if common > 0 else None

@@ -1,0 +1,71 @@
+"""What a reader of a working point should know about the simulation behind it."""
+
+import numpy as np
+
+from zsig_hep.selection.figure_of_merit import WorkingPointSettings, significance
+from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation
+from zsig_hep.selection.thresholds.scan import ThresholdScan, required_effective_entries
+
+FEW_ENTRIES = 3
+
+
+NOTABLE_GAIN = 1.1
+
+
+def simulation_caveats(evaluation: ClassifierEvaluation, settings: WorkingPointSettings) -> tuple[str, ...]:
+    """Say where the size of the simulation decides the working point, or could change it.
+
+    Args:
+        evaluation: of a classifier.
+        settings: the settings of its scan.
+
+    Returns:
+        Sentences; none when the simulation is ample, or when there is no working point, whose status says why.
+    """
+    if evaluation.working_point.status != "ok":
+        return ()
+    limit = _limit(evaluation.scan, settings)
+    sentences = ([limit] if limit else []) + _thin_backgrounds(evaluation, settings)
+    return tuple(f"{evaluation.label}: {sentence}" for sentence in sentences)
+
+
+def _limit(scan: ThresholdScan, settings: WorkingPointSettings) -> str:
+    """Name the requirement that keeps the cut looser than the figure of merit would have it."""
+    counts, names = required_effective_entries(scan, settings)
+    best = float(np.max(scan.significance, where=scan.qualifies, initial=-np.inf))
+    # A handful of entries in the whole background, so that the comparison is not with a fluctuation to zero.
+    possible = (counts[0] >= settings.minimum_effective_background) & np.isfinite(scan.significance)
+    free = float(np.max(scan.significance, where=possible, initial=-np.inf))
+    if not free > NOTABLE_GAIN * best:
+        return ""
+    wished = int(np.argmax(np.where(possible, scan.significance, -np.inf)))
+    weakest = int(counts[:, wished].argmin())
+    return (
+        f"the working point is limited by the simulation of {names[weakest]}: a tighter cut reaches up to "
+        f"Z = {free:.2f} on the events that choose it, but leaves {counts[weakest, wished]:.1f} effective entries of it, "
+        f"{settings.minimum_effective_background:g} being required; simulate more of it"
+    )
+
+
+def _thin_backgrounds(evaluation: ClassifierEvaluation, settings: WorkingPointSettings) -> list[str]:
+    """Say what one more event of each background that hardly passes would do."""
+    point, scan = evaluation.working_point, evaluation.scan
+    if point.significance is None:
+        return []
+    selected = [point.yields[name] for name in scan.process_names]
+    yields, variances = (np.array([getattr(each, kind) for each in selected]) for kind in ("value", "variance"))
+    sentences = []
+    for row, (name, role) in enumerate(zip(scan.process_names, scan.roles, strict=True)):
+        passing = point.yields[name]
+        if role != "background" or passing.entries >= FEW_ENTRIES:
+            continue
+        mean_weight = float(scan.total_yields[row] / scan.total_entries[row])
+        one = np.arange(len(selected)) == row
+        worse = significance(
+            yields + mean_weight * one, variances + mean_weight**2 * one, scan.process_names, scan.roles, settings
+        )
+        sentences.append(
+            f"simulated events of '{name}' that pass the cuts: {passing.entries}; one more, of mean weight "
+            f"{mean_weight:.3g}, would change Z from {point.significance:.2f} to {float(worse.value):.2f}"
+        )
+    return sentences

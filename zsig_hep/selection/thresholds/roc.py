@@ -1,0 +1,66 @@
+"""How well a score separates: signal efficiency against background efficiency, and the area under it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zsig_hep.selection.events import Floats
+from zsig_hep.selection.thresholds.scan import ThresholdScan
+
+
+@dataclass(frozen=True, eq=False)
+class RocCurve:
+    """Efficiencies at every threshold from the tightest (0, 0) to the loosest (1, 1); shape [T + 1] each.
+
+    Attributes:
+        signal_efficiency: fraction of the signal yield selected.
+        background_efficiency: fraction of the background yield selected, weighted with cross sections.
+        background_entry_efficiency: fraction of the simulated background events selected, whatever their weights.
+        area: area under signal efficiency against `background_efficiency`.
+        entry_area: area under signal efficiency against `background_entry_efficiency`.
+    """
+
+    signal_efficiency: Floats
+    background_efficiency: Floats
+    background_entry_efficiency: Floats
+    area: float
+    entry_area: float
+
+
+def roc_curve(scan: ThresholdScan) -> RocCurve:
+    """Receiver operating characteristic of a scan, with the signed weights of its events.
+
+        AUC = sum_t [eps_s(t) + eps_s(t+1)]/2 [eps_b(t+1) - eps_b(t)]                          (1)
+
+    The trapezoids give events of equal score half weight, as the rank statistic P(score_s > score_b) +
+    P(score_s = score_b)/2 does. With negative weights the efficiencies need not rise from step to step and may leave
+    [0, 1]; equation 1 is still that rank statistic with signed weights, and may leave [0, 1] likewise.
+
+    Args:
+        scan: yields above every distinct score.
+
+    Returns:
+        The curves and their areas.
+
+    Example:
+        >>> import numpy as np
+        >>> from zsig_hep.selection.figure_of_merit import WorkingPointSettings
+        >>> from zsig_hep.selection.thresholds.scan import scan_thresholds
+        >>> scan = scan_thresholds(
+        ...     np.array([0.9, 0.4, 0.6, 0.1]), np.array([1.0, 1.0, 1.0, 3.0]), np.array([0, 0, 1, 1]),
+        ...     process_names=("hmumu", "dy"), roles=("signal", "background"), settings=WorkingPointSettings())
+        >>> curve = roc_curve(scan)
+        >>> curve.area, curve.entry_area
+        (0.875, 0.75)
+    """
+    signal, background, entries = (
+        np.concatenate([[0.0], efficiency[::-1]])
+        for efficiency in (scan.signal_efficiency, scan.background_efficiency, scan.background_entry_efficiency)
+    )
+    return RocCurve(
+        signal_efficiency=signal,
+        background_efficiency=background,
+        background_entry_efficiency=entries,
+        area=float(np.trapezoid(signal, background)),
+        entry_area=float(np.trapezoid(signal, entries)),
+    )

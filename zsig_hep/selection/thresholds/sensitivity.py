@@ -1,0 +1,347 @@
+"""How the optimal cut and its significance answer to cross sections, luminosity and background uncertainties.
+
+The optimal cut t*(theta) = argmax_t Z(t; theta) is a stationary point, so that (S. Gould et al., arXiv:1607.05447)
+
+    dt*/dtheta = -Z_t_theta / Z_tt,        dZmax/dtheta = Z_theta at fixed t*,                      (1)
+
+the latter being the envelope theorem: the cut moves, but to first order that changes nothing. theta is the logarithm
+of a quantity, so that dZmax/dtheta is the change of the significance per relative change of that quantity.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from zsig_hep.errors import InputError
+from zsig_hep.ntuples.table import EventTable
+from zsig_hep.selection.events import Events, Floats
+from zsig_hep.selection.figure_of_merit import WorkingPointSettings
+from zsig_hep.selection.smooth_figure import Derivatives, Parameter, SmoothFigure
+from zsig_hep.selection.thresholds.scan import ThresholdScan, scan_thresholds
+from zsig_hep.selection.thresholds.working_points import choose_working_point
+from zsig_hep.statistics.significance import FigureOfMerit
+
+Status = Literal["ok", "several_maxima", "limited", "flat", "kink", "no_working_point"]
+
+# Of the bandwidth: below this a derivative of the cut is rounding, as that in the luminosity where Z scales with its root.
+_ROUNDING = 1e-10
+# A figure of merit that varies by less than this fraction over all allowed cuts does not choose one.
+_FLAT = 1e-3
+# Of |Z_t| h / Z: the rounding of a sum over a million events is far below.
+_STATIONARY = 1e-6
+_POINTS_PER_BANDWIDTH, _FEWEST_POINTS, _MOST_POINTS = 2, 50, 2000
+# Replicas are binned: with five bins to the bandwidth equation 1 of `smooth` is wrong by less than 2e-4 of an event.
+_BINS_PER_BANDWIDTH = 5
+# Beyond this many bandwidths an event passes or fails to within 2e-9.
+_REACH = 20
+
+
+@dataclass(frozen=True)
+class Impact:
+    """What one parameter does to the optimum; derivatives are in the parameter's natural logarithm.
+
+    Attributes:
+        parameter: what is varied.
+        significance: dZmax/dtheta; None where the optimum is a kink.
+        significance_uncertainty: its standard deviation over the replicas.
+        cut: dt*/dtheta in the unit of the score; None where there is no stationary maximum.
+        cut_uncertainty: half of the central 68 % of the replicas that have one.
+        cut_with_bandwidths: dt*/dtheta with half and with twice the bandwidth; None where there is no maximum.
+        shift: change of Z when a background's yield moves up by its systematic uncertainty, k dZmax/dtheta; None for
+            other parameters.
+    """
+
+    parameter: Parameter
+    significance: float | None
+    significance_uncertainty: float | None
+    cut: float | None
+    cut_uncertainty: float | None
+    cut_with_bandwidths: tuple[float | None, float | None]
+    shift: float | None
+
+
+@dataclass(frozen=True)
+class ImpactTable:
+    """Impacts of all parameters, the largest change of the significance first.
+
+    Attributes:
+        status: "ok"; "several_maxima" when another cut is as good within two standard deviations, so that the cut may
+            jump; "limited" when the requirements of the working point keep Z from its maximum, so that the cut does not
+            answer; "flat" when Z prefers no cut; "kink" when the smallest of several significances changes from one
+            signal to another at the optimum; "no_working_point" when no threshold qualifies.
+        reason: empty when ok; otherwise what was found, with numbers.
+        rows: impacts; none without a working point.
+        cut: t*, on all events together.
+        cut_uncertainty: half of the central 68 % of the replicas.
+        significance: Z of the smoothed yields at t*, on the events that chose it.
+        curvature: Z_tt at t*.
+        residual: |Z_t| h / Z at t*, which is 0 at a stationary point.
+        runner_up: the best other local maximum, its cut and Z; None when there is none.
+        bandwidth: h, in the unit of the score.
+        replicas: number of the bootstrap's replicas that have a stationary maximum.
+        figure_of_merit: what is differentiated: that of the settings, or in place of an exact Poisson tail the Asimov
+            significance that it tends to.
+    """
+
+    status: Status
+    reason: str = ""
+    rows: tuple[Impact, ...] = ()
+    cut: float | None = None
+    cut_uncertainty: float | None = None
+    significance: float | None = None
+    curvature: float | None = None
+    residual: float | None = None
+    runner_up: tuple[float, float] | None = None
+    bandwidth: float | None = None
+    replicas: int = 0
+    figure_of_merit: FigureOfMerit | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Optimum:
+    """A maximum of each of R sets of weights on a grid."""
+
+    values: Tensor
+    cut: Tensor
+    derivatives: Derivatives
+    stationary: npt.NDArray[np.bool_]
+    bandwidth: float
+
+    def moves(self, index: int) -> Floats:
+        """dt*/dtheta of one parameter, shape [R]; 0 where only rounding is left."""
+        found = self.derivatives.answer[:, index].numpy()
+        return np.where(np.abs(found) < _ROUNDING * self.bandwidth, 0.0, found)
+
+
+def cut_sensitivities(
+    score: npt.ArrayLike, table: EventTable, settings: WorkingPointSettings, generator: np.random.Generator
+) -> ImpactTable:
+    """Differentiate the optimal cut on all events, with errors from a Poisson bootstrap over events.
+
+    The cut is one for all folds, and the significance is that on the events that chose it: the derivatives, not these
+    two, are what is asked for here. Cuts are sought where thresholds qualify for the working point. The bandwidth is
+    `settings.sensitivity.relative_bandwidth` times the mean distance of the selected signal from the working point's
+    threshold, which follows a change of the score's scale. Replicas count every event n ~ Poisson(1) times and choose
+    their own cut; the classifier is held, so that the errors are those of the simulation that is scanned.
+
+    Args:
+        score: out-of-fold scores of the events of the table, larger for signal, finite, shape [N].
+        table: events with signed weights and processes.
+        settings: figure of merit, requirements, bandwidth and number of replicas.
+        generator: source of randomness.
+
+    Returns:
+        The table; its status says which derivatives exist.
+
+    Raises:
+        InputError: the scores do not fit the table, or one is not finite.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> process = np.repeat(["higgs", "dy"], 4000)
+        >>> score = rng.normal(1.0 * (process == "higgs"))
+        >>> table = EventTable.from_arrays(
+        ...     {"x": score}, weight=np.where(process == "higgs", 0.01, 0.5), process=process,
+        ...     roles={"higgs": "signal", "dy": "background"}, luminosity_ifb=1.0)
+        >>> found = cut_sensitivities(score, table, WorkingPointSettings(), rng)
+        >>> found.status, [row.parameter.process or row.parameter.kind for row in found.rows]
+        ('ok', ['higgs', 'luminosity', 'dy'])
+    """
+    arrays = (score, table.weight, table.process)
+    scan = scan_thresholds(*arrays, process_names=table.process_names, roles=table.roles, settings=settings)
+    point = choose_working_point(scan, settings)
+    if point.threshold is None:
+        return ImpactTable("no_working_point", point.reason)
+    events = _simulated(Events.checked(*arrays, process_names=table.process_names), table, scan)
+    bandwidth = settings.sensitivity.relative_bandwidth * _mean_excess(events, scan, point.threshold)
+    allowed = scan.threshold[scan.qualifies]
+    grid = _grid(float(allowed[0]), float(allowed[-1]), bandwidth)
+    differentiable = settings.smooth_relative
+    at = {
+        factor: SmoothFigure.of_events(events, factor * bandwidth, scan.process_names, scan.roles, differentiable)
+        for factor in (1.0, 0.5, 2.0)
+    }
+    nominal, *others = (_optimum(figure, grid) for figure in at.values())
+    drawn = _replicas(events, at[1.0], grid, generator)
+    return _table(at[1.0], grid, nominal, others, _optimum(drawn, grid), drawn)
+
+
+def _simulated(events: Events, table: EventTable, scan: ThresholdScan) -> Events:
+    """Signal and background events, with the rows of the scan as their processes."""
+    row = np.array([scan.process_names.index(n) if n in scan.process_names else -1 for n in table.process_names])
+    kept = row[events.process] >= 0
+    return Events(events.score[kept], events.weight[kept], row[events.process[kept]])
+
+
+def _mean_excess(events: Events, scan: ThresholdScan, cut: float) -> float:
+    """Mean of x - t over the signal above the cut t; the whole range above it if weights leave nothing better."""
+    selected = scan.is_signal[events.process] & (events.score >= cut)
+    weight = events.weight[selected]
+    excess = float((weight * (events.score[selected] - cut)).sum() / weight.sum())
+    return excess if excess > 0 else float(scan.threshold[-1] - scan.threshold[0]) or 1.0
+
+
+def _grid(low: float, high: float, bandwidth: float) -> Tensor:
+    if (high - low) / _MOST_POINTS > bandwidth:
+        message = (
+            f"The scores run from {low:.4g} to {high:.4g}, which is too far for a smoothing by {bandwidth:.3g}: map them to "
+            "[0, 1] first, as the share of the signal that scores lower, or raise the bandwidth."
+        )
+        raise InputError(message)
+    points = int(np.clip((high - low) / bandwidth * _POINTS_PER_BANDWIDTH, _FEWEST_POINTS, _MOST_POINTS))
+    return torch.linspace(low, high, points, dtype=torch.float64)
+
+
+def _optimum(figure: SmoothFigure, grid: Tensor) -> _Optimum:
+    values = figure.on_grid(grid)
+    cut = figure.maximum(grid, values)
+    found = figure.derivatives(cut)
+    residual = (found.cut * figure.bandwidth / found.value).abs().numpy()
+    inside = ((cut > grid[0]) & (cut < grid[-1])).numpy()
+    return _Optimum(
+        values, cut, found, inside & (found.cut_cut.numpy() < 0) & (residual < _STATIONARY), figure.bandwidth
+    )
+
+
+def _replicas(events: Events, figure: SmoothFigure, grid: Tensor, generator: np.random.Generator) -> SmoothFigure:
+    """Histograms of the events, each counted n ~ Poisson(1) times, in bins much narrower than the bandwidth."""
+    width, reach = figure.bandwidth / _BINS_PER_BANDWIDTH, _REACH * figure.bandwidth
+    start, stop = float(grid[0]) - reach, float(grid[-1]) + reach
+    bins, count = int(np.ceil((stop - start) / width)), len(figure.process_names)
+    near = events.score > start
+    bin_of = np.minimum((events.score[near] - start) / width, bins - 1).astype(np.int64)
+    cell, weight = events.process[near] * bins + bin_of, events.weight[near]
+
+    def histogram(values: Floats) -> Floats:
+        return np.bincount(cell, values, minlength=count * bins).astype(np.float64, copy=False).reshape(count, bins)
+
+    drawn = [
+        (histogram(number * weight), histogram(number * weight**2))
+        for number in (
+            generator.poisson(1.0, cell.size).astype(np.float64)
+            for _ in range(figure.settings.sensitivity.replicas)
+        )
+    ]  # fmt: skip
+    sums, squares = (torch.tensor(np.stack(each)) for each in zip(*drawn, strict=True))
+    centers = start + width * (torch.arange(bins, dtype=torch.float64) + 0.5)
+    return SmoothFigure(
+        centers, sums, squares, figure.bandwidth, figure.process_names, figure.roles, figure.settings
+    )  # fmt: skip
+
+
+def _table(
+    figure: SmoothFigure,
+    grid: Tensor,
+    nominal: _Optimum,
+    others: list[_Optimum],
+    replicas: _Optimum,
+    drawn: SmoothFigure,
+) -> ImpactTable:
+    runner_up = _runner_up(nominal, grid)
+    status, reason = _status(grid, nominal, runner_up, drawn)
+    found, good = nominal.derivatives, replicas.stationary
+    rows = [_impact(index, each, status, nominal, others, replicas) for index, each in enumerate(figure.parameters)]
+    return ImpactTable(
+        status=status,
+        reason=reason,
+        rows=tuple(sorted(rows, key=lambda row: -abs(row.significance or 0.0))),
+        cut=float(nominal.cut),
+        cut_uncertainty=_central_spread(replicas.cut.numpy()[good]),
+        significance=float(found.value),
+        curvature=float(found.cut_cut),
+        residual=abs(float(found.cut * figure.bandwidth / found.value)),
+        runner_up=runner_up,
+        bandwidth=figure.bandwidth,
+        replicas=int(good.sum()),
+        figure_of_merit=figure.settings.figure_of_merit,
+    )
+
+
+def _impact(
+    index: int,
+    parameter: Parameter,
+    status: Status,
+    nominal: _Optimum,
+    others: list[_Optimum],
+    replicas: _Optimum,
+) -> Impact:
+    slopes = replicas.derivatives.parameters[:, index].numpy()
+    moves = replicas.moves(index)[replicas.stationary]
+    smooth, stationary = status != "kink", status in {"ok", "several_maxima"}
+    value = float(nominal.derivatives.parameters[0, index])
+    half, double = (float(each.moves(index)[0]) if each.stationary[0] else None for each in others)
+    known = parameter.relative_uncertainty if parameter.kind == "cross_section" else None
+    return Impact(
+        parameter=parameter,
+        significance=value if smooth else None,
+        significance_uncertainty=float(np.std(slopes[np.isfinite(slopes)], ddof=1)) if smooth else None,
+        cut=float(nominal.moves(index)[0]) if stationary else None,
+        cut_uncertainty=_central_spread(moves) if stationary else None,
+        cut_with_bandwidths=(half, double) if stationary else (None, None),
+        shift=known * value if known and smooth else None,
+    )
+
+
+def _runner_up(optimum: _Optimum, grid: Tensor) -> tuple[float, float] | None:
+    """Cut and Z of the highest other local maximum on the grid, its ends included."""
+    values = optimum.values[:, 0].numpy()
+    padded = np.concatenate([[-np.inf], values, [-np.inf]])
+    is_peak = (values > padded[:-2]) & (values >= padded[2:])
+    is_peak[int(values.argmax())] = False
+    if not is_peak.any():
+        return None
+    best = int(np.where(is_peak, values, -np.inf).argmax())
+    return float(grid[best]), float(values[best])
+
+
+def _status(
+    grid: Tensor,
+    nominal: _Optimum,
+    runner_up: tuple[float, float] | None,
+    drawn: SmoothFigure,
+) -> tuple[Status, str]:
+    cut, values = float(nominal.cut), nominal.values[:, 0].numpy()
+    best, lowest = float(values.max()), float(values[np.isfinite(values)].min())
+    if best - lowest < _FLAT * best:
+        return "flat", (
+            f"Z lies between {lowest:.4g} and {best:.4g} for every allowed cut from {float(grid[0]):.4g} to "
+            f"{float(grid[-1]):.4g}: no cut is preferred"
+        )
+    if cut in {float(grid[0]), float(grid[-1])}:
+        return "limited", (
+            f"Z rises up to the {'loosest' if cut == float(grid[0]) else 'tightest'} cut that the requirements of the "
+            f"working point allow, {cut:.4g}: the cut does not answer to the parameters"
+        )
+    slope, curvature = float(nominal.derivatives.cut), float(nominal.derivatives.cut_cut)
+    if abs(slope) * nominal.bandwidth >= _STATIONARY * best:
+        return "kink", (
+            f"at the highest Z the slope in the cut is {slope:.3g} and not zero: there the smallest significance changes "
+            "from one signal to another; with signals: mean, or sum, derivatives exist"
+        )
+    if not curvature < 0:
+        return "flat", f"Z has the curvature {curvature:.3g} at its highest cut {cut:.4g} and no maximum there"
+    if runner_up is not None:
+        with torch.no_grad():
+            first, second = (
+                drawn(torch.full((len(drawn.weights),), at, dtype=torch.float64)) for at in (cut, runner_up[0])
+            )
+        spread = float(np.nanstd((first - second).numpy(), ddof=1))
+        if best - runner_up[1] < 2 * spread:
+            return "several_maxima", (
+                f"Z = {runner_up[1]:.4g} at the cut {runner_up[0]:.4g} is within two standard deviations "
+                f"({spread:.2g} each) of Z = {best:.4g} at {cut:.4g}: the cut may jump from one to the other"
+            )
+    return "ok", ""
+
+
+def _central_spread(values: Floats) -> float | None:
+    """Half of the central 68 % interval, which single wild replicas do not move; None for fewer than two values."""
+    finite = values[np.isfinite(values)]
+    if finite.size < 2:
+        return None
+    low, high = np.quantile(finite, [0.1587, 0.8413])
+    return float(high - low) / 2
