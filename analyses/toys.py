@@ -25,7 +25,7 @@ from analyses.efficiency_curves import (
 )
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples import EventTable
-from zsig_hep.ntuples.datasets import Role
+from zsig_hep.statistics.process_table import Role
 
 FEATURES = ("x1", "x2")
 MARGIN = 6.0

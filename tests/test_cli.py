@@ -80,7 +80,7 @@ def test_help_of_every_command(zsig, command):
 
 def test_help_names_every_command_in_whole_sentences(zsig):
     lines = zsig("--help").stdout.split("Commands:")[1].strip().splitlines()
-    assert [line.split()[0] for line in lines] == sorted((*COMMANDS, "apply", "cuts"))
+    assert [line.split()[0] for line in lines] == sorted((*COMMANDS, "apply", "cuts", "schema"))
     assert not [line for line in lines if line.endswith("...")]
     assert zsig("--version").stdout == f"zsig, version {__version__}\n"
 

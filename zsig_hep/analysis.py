@@ -2,58 +2,66 @@
 
 import re
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, PositiveFloat, ValidationError, ValidationInfo, field_validator, model_validator
 
 from zsig_hep.errors import AnalysisFileError
 from zsig_hep.fits import ExportSettings
 from zsig_hep.learning import Goal, LossSettings, TrainingSettings
-from zsig_hep.ntuples import NtupleSettings, Process, Variation, expand_variations
+from zsig_hep.ntuples import EventTable, NtupleSettings, Process, Variation, expand_variations
 from zsig_hep.ntuples.variations import variation_problems
 from zsig_hep.presentation import PresentationSettings, Style
-from zsig_hep.selection import CategorySettings, CutSettings, WorkingPointSettings, training_goal, unknown_backgrounds
+from zsig_hep.selection import CategorySettings, CutSettings, WorkingPointSettings, training_goal
 from zsig_hep.settings import Settings, problem, problems_of, read_yaml, refusal
-from zsig_hep.statistics import FigureOfMerit
+from zsig_hep.statistics import FigureOfMerit, ProcessTable
 
 
 class Analysis(Settings):
-    """Everything that one search reads, trains, cuts and draws.
-
-    Attributes:
-        title: one line for the report.
-        name: short name for folders; the analysis file's folder by default.
-        luminosity_ifb: integrated luminosity in inverse femtobarns.
-        sqrt_s_tev: centre-of-mass energy in TeV.
-        ntuples: how the ntuples are read.
-        processes: by name, in the order of the tables and stacks.
-        training: of the classifier and its baseline.
-        selection: choice of the working point.
-        presentation: style of the figures.
-        categories: score categories, which become the channels of fits; one is the cut of the working point alone.
-        cuts: rectangular cuts that are optimised beside the classifier; None optimises none.
-        variations: systematic variations by name.
-        export: how selected events are binned for fits.
-        unblind: whether data above the cut are looked at; otherwise they are left out of every result.
-        folder: where relative names in the settings start: the analysis file's folder, which sets it, or the working
-            directory.
-    """
+    """Everything that one search reads, trains, cuts and draws."""
 
     title: str
+    """One line that heads the report."""
     name: str = Field(default="analysis", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    luminosity_ifb: PositiveFloat
+    """Short name of the output folder; the name of the folder of the analysis file where it is left out."""
+    luminosity_ifb: PositiveFloat = Field(examples=[140])
+    """Integrated luminosity to which all simulation is normalised [1/fb]."""
     sqrt_s_tev: PositiveFloat = 13.0
+    """Centre-of-mass energy, for the labels of figures [TeV]."""
     ntuples: NtupleSettings = NtupleSettings()
-    processes: dict[str, Process]
+    """How the ntuples are read."""
+    processes: dict[str, Process] = Field(
+        examples=[
+            {
+                "higgs": {"role": "signal", "datasets": {"vbf": {"files": ["vbf*.root"], "cross_section_pb": 0.00082}}},
+                "dy": {"role": "background", "datasets": {"dy": {"files": ["dy*.root"], "cross_section_pb": 6077.2}}},
+            }
+        ]
+    )
+    """Physics processes by name, in the order of tables and stacks; at least one signal and one background."""
     training: TrainingSettings = TrainingSettings()
+    """What the classifier and its baseline are trained with."""
     selection: WorkingPointSettings = WorkingPointSettings()
+    """How the cut on the score is chosen."""
     presentation: PresentationSettings = PresentationSettings()
+    """How figures look."""
     categories: CategorySettings = CategorySettings()
-    cuts: CutSettings | None = None
-    variations: dict[str, Variation] = Field(default_factory=dict)
+    """Score categories, which become the channels of fits; one category is the single cut."""
+    cuts: CutSettings | None = Field(
+        default=None, examples=[{"variables": {"dijet_mass": "above", "dimuon_mass": "window"}}]
+    )
+    """Rectangular cuts that are optimised beside the classifier; left out, none are."""
+    variations: dict[str, Variation] = Field(
+        default_factory=dict,
+        examples=[{"luminosity": {"kind": "luminosity", "relative": 0.0083}, "jes": {"kind": "shape"}}],
+    )
+    """Systematic variations by name."""
     export: ExportSettings = ExportSettings()
+    """How selected events are binned for fits."""
     unblind: bool = False
+    """Whether data above the cut are looked at; otherwise they are left out of every result."""
     folder: Path = Field(default_factory=Path.cwd, exclude=True)
+    """Folder where relative names in the settings start: that of the analysis file, which sets it."""
 
     @field_validator("processes")
     @classmethod
@@ -70,9 +78,9 @@ class Analysis(Settings):
         cls, selection: WorkingPointSettings, validated: ValidationInfo
     ) -> WorkingPointSettings:
         processes: dict[str, Process] = validated.data.get("processes", {})
-        roles = [process.role for process in processes.values()]
+        table = ProcessTable.of(list(processes), [process.role for process in processes.values()])
         # Without valid processes there is nothing to compare with; they are a problem of their own.
-        if processes and (message := unknown_backgrounds(selection, tuple(processes), roles)):
+        if processes and (message := selection.objective.unknown_backgrounds(table)):
             raise ValueError(message)
         return selection
 
@@ -109,16 +117,66 @@ class Analysis(Settings):
             raise ValueError(message)
         return self
 
+    @classmethod
+    def of_table(cls, table: EventTable, *, title: str, **settings: Any) -> Self:
+        """An analysis of events that are at hand, with the processes of their table and no datasets.
+
+        Args:
+            table: the selected events.
+            title: one line for the report.
+            settings: as in an analysis file, such as `training={"seeds": 1}`.
+
+        Raises:
+            AnalysisFileError: listing every setting that is not valid.
+
+        Example:
+            >>> table = EventTable.from_arrays(
+            ...     {"mass": range(6)}, weight=[1.0] * 6, process=["higgs"] * 3 + ["dy"] * 3,
+            ...     roles={"higgs": "signal", "dy": "background"}, luminosity_ifb=140.0, folds=3)
+            >>> Analysis.of_table(table, title="A search").processes["dy"].role
+            'background'
+        """
+        rows = zip(table.process_names, table.roles, table.labels, strict=True)
+        processes = {
+            name: Process.model_construct(role=role, datasets={}, label=label, color=None) for name, role, label in rows
+        }
+        try:
+            return cls(title=title, luminosity_ifb=table.luminosity_ifb, processes=processes, **settings)
+        except ValidationError as error:
+            refused = refusal("the analysis of the table", problems_of(error, cls))
+            raise refused from error
+
+    def require_processes(self, table: EventTable) -> None:
+        """Refuse a table of other processes, or at another luminosity.
+
+        Raises:
+            AnalysisFileError: saying what differs.
+        """
+        if table.processes != self.process_table:
+            found, expected = (
+                ", ".join(f"{name} ({role})" for name, role in zip(each.names, each.roles, strict=True))
+                for each in (table.processes, self.process_table)
+            )
+            message = f"The table has the processes {found}, but the analysis has {expected}, in this order."
+            raise AnalysisFileError(message)
+        if table.luminosity_ifb != self.luminosity_ifb:
+            message = f"The table is at {table.luminosity_ifb:g}/fb, but the analysis at {self.luminosity_ifb:g}/fb."
+            raise AnalysisFileError(message)
+
     @property
     def expanded_variations(self) -> dict[str, Variation]:
         """Variations that each move all of their processes together, with their processes named."""
         return expand_variations(self.variations, self.processes)
 
     @property
+    def process_table(self) -> ProcessTable:
+        """Names and roles of the processes."""
+        return ProcessTable.of(list(self.processes), [process.role for process in self.processes.values()])
+
+    @property
     def goal(self) -> Goal:
         """What trainings are told of the selection."""
-        roles = [process.role for process in self.processes.values() if process.role != "data"]
-        return training_goal(self.selection).among([role == "signal" for role in roles])
+        return training_goal(self.selection).among(self.process_table.simulated)
 
     @property
     def losses(self) -> dict[str, LossSettings]:

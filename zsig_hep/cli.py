@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zsig_hep.analysis import Analysis
-    from zsig_hep.pipeline.stages import Chain
+    from zsig_hep.pipeline.stages import Pipeline
 
 ANALYSIS = click.argument("analysis", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on the standard output.")
@@ -85,7 +85,7 @@ def main() -> None:
 @main.command()
 @_stage_options
 def run(**options: Any) -> None:
-    """Do the whole chain, as far as it is not done."""
+    """Do all stages that are not done."""
     _run_stage("run", options)
 
 
@@ -145,7 +145,8 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
         from zsig_hep.learning import make_sample
         from zsig_hep.learning.training.ensemble import EnsembleTraining
         from zsig_hep.ntuples import check_inputs, run_columns
-        from zsig_hep.pipeline.summary import columns_summary, without_nan
+        from zsig_hep.pipeline.plain import plain
+        from zsig_hep.pipeline.summary import columns_summary
 
         loaded = _load(analysis, ntuples, device=None)
         arguments: dict[str, Any] = {
@@ -162,9 +163,17 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
         EnsembleTraining(make_sample(result.table, training), training, chosen, goal=loaded.goal)
         summary = columns_summary(loaded, result)
         if as_json:
-            click.echo(json.dumps(without_nan(summary), indent=1))
+            click.echo(json.dumps(plain(summary), indent=1))
         else:
             print_yields(console, loaded, summary)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of the analysis file, for editors."""
+    from zsig_hep.schema import analysis_schema
+
+    click.echo(json.dumps(analysis_schema(), indent=1, ensure_ascii=False))
 
 
 @main.command()
@@ -202,13 +211,13 @@ def apply(analysis: Path, files: tuple[str, ...], **options: Any) -> None:
     console = open_console(quiet=options["quiet"])
     with errors_as_status(console):
         from zsig_hep.pipeline.apply import apply_to_files
-        from zsig_hep.pipeline.output_folder import Workspace
+        from zsig_hep.pipeline.output_folder import OutputFolder
         from zsig_hep.pipeline.results import Results
 
         loaded = _load(analysis, options["ntuples"], device=None)
         output = options["output"] or Path("output") / loaded.name
         written = apply_to_files(
-            Results(loaded, Workspace(output)),
+            Results(loaded, OutputFolder(output)),
             files,
             options["friends"] or output / "friends",
             model=options["model"],
@@ -228,7 +237,7 @@ def _run_stage(stage: str, options: dict[str, Any]) -> None:
         raise click.UsageError(message)
     console = open_console(quiet=options["quiet"])
     with errors_as_status(console):
-        from zsig_hep.pipeline.stages import Chain, RunOptions
+        from zsig_hep.pipeline.stages import Pipeline, RunOptions
 
         loaded = _load(options["analysis"], options["ntuples"], device=options["device"])
         if options["unblind"]:
@@ -241,9 +250,9 @@ def _run_stage(stage: str, options: dict[str, Any]) -> None:
             force=options["force"],
         )
         with training_progress(console) as progress:
-            chain = Chain(loaded, output, run_options, announce(console), progress)
-            getattr(chain, stage)()
-        _show_result(console, chain, stage, as_json=options["as_json"])
+            pipeline = Pipeline(loaded, output, run_options, announce=announce(console), training_progress=progress)
+            getattr(pipeline, stage)()
+        _show_result(console, pipeline, stage, as_json=options["as_json"])
 
 
 def _load(path: Path, ntuples: Path | None, device: str | None) -> "Analysis":
@@ -255,12 +264,12 @@ def _load(path: Path, ntuples: Path | None, device: str | None) -> "Analysis":
     return loaded if device is None else loaded.with_training(device=device)
 
 
-def _show_result(console: "Console", chain: "Chain", stage: str, *, as_json: bool) -> None:
-    folder = chain.workspace.root
+def _show_result(console: "Console", pipeline: "Pipeline", stage: str, *, as_json: bool) -> None:
+    folder = pipeline.output_folder.root
     if stage in {"run", "plot"}:
-        summary = chain.summary
+        summary = pipeline.summary
         if not as_json:
-            print_yields(console, chain.analysis, summary)
+            print_yields(console, pipeline.analysis, summary)
             print_working_points(console, summary)
             if summary["cuts"]:
                 print_cuts(console, summary["cuts"])
@@ -276,7 +285,7 @@ def _show_result(console: "Console", chain: "Chain", stage: str, *, as_json: boo
         summary = json.loads((folder / file).read_text()) if file else {"folder": str(folder)}
         if not as_json:
             if stage == "columns":
-                print_yields(console, chain.analysis, summary)
+                print_yields(console, pipeline.analysis, summary)
             if stage == "scan":
                 print_working_points(console, summary)
             if stage == "cuts":

@@ -84,11 +84,12 @@ def print_cuts(console: "Console", summary: Any) -> None:
     if chosen["status"] != "ok":
         console.print(f"cuts: none: {chosen['reason']}", markup=False, soft_wrap=True)
         return
-    console.print(f"cuts, Python:      {chosen['python']}", markup=False, soft_wrap=True)
-    if chosen["tree_draw"] is not None:
-        console.print(f"cuts, TTree::Draw: {chosen['tree_draw']}", markup=False, soft_wrap=True)
-    if chosen["open_variables"]:
-        console.print(f"no cut is worth it on {', '.join(chosen['open_variables'])}", markup=False, soft_wrap=True)
+    box = chosen["box"]
+    console.print(f"cuts, Python:      {box['python']}", markup=False, soft_wrap=True)
+    if box["tree_draw"] is not None:
+        console.print(f"cuts, TTree::Draw: {box['tree_draw']}", markup=False, soft_wrap=True)
+    if box["open_variables"]:
+        console.print(f"no cut on {', '.join(box['open_variables'])}: none gains enough", markup=False, soft_wrap=True)
     if held_out["status"] != "ok":
         console.print(f"cuts: no held-out significance: {held_out['reason']}", markup=False, soft_wrap=True)
         return
@@ -144,7 +145,8 @@ def print_working_points(console: "Console", summary: Any) -> None:
             continue
         console.print(
             f"{classifier['label']}: held-out Z = {point['significance']:.3f} +- {point['significance_uncertainty']:.3f}"
-            f" (s = {point['signal']:.1f}, b = {point['background']:.1f} +- {point['background_uncertainty']:.1f}, "
+            f" (s = {point['signal']['yield']:.1f}, b = {point['background']['yield']:.1f} +- "
+            f"{point['background']['uncertainty']:.1f}, "
             f"signal efficiency {point['signal_efficiency']:.3f}); {point['optimism']:+.3f} on the events that chose the cut",
             markup=False,
             soft_wrap=True,
@@ -152,5 +154,5 @@ def print_working_points(console: "Console", summary: Any) -> None:
     if difference := summary["comparison"]:
         first, second = (classifier["label"] for classifier in summary["classifiers"][:2])
         console.print(
-            f"{first} - {second}: {difference['difference']:+.3f} +- {difference['uncertainty']:.3f}", markup=False
+            f"{first} - {second}: {difference['value']:+.3f} +- {difference['uncertainty']:.3f}", markup=False
         )

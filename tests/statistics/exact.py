@@ -5,8 +5,8 @@ import mpmath
 from zsig_hep.statistics import FigureOfMerit
 from zsig_hep.statistics.significance import DEFAULT_PARAMETERS
 
-SMOOTH_FIGURES = [figure for figure in FigureOfMerit if figure.smooth_relative is figure]
-TAIL_FIGURES = [figure for figure in FigureOfMerit if figure.smooth_relative is not figure]
+SMOOTH_FIGURES = [figure for figure in FigureOfMerit if figure.differentiable_counterpart is figure]
+TAIL_FIGURES = [figure for figure in FigureOfMerit if figure.differentiable_counterpart is not figure]
 
 
 def exact_root(s, b, v):

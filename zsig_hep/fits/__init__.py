@@ -5,11 +5,13 @@ from zsig_hep.fits.cabinetry_config import cabinetry_configuration, write_cabine
 from zsig_hep.fits.combine_datacard import build_datacard, write_datacard
 from zsig_hep.fits.pyhf_workspace import build_workspace, validate_workspace, write_workspace
 from zsig_hep.fits.root_histograms import write_histograms, write_templates
+from zsig_hep.fits.samples import Channels
 from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplates, Template
 from zsig_hep.fits.write import fit_metadata, write_fit_inputs
 
 __all__ = [
     "ChannelTemplates",
+    "Channels",
     "ExportSettings",
     "FitTemplates",
     "Template",

@@ -4,18 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from zsig_hep.errors import InputError
 from zsig_hep.fits.rules import usable_channel
-from zsig_hep.fits.samples import Sample, SampledVariation, SampleReader
+from zsig_hep.fits.samples import Channels, Sample, SampledVariation, SampleReader
 from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplates, Template, fit_name
-from zsig_hep.ntuples.datasets import Role
-from zsig_hep.ntuples.table import EventTable
-from zsig_hep.selection.events import Floats
-from zsig_hep.selection.varied_events import VariedEvents
+from zsig_hep.selection.events import Floats, ScoredEvents
+from zsig_hep.statistics.process_table import ProcessTable
 
-SIGNAL_REGION = "signal_region"
 COUNTING = "events"
 
 # The tails that bins of equal width leave out; the outermost bins reach from there to the last event.
@@ -23,33 +19,26 @@ _TAIL = 0.005
 
 
 def build_templates(
-    score: npt.ArrayLike,
-    table: EventTable,
+    events: ScoredEvents,
+    channels: Channels,
     settings: ExportSettings,
     *,
-    category: npt.ArrayLike | None = None,
-    category_names: Sequence[str] | None = None,
-    thresholds: Sequence[float | None] | None = None,
-    variations: Sequence[tuple[VariedEvents, VariedEvents]] = (),
-    variation_categories: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]] = (),
+    luminosity_ifb: float,
+    labels: Mapping[str, str] | None = None,
     unblinded: bool = False,
 ) -> FitTemplates:
     """Bin events by channel, process and variation, and make of them what a fit can take.
 
-    Categories are the channels. Without categories there is one, `signal_region`: the events at or above the held-out
-    threshold of their fold. What has to change for a fit follows `zsig_hep.fits.rules` and is noted;
-    names that fits cannot take are replaced (`fit_name`), which is noted too.
+    What has to change for a fit follows `zsig_hep.fits.rules` and is noted; names that fits cannot take are replaced
+    (`fit_name`), which is noted too.
 
     Args:
-        score: out-of-fold classifier output, finite, shape [N].
-        table: the N events; data processes are used only when unblinded.
+        events: with out-of-fold scores and variations; data are used only when unblinded. A process that only one
+            direction of a variation touches is nominal in the other.
+        channels: of the fit.
         settings: observable, binning and rules.
-        category: held-out category of each event, -1 for none, 0 for the least signal-like, shape [N].
-        category_names: name of each category; `category_0` and so on by default.
-        thresholds: without categories, the cut of each fold (`HeldOutWorkingPoint.thresholds`).
-        variations: systematic variations, each as its events (up, down). A process that only one of the two touches is
-            nominal in the other.
-        variation_categories: with categories, those of the events of each variation, shapes [M].
+        luminosity_ifb: of the weights.
+        labels: of the processes, where they differ from their names.
         unblinded: whether a fit sees the data. Otherwise it gets the Asimov data of the background alone.
 
     Returns:
@@ -60,32 +49,48 @@ def build_templates(
             refuse, or no channel with background.
 
     Example:
-        >>> table = EventTable.from_arrays(
-        ...     {"mass": np.arange(60.0)}, weight=np.ones(60), process=["higgs"] * 20 + ["dy"] * 40,
-        ...     roles={"higgs": "signal", "dy": "background"}, luminosity_ifb=140.0)
-        >>> score = np.where(np.arange(60) % 2 == 0, 0.8, 0.3)
-        >>> templates = build_templates(score, table, ExportSettings(), thresholds=[0.5] * 5)
+        >>> events = ScoredEvents.from_arrays(
+        ...     np.where(np.arange(60) % 2 == 0, 0.8, 0.3), np.ones(60), np.repeat([0, 1], [20, 40]),
+        ...     names=["higgs", "dy"], roles=["signal", "background"])
+        >>> templates = build_templates(events, Channels.of_cut([0.5] * 5), ExportSettings(), luminosity_ifb=140.0)
         >>> [(name, template.total) for name, template in templates.channels[0].nominal.items()]
         [('higgs', 10.0), ('dy', 20.0)]
     """
-    names, channel_notes = _fit_names("channel", _channel_names(category, category_names, thresholds))
-    reader = SampleReader(table, settings.observable, thresholds)
-    simulated, data = reader.nominal(score, category)
-    varied = reader.variations(variations, variation_categories)
-    rows = [row for row, role in enumerate(table.roles) if role != "data"]
-    processes, process_notes = _fit_names("process", [table.process_names[row] for row in rows])
+    names, channel_notes = _fit_names("channel", channels.names)
+    reader = SampleReader(events, settings.observable, channels)
+    simulated, data = reader.nominal()
+    varied = reader.variations()
+    rows = np.flatnonzero(~events.processes.is_data).tolist()
+    processes, process_notes = _fit_names("process", events.processes.simulated.names)
     kinds, variation_notes = _fit_names("variation", [each.name for each in varied])
-    binning = _Binning(dict(zip(processes, rows, strict=True)), tuple(kinds), table.roles, settings)
-    backgrounds = [name for name, row in binning.processes.items() if table.roles[row] == "background"]
+    binning = _Binning(dict(zip(processes, rows, strict=True)), tuple(kinds), events.processes, settings)
+    backgrounds = [name for name, row in binning.processes.items() if events.processes.roles[row] == "background"]
     notes = [*channel_notes, *process_notes, *variation_notes]
-    channels = []
+    usable = []
     for index, name in enumerate(names):
         inside = [simulated.in_channel(index), *(side.in_channel(index) for each in varied for side in each.sides)]
         raw, outside = binning.channel(name, inside, varied, data.in_channel(index) if unblinded else None)
         channel, changes = usable_channel(raw, backgrounds, settings)
         notes += [*outside, *changes]
-        channels += [] if channel is None else [channel]
-    return _assembled(channels, table, binning, varied, notes)
+        usable += [] if channel is None else [channel]
+    if not usable:
+        message = f"There is nothing to fit. {'; '.join(notes)}."
+        raise InputError(message)
+    kept = {name: row for name, row in binning.processes.items() if any(name in each.nominal for each in usable)}
+    of_fit = events.processes.select(list(kept.values()))
+    return FitTemplates(
+        channels=tuple(usable),
+        process_names=tuple(kept),
+        roles=of_fit.roles,
+        labels=tuple((labels or {}).get(name, name) for name in of_fit.names),
+        kinds={
+            name: each.kind
+            for name, each in zip(binning.variations, varied, strict=True)
+            if any(name in channel.varied for channel in usable)
+        },
+        luminosity_ifb=luminosity_ifb,
+        notes=tuple(notes),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +98,15 @@ class _Binning:
     """How the events of a channel are binned.
 
     Attributes:
-        processes: rows of the table's process names, by name in the fit.
+        processes: rows of the processes, by name in the fit.
         variations: names in the fit.
-        roles: of all processes of the table.
+        table: of all processes.
         settings: observable and bins.
     """
 
     processes: Mapping[str, int]
     variations: tuple[str, ...]
-    roles: Sequence[Role]
+    table: ProcessTable
     settings: ExportSettings
 
     def channel(
@@ -141,9 +146,8 @@ class _Binning:
         binning = self.settings.binning
         if not isinstance(binning, int):
             return np.array(binning, dtype=np.float64)
-        is_signal = np.array([role == "signal" for role in self.roles])
         values = np.concatenate([sample.value for sample in inside])
-        signal = is_signal[np.concatenate([sample.process for sample in inside])]
+        signal = self.table.is_signal[np.concatenate([sample.process for sample in inside])]
         finite = np.isfinite(values)
         groups = [values[mask] for mask in (finite & signal, finite & ~signal) if mask.any()]
         if not groups:
@@ -177,23 +181,6 @@ def _filled(sample: Sample, edges: Floats) -> Template:
     return Template(summed(sample.weight), summed(sample.weight**2))
 
 
-def _channel_names(
-    category: npt.ArrayLike | None, names: Sequence[str] | None, thresholds: Sequence[float | None] | None
-) -> list[str]:
-    if (category is None) == (thresholds is None):
-        message = "Channels come either from categories or from the thresholds of a working point; give one of the two."
-        raise InputError(message)
-    if category is None:
-        return [SIGNAL_REGION]
-    highest = int(np.max(np.asarray(category), initial=-1))
-    if names is None:
-        return [f"category_{index}" for index in range(highest + 1)]
-    if highest >= len(names):
-        message = f"Categories run up to {highest}, but {len(names)} are named."
-        raise InputError(message)
-    return list(names)
-
-
 def _fit_names(kind: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names that fits take, and notes of those that differ."""
     usable = [fit_name(name) for name in names]
@@ -207,30 +194,3 @@ def _fit_names(kind: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
         for name, fit in zip(names, usable, strict=True)
         if name != fit
     ]
-
-
-def _assembled(
-    channels: Sequence[ChannelTemplates],
-    table: EventTable,
-    binning: _Binning,
-    varied: Sequence[SampledVariation],
-    notes: Sequence[str],
-) -> FitTemplates:
-    """All channels, with the processes and variations that are left in any of them."""
-    if not channels:
-        message = f"There is nothing to fit. {'; '.join(notes)}."
-        raise InputError(message)
-    kept = {name: row for name, row in binning.processes.items() if any(name in each.nominal for each in channels)}
-    return FitTemplates(
-        channels=tuple(channels),
-        process_names=tuple(kept),
-        roles=tuple(table.roles[row] for row in kept.values()),
-        labels=tuple(table.labels[row] for row in kept.values()),
-        kinds={
-            name: each.kind
-            for name, each in zip(binning.variations, varied, strict=True)
-            if any(name in channel.varied for channel in channels)
-        },
-        luminosity_ifb=table.luminosity_ifb,
-        notes=tuple(notes),
-    )

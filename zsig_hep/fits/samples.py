@@ -1,21 +1,60 @@
-"""Checked events for templates: the channel that each is in and the value of it that is binned."""
+"""Events for templates: the channel that each is in and the value of it that is binned."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.errors import InputError, nearest_name
-from zsig_hep.ntuples.table import EventTable
 from zsig_hep.ntuples.variations import VariationKind
-from zsig_hep.selection.events import Events, Floats, Integers
-from zsig_hep.selection.thresholds.held_out import held_out_selection
-from zsig_hep.selection.varied_events import VariedEvents
+from zsig_hep.selection.categories.held_out import FoldEdges, category_index
+from zsig_hep.selection.events import Floats, Integers, ScoredEvents, VariedEvents
 
 SCORE = "score"
 """The observable that is the classifier output, whatever features there are."""
+
+SIGNAL_REGION = "signal_region"
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels of a fit: intervals of the score, by the edges of each event's fold.
+
+    Attributes:
+        names: of the channels, the least signal-like first.
+        edges: lower edges of the channels by fold; None puts all events of the fold in none.
+
+    Example:
+        >>> Channels.of_cut([0.5, 0.7])
+        Channels(names=('signal_region',), edges=((0.5,), (0.7,)))
+    """
+
+    names: tuple[str, ...]
+    edges: FoldEdges
+
+    def __post_init__(self) -> None:
+        """Refuse a number of names that is not that of the edges."""
+        for fold, edges in enumerate(self.edges):
+            if edges is not None and len(edges) != len(self.names):
+                message = f"{len(self.names)} channels are named, and fold {fold} has edges of {len(edges)}."
+                raise InputError(message)
+
+    @classmethod
+    def of_cut(cls, thresholds: Sequence[float | None]) -> Self:
+        """One channel, `signal_region`: the events at or above the threshold of their fold."""
+        return cls((SIGNAL_REGION,), tuple(None if cut is None else (cut,) for cut in thresholds))
+
+    @classmethod
+    def of_categories(cls, edges: FoldEdges, names: Sequence[str] | None = None) -> Self:
+        """A channel for each score category; `category_0` and so on by default."""
+        count = max((len(of_fold) for of_fold in edges if of_fold is not None), default=0)
+        return cls(tuple(names or (f"category_{index}" for index in range(count))), edges)
+
+    def of(self, events: ScoredEvents | VariedEvents) -> Integers:
+        """Channel of each event, -1 for none, shape [N]."""
+        return category_index(events, self.edges)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +63,7 @@ class Sample:
 
     Attributes:
         weight: signed weight, in events at the luminosity.
-        process: index into the table's process names.
+        process: index into the processes.
         channel: index of the channel; -1 for events in none.
         value: what is binned; NaN for events without a value.
     """
@@ -65,119 +104,86 @@ class SampleReader:
     """Turns scored events into samples.
 
     Attributes:
-        table: the nominal events, whose processes and features the varied events share.
+        events: with their variations.
         observable: None, "score" or a feature.
-        thresholds: cut of each fold, where there are no categories.
+        channels: of the fit.
     """
 
-    table: EventTable
+    events: ScoredEvents
     observable: str | None
-    thresholds: Sequence[float | None] | None
+    channels: Channels
 
     def __post_init__(self) -> None:
-        """Refuse an observable that is not there, and thresholds of another number of folds."""
-        known = [SCORE, *self.table.feature_names]
+        """Refuse an observable that is not there, and edges of another number of folds."""
+        known = [SCORE, *self.events.feature_names]
         if self.observable is not None and self.observable not in known:
             message = (
                 f"The observable of the export is '{self.observable}', which is neither 'score' nor a feature."
                 f"{nearest_name(self.observable, known)}"
             )
             raise InputError(message)
-        if self.thresholds is not None and len(self.thresholds) != self.table.fold_count:
-            message = f"There are {len(self.thresholds)} thresholds for {self.table.fold_count} folds."
+        if len(self.channels.edges) != self.events.fold_count:
+            message = f"There are channels of {len(self.channels.edges)} folds for events of {self.events.fold_count}."
             raise InputError(message)
 
-    def nominal(self, score: npt.ArrayLike, category: npt.ArrayLike | None) -> tuple[Sample, Sample]:
-        """The simulated events and the data of the table.
+    def nominal(self) -> tuple[Sample, Sample]:
+        """The simulated events and the data."""
+        sample = self._sample(self.events)
+        return sample.select(~self.events.is_data), sample.select(self.events.is_data)
 
-        Raises:
-            InputError: scores or categories do not fit the table.
-        """
-        table = self.table
-        events = Events.checked(
-            score, table.weight, table.process, process_names=table.process_names, roles=table.roles
-        )
-        sample = self._sample("the events", events, table.fold, table.features, category)
-        return sample.select(~table.is_data), sample.select(table.is_data)
-
-    def variations(
-        self,
-        variations: Sequence[tuple[VariedEvents, VariedEvents]],
-        categories: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
-    ) -> list[SampledVariation]:
+    def variations(self) -> list[SampledVariation]:
         """The events of every variation.
 
         Raises:
             InputError: what is given as up and down is no pair, a name occurs twice, or arrays do not fit together.
         """
-        if self.thresholds is None and len(categories) != len(variations):
-            message = f"There are {len(variations)} variations, but categories of the events of {len(categories)}."
-            raise InputError(message)
         sampled: list[SampledVariation] = []
-        for index, (up, down) in enumerate(variations):
+        for up, down in self.events.variations:
             _check_pair(up, down, [other.name for other in sampled])
-            of_up, of_down = categories[index] if self.thresholds is None else (None, None)
-            sides = self._varied(up, of_up), self._varied(down, of_down)
             touched = self._touched(up), self._touched(down)
-            sampled.append(SampledVariation(up.name, up.kind, sides, touched))
+            sampled.append(SampledVariation(up.name, up.kind, (self._varied(up), self._varied(down)), touched))
         return sampled
 
-    def _varied(self, varied: VariedEvents, category: npt.ArrayLike | None) -> Sample:
-        where, names = _where(varied), self.table.process_names
+    def _varied(self, varied: VariedEvents) -> Sample:
+        processes, columns = self.events.processes, len(self.events.feature_names)
         try:
-            events = Events.checked(varied.score, varied.weight, varied.process, process_names=names)
+            ScoredEvents.from_arrays(
+                varied.score, varied.weight, varied.process, names=processes.names, roles=processes.roles
+            )
         except InputError as error:
-            message = f"The events of {where} cannot be used. {error}"
+            message = f"The events of {_where(varied)} cannot be used. {error}"
             raise InputError(message) from error
-        if not np.isin(events.process, self._touched(varied)).all():
-            others = sorted({names[row] for row in events.process} - set(varied.processes))
-            message = f"The events of {where} hold {', '.join(others)}, which it does not touch."
+        if not np.isin(varied.process, self._touched(varied)).all():
+            others = sorted({processes.names[row] for row in varied.process} - set(varied.touched))
+            message = f"The events of {_where(varied)} hold {', '.join(others)}, which it does not touch."
             raise InputError(message)
-        if varied.features.shape != (events.score.size, len(self.table.feature_names)):
+        if varied.features.shape != (len(varied), columns):
             message = (
-                f"The features of {where} have shape {varied.features.shape}, but there are {events.score.size} events "
-                f"and {len(self.table.feature_names)} features."
+                f"The features of {_where(varied)} have shape {varied.features.shape}, but there are {len(varied)} events "
+                f"and {columns} features."
             )
             raise InputError(message)
-        return self._sample(f"the events of {where}", events, varied.fold, varied.features, category)
+        return self._sample(varied)
 
     def _touched(self, varied: VariedEvents) -> tuple[int, ...]:
-        rows = {
-            name: row
-            for row, (name, role) in enumerate(zip(self.table.process_names, self.table.roles, strict=True))
-            if role != "data"
-        }
-        for name in varied.processes:
-            if name not in rows:
-                message = f"{_where(varied)} touches '{name}', which is no simulated process.{nearest_name(name, rows)}"
+        known = self.events.processes.simulated.names
+        for name in varied.touched:
+            if name not in known:
+                message = (
+                    f"{_where(varied)} touches '{name}', which is no simulated process.{nearest_name(name, known)}"
+                )
                 raise InputError(message)
-        return tuple(rows[name] for name in varied.processes)
+        return tuple(self.events.processes.index(name) for name in varied.touched)
 
-    def _sample(
-        self, where: str, events: Events, fold: Any, features: npt.NDArray[np.float32], category: npt.ArrayLike | None
-    ) -> Sample:
-        if self.thresholds is not None:
-            channel = np.where(
-                held_out_selection(events.score, np.asarray(fold, dtype=np.int64), self.thresholds), 0, -1
-            )
-        else:
-            channel = _checked_category(where, category, events.score.shape)
-        return Sample(events.weight, events.process, channel, self._values(events.score, features))
+    def _sample(self, events: ScoredEvents | VariedEvents) -> Sample:
+        return Sample(events.weight, events.process, self.channels.of(events), self._values(events))
 
-    def _values(self, score: Floats, features: npt.NDArray[np.float32]) -> Floats:
+    def _values(self, events: ScoredEvents | VariedEvents) -> Floats:
         if self.observable is None:
-            return np.zeros(score.size)
+            return np.zeros(len(events))
         if self.observable == SCORE:
-            return score
-        return features[:, self.table.feature_names.index(self.observable)].astype(np.float64)
-
-
-def _checked_category(where: str, category: Any, shape: tuple[int, ...]) -> Integers:
-    indices = np.asarray(category)
-    if indices.shape != shape or (indices.size and indices.dtype.kind not in "iu"):
-        message = f"The categories of {where} must be integers of shape {shape}; found {indices.dtype} of shape {indices.shape}."
-        raise InputError(message)
-    return indices.astype(np.int64)
+            return events.score
+        return events.features[:, self.events.feature_names.index(self.observable)].astype(np.float64)
 
 
 def _check_pair(up: VariedEvents, down: VariedEvents, others: Sequence[str]) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import Field, PositiveFloat, field_validator
 
 from zsig_hep.errors import InputError, nearest_name
-from zsig_hep.ntuples.datasets import Role
 from zsig_hep.ntuples.variations import VariationKind
 from zsig_hep.selection.events import Floats
 from zsig_hep.settings import Settings
+from zsig_hep.statistics.process_table import Role
 
 DATA_NAME = "data_obs"
 """How fits call the recorded events; no process may have this name."""
@@ -23,33 +23,31 @@ _FIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ExportSettings(Settings):
-    """How selected events are binned and handed to a fit.
+    """How selected events are binned and handed to a fit."""
 
-    Attributes:
-        observable: what is histogrammed in each channel: None for one bin per channel (a counting experiment), "score",
-            or the name of a feature.
-        binning: number of bins, which then cover every simulated event of a channel, or ascending bin edges; events
-            outside given edges are left out of the fit.
-        minimum_effective_background: effective entries of the background required of every bin; bins with fewer are
-            merged with a neighbour.
-        unusable_bins: whether bins that no Poisson probability can describe are merged with a neighbour or refused.
-        negative_bins: what happens to a bin in which one process is negative. Either way it becomes 0;
-            "preserve_yield" scales the other bins of the process so that its yield in the channel stays, "floor"
-            leaves them, so that the yield grows.
-        signal_strength: name of the parameter of interest, which multiplies all signal processes.
-        signal_strength_maximum: upper bound of that parameter in fits.
-        simulation_uncertainty: whether fits vary each bin within the uncertainty of the simulation.
+    observable: str | None = Field(default=None, examples=["score", "dimuon_mass"])
+    """What is histogrammed in each channel: "score" or the name of a feature; left out, each channel is one bin, a
+    counting experiment.
     """
-
-    observable: str | None = None
-    binning: int | tuple[float, ...] = 10
+    binning: int | tuple[float, ...] = Field(default=10, examples=[20, [110, 120, 130, 150]])
+    """Number of bins, which then cover every simulated event of a channel, or ascending bin edges; events outside given
+    edges are left out of the fit.
+    """
     # One or more: fewer are the rounding of weights that cancel, not an estimate.
     minimum_effective_background: float = Field(default=10.0, ge=1)
+    """Effective entries of the background that every bin needs; bins with fewer are merged with a neighbour."""
     unusable_bins: Literal["merge", "refuse"] = "merge"
+    """Whether bins that no Poisson probability can describe are merged with a neighbour or refused."""
     negative_bins: Literal["preserve_yield", "floor"] = "preserve_yield"
+    """What happens where one process is negative in a bin, which becomes 0: "preserve_yield" scales the other bins so
+    that the yield of the process stays, "floor" leaves them.
+    """
     signal_strength: str = Field(default="mu", pattern=rf"^{_FIT_NAME.pattern}$")
+    """Name of the parameter of interest, which multiplies all signal processes."""
     signal_strength_maximum: PositiveFloat = 10.0
+    """Upper bound of that parameter in fits."""
     simulation_uncertainty: bool = True
+    """Whether fits vary each bin within the uncertainty of the simulation."""
 
     @field_validator("binning")
     @classmethod

@@ -3,7 +3,7 @@
 from zsig_hep.ntuples.chunk import ChunkReader, SelectedChunk, VariedChunk
 from zsig_hep.ntuples.columns import load_columns
 from zsig_hep.ntuples.cutflow import CutflowRow
-from zsig_hep.ntuples.datasets import Dataset, NtupleSettings, Process, Role, SignOf, SumOfWeights, SumValue, Weight
+from zsig_hep.ntuples.datasets import Dataset, NtupleSettings, Process, SignOf, SumOfWeights, SumValue, Weight
 from zsig_hep.ntuples.filesets.read import read_fileset
 from zsig_hep.ntuples.functions import FileFunction
 from zsig_hep.ntuples.inputs import InputCheck, check_inputs
@@ -33,7 +33,6 @@ __all__ = [
     "NtupleSettings",
     "Process",
     "ResolvedDataset",
-    "Role",
     "SelectedChunk",
     "SignOf",
     "SourceFile",

@@ -6,20 +6,21 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from zsig_hep.settings import Settings
-
-Role = Literal["signal", "background", "data"]
+from zsig_hep.statistics.process_table import Role
 
 
 class SignOf(Settings):
     """An event weight that is only the sign of a branch: +1, 0 or -1."""
 
-    sign_of: str
+    sign_of: str = Field(examples=["genWeight"])
+    """Branch whose sign is the event weight."""
 
 
 class SumValue(Settings):
     """A sum of generator weights that is known from elsewhere."""
 
-    value: float = Field(gt=0)
+    value: float = Field(gt=0, examples=[23168.4])
+    """Sum of the generator weights of all generated events of the dataset, before any selection or skim."""
 
 
 Weight = str | list[str] | SignOf
@@ -32,32 +33,35 @@ SumOfWeights = Literal["runs", "events"] | SumValue
 class Dataset(Settings):
     """Files that were produced together and share one cross section.
 
-    Attributes:
-        files: globs relative to the ntuple folder; `root://...` addresses and `file.root:tree` are passed through.
-        tree: name of the event tree; None takes it from `NtupleSettings`.
-        cross_section_pb: cross section in pb, before the factors below; None only for data.
-        k_factor: ratio of the best known cross section to `cross_section_pb`.
-        filter_efficiency: share of the generated cross section that a generator filter kept, in (0, 1].
-        branching_fraction: branching fraction that `cross_section_pb` does not include yet, in (0, 1].
-        sum_of_weights: source of the sum of generator weights; None takes it from `NtupleSettings`.
-        weight: event weight; "inherit" takes it from `NtupleSettings` (data: unweighted), None means unweighted.
-        luminosity_mask: golden JSON file of certified luminosity blocks, of data only; "inherit" takes it from
-            `NtupleSettings`, None applies none.
-
     Example:
         >>> Dataset(files=["ttbar_*.root"], cross_section_pb=832.0, branching_fraction=0.105).effective_cross_section_pb
         87.36
     """
 
-    files: list[str] = Field(min_length=1)
+    files: list[str] = Field(
+        min_length=1, examples=[["ttbar_*.root"], ["root://eos.example.org//store/dy.root", "dy.root:ntuple"]]
+    )
+    """Names or globs of ROOT files, relative to the ntuple folder; `root://...` addresses and `file.root:tree` are
+    passed on as they are.
+    """
     tree: str | None = None
-    cross_section_pb: float | None = Field(default=None, gt=0)
-    k_factor: float = Field(default=1.0, gt=0)
-    filter_efficiency: float = Field(default=1.0, gt=0, le=1)
-    branching_fraction: float = Field(default=1.0, gt=0, le=1)
-    sum_of_weights: SumOfWeights | None = None
-    weight: Weight | None = "inherit"
-    luminosity_mask: str | None = "inherit"
+    """Name of the event tree; left out, that of `ntuples`."""
+    cross_section_pb: float | None = Field(default=None, gt=0, examples=[832.0])
+    """Cross section before the three factors below; simulation needs it, data have none [pb]."""
+    k_factor: float = Field(default=1.0, gt=0, examples=[1.637])
+    """Ratio of the best known cross section to `cross_section_pb`."""
+    filter_efficiency: float = Field(default=1.0, gt=0, le=1, examples=[0.63])
+    """Share of the generated cross section that a generator filter kept."""
+    branching_fraction: float = Field(default=1.0, gt=0, le=1, examples=[0.105])
+    """Branching fraction that `cross_section_pb` does not include yet."""
+    sum_of_weights: SumOfWeights | None = Field(default=None, examples=["events", {"value": 23168.4}])
+    """Where the sum of generator weights comes from; left out, that of `ntuples`."""
+    weight: Weight | None = Field(default="inherit", examples=[["genWeight", "pileup_weight"]])
+    """Event weight; "inherit" takes that of `ntuples` (data: unweighted), null means unweighted."""
+    luminosity_mask: str | None = Field(default="inherit", examples=["certified_2018.json"])
+    """Golden JSON file of certified luminosity blocks, for data only; "inherit" takes that of `ntuples`, null applies
+    none.
+    """
 
     @field_validator("weight")
     @classmethod
@@ -73,19 +77,16 @@ class Dataset(Settings):
 
 
 class Process(Settings):
-    """A physics process: one entry of the yields table, made of one or more datasets.
-
-    Attributes:
-        role: "signal", "background" or "data".
-        datasets: datasets by name; names are unique over all processes.
-        label: how figures call it; None shows its name.
-        color: a colour that matplotlib knows.
-    """
+    """A physics process: one entry of the yields table, made of one or more datasets."""
 
     role: Role
+    """What the process is in the search."""
     datasets: dict[str, Dataset] = Field(min_length=1)
-    label: str | None = None
-    color: str | None = None
+    """Datasets by name, whose yields add up; names are unique over all processes."""
+    label: str | None = Field(default=None, examples=["$t\\bar{t}$"])
+    """Name in figures and tables; left out, the name of the process."""
+    color: str | None = Field(default=None, examples=["#3f90da", "tab:blue"])
+    """Any colour that matplotlib knows; left out, the next one of the palette."""
 
     @model_validator(mode="after")
     def _simulation_has_cross_sections(self) -> Self:
@@ -105,33 +106,40 @@ class Process(Settings):
 
 
 class NtupleSettings(Settings):
-    """How the ntuples of an analysis are read.
-
-    Attributes:
-        folder: folder of the ntuples, relative to the analysis file.
-        tree: default name of the event tree.
-        schema_name: how coffea presents the branches to `columns`; YAML key `schema`.
-        columns: `file.py:function` relative to the analysis file, or the names of flat branches.
-        weight: default event weight of simulation; None means unweighted.
-        sum_of_weights: default source of the sum of generator weights.
-        event_identity: branches that identify an event in a file, or "content" to use its features and weight.
-        folds: number of folds for training and evaluation, at least 3.
-        fold_seed: changes which events share a fold.
-        chunk_size: events that are processed at a time; changes memory and speed, never a result.
-        luminosity_mask: golden JSON file of the certified luminosity blocks of data, relative to the analysis file.
-    """
+    """How the ntuples of an analysis are read."""
 
     folder: str = "."
+    """Folder of the ntuples, relative to the analysis file."""
     tree: str = "Events"
+    """Name of the event tree."""
     schema_name: Literal["nanoaod", "base"] = Field(default="base", alias="schema")
-    columns: str | list[str] = "columns.py:columns"
-    weight: Weight | None = "genWeight"
-    sum_of_weights: SumOfWeights = "runs"
-    event_identity: list[str] | Literal["content"] = Field(default=["run", "luminosityBlock", "event"])
+    """How coffea presents the branches to `columns`: "base" as they are in the file, "nanoaod" as objects."""
+    columns: str | list[str] = Field(
+        default="columns.py:columns", examples=["columns.py:columns", ["dimuon_mass", "dijet_mass"]]
+    )
+    """`file.py:function` relative to the analysis file, or a list of flat branches."""
+    weight: Weight | None = Field(
+        default="genWeight", examples=["genWeight", ["genWeight", "pileup_weight"], {"sign_of": "genWeight"}, None]
+    )
+    """Event weight of simulation: a branch, a list of branches to multiply with the generator weight first, `{sign_of:
+    BRANCH}`, or null for unweighted events.
+    """
+    sum_of_weights: SumOfWeights = Field(default="runs", examples=["runs", "events", {"value": 23168.4}])
+    """Where the sum of generator weights before any selection comes from: "runs" adds `genEventSumw` of the `Runs`
+    trees, "events" adds the events of the files, and `{value: NUMBER}` is known from elsewhere.
+    """
+    event_identity: list[str] | Literal["content"] = Field(
+        default=["run", "luminosityBlock", "event"], examples=[["runNumber", "eventNumber"], "content"]
+    )
+    """Branches that identify an event within a file, or "content" to take its features and weight."""
     folds: int = Field(default=5, ge=3, le=1000)
+    """Number of folds for training and evaluation."""
     fold_seed: int = Field(default=0, ge=0)
+    """Changes which events share a fold."""
     chunk_size: int = Field(default=100_000, ge=1)
-    luminosity_mask: str | None = None
+    """Events that are processed at a time; changes memory and speed, never a result."""
+    luminosity_mask: str | None = Field(default=None, examples=["certified_2018.json"])
+    """Golden JSON file of the certified luminosity blocks of data, relative to the analysis file."""
 
     model_config = Settings.model_config | {"populate_by_name": True}
 

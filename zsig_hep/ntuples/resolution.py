@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsig_hep.errors import InputError, nearest_name
-from zsig_hep.ntuples.datasets import Dataset, NtupleSettings, Process, Role, SumOfWeights, Weight, weight_branches
+from zsig_hep.ntuples.datasets import Dataset, NtupleSettings, Process, SumOfWeights, Weight, weight_branches
+from zsig_hep.statistics.process_table import Role
 
 _FILE_AND_TREE = re.compile(r"^(?P<path>.+\.\w+):(?P<tree>(?!\d+/)[^:]+)$")
 

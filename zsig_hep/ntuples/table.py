@@ -1,5 +1,6 @@
 """The event table: the selected events of every process with features, yields and folds."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zsig_hep.errors import InputError, nearest_name
-from zsig_hep.ntuples.datasets import Role
 from zsig_hep.ntuples.identity import assign_folds, hash_content, mix
 from zsig_hep.ntuples.storage import read_fields, write_fields
+from zsig_hep.statistics.process_table import ProcessTable, Role
 from zsig_hep.statistics.yields import Yield, weighted_yield
 
 
@@ -51,6 +52,48 @@ class EventTable:
     def __len__(self) -> int:
         """Number of events."""
         return len(self.weight)
+
+    def __repr__(self) -> str:
+        """Yields and sizes, without the arrays."""
+        yields = ", ".join(f"{name} {each.value:.4g}" for name, each in self.yields().items())
+        return f"EventTable({len(self)} events, {len(self.feature_names)} features, {self.fold_count} folds; {yields})"
+
+    @property
+    def digest(self) -> str:
+        """Hash of the events and of everything that describes them."""
+        described = [
+            self.feature_names,
+            self.process_names,
+            self.roles,
+            self.labels,
+            self.fold_count,
+            self.luminosity_ifb,
+        ]
+        digest = hashlib.sha256(repr([*described, list(self.weight_variations)]).encode())
+        columns = (self.features, self.weight, self.process, self.fold, self.identity, *self.weight_variations.values())
+        for column in columns:
+            digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def processes(self) -> ProcessTable:
+        """Names and roles of the processes."""
+        return ProcessTable(self.process_names, self.roles)
+
+    @property
+    def simulated(self) -> Self:
+        """The events and processes that are not data, the processes renumbered."""
+        if not self.is_data.any() and "data" not in self.roles:
+            return self
+        kept, processes = self.select(~self.is_data), self.processes
+        labels = tuple(label for label, is_data in zip(self.labels, processes.is_data, strict=True) if not is_data)
+        return replace(
+            kept,
+            process=processes.simulated_row[kept.process].astype(self.process.dtype),
+            process_names=processes.simulated.names,
+            roles=processes.simulated.roles,
+            labels=labels,
+        )
 
     @property
     def is_signal(self) -> NDArray[np.bool_]:

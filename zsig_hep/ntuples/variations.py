@@ -32,29 +32,23 @@ def varied_name(name: str, direction: Direction) -> str:
 
 
 class _OfProcesses(Settings):
-    """What every variation has.
+    """What every variation has."""
 
-    Attributes:
-        processes: names of the processes that it touches; None touches all of the simulation.
-        correlated: whether it moves them together; otherwise every process has one of its own, `<name>_<process>`.
-    """
-
-    processes: list[str] | None = Field(default=None, min_length=1)
+    processes: list[str] | None = Field(default=None, min_length=1, examples=[["ttbar"]])
+    """Names of the processes that are varied; left out, all of the simulation."""
     correlated: bool = True
+    """Whether the processes move together; otherwise each has a variation of its own, `<name>_<process>`."""
 
 
 class _Scaled(_OfProcesses):
-    """A variation of whole yields, by factors up and down.
+    """A variation of whole yields, by factors up and down."""
 
-    Attributes:
-        relative: relative uncertainty: 1 + relative up, 1 / (1 + relative) down.
-        up: factor, instead of `relative`.
-        down: factor; None takes 1 / up.
-    """
-
-    relative: float | None = Field(default=None, gt=0, lt=10)
-    up: PositiveFloat | None = None
-    down: PositiveFloat | None = None
+    relative: float | None = Field(default=None, gt=0, lt=10, examples=[0.02])
+    """Relative uncertainty: the yield is multiplied by 1 + relative up and divided by it down."""
+    up: PositiveFloat | None = Field(default=None, examples=[1.05])
+    """Factor of the yield up, instead of `relative`."""
+    down: PositiveFloat | None = Field(default=None, examples=[0.94])
+    """Factor of the yield down; left out, 1 / up."""
 
     @model_validator(mode="after")
     def _is_given_once(self) -> Self:
@@ -79,12 +73,14 @@ class LuminosityVariation(_Scaled):
     """The uncertainty of the integrated luminosity."""
 
     kind: Literal["luminosity"]
+    """Chooses this kind of variation."""
 
 
 class NormalisationVariation(_Scaled):
     """The uncertainty of a cross section or of another overall factor."""
 
     kind: Literal["normalisation"]
+    """Chooses this kind of variation."""
 
 
 class WeightVariation(_OfProcesses):
@@ -92,13 +88,6 @@ class WeightVariation(_OfProcesses):
 
     The factors multiply the whole event weight; the sum of generator weights that yields are divided by stays the nominal one,
     so that a variation may change the cross section as well as shapes and efficiencies.
-
-    Attributes:
-        up: element of `branch`, or name of a branch.
-        down: likewise; None mirrors `up`: w_down = 2 w - w_up.
-        branch: a jagged or fixed-length branch of factors relative to the nominal weight, such as `PSWeight`.
-        nominal: branch that those of `up` and `down` replace in the event weight; None when they are relative factors.
-        function: `file.py:function`, which takes the events and returns the factors (up, down) or up alone, [N] each.
 
     Example:
         >>> isr = WeightVariation(kind="weight", branch="PSWeight", up=0, down=2)
@@ -108,11 +97,17 @@ class WeightVariation(_OfProcesses):
     """
 
     kind: Literal["weight"]
-    up: int | str | None = None
-    down: int | str | None = None
-    branch: str | None = None
-    nominal: str | None = None
-    function: str | None = None
+    """Chooses this kind of variation."""
+    up: int | str | None = Field(default=None, examples=[0, "puWeightUp"])
+    """Element of `branch`, or the name of a branch."""
+    down: int | str | None = Field(default=None, examples=[2, "puWeightDown"])
+    """The same for down; left out, down mirrors up: w_down = 2 w - w_up."""
+    branch: str | None = Field(default=None, examples=["PSWeight"])
+    """Branch with several factors per event, relative to the nominal weight, such as `PSWeight`."""
+    nominal: str | None = Field(default=None, examples=["puWeight"])
+    """Branch that those of `up` and `down` replace in the event weight; left out, they are relative factors."""
+    function: str | None = Field(default=None, examples=["weights.py:pileup"])
+    """`file.py:function`, which takes the events and returns the factors (up, down), or up alone."""
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -146,14 +141,12 @@ class WeightVariation(_OfProcesses):
 
 
 class ShapeVariation(_OfProcesses):
-    """Shifted objects: `columns(events, "<name>Up")` and `columns(events, "<name>Down")` select and compute again.
-
-    Attributes:
-        one_sided: only "<name>Up" exists; down is mirrored bin by bin where histograms are made.
-    """
+    """Shifted objects: `columns(events, "<name>Up")` and `columns(events, "<name>Down")` select and compute again."""
 
     kind: Literal["shape"]
+    """Chooses this kind of variation."""
     one_sided: bool = False
+    """Whether only "<name>Up" exists; down is then mirrored bin by bin in histograms."""
 
 
 Variation = Annotated[

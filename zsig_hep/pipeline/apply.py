@@ -43,10 +43,10 @@ def apply_to_files(
         ModelFileError: the analysis is not trained as it stands, or the model does not fit its columns.
         OutputError: a friend exists, or cannot be written.
     """
-    analysis, workspace = results.analysis, results.workspace
-    if model is None and not workspace.is_current("selection", Fingerprints(analysis).selection):
+    analysis, output = results.analysis, results.output_folder
+    if model is None and not output.is_current("selection", Fingerprints(analysis).selection):
         message = (
-            f"{workspace.root} holds no model of this analysis as it stands, with a cut on its score: run `zsig run` with "
+            f"{output.root} holds no model of this analysis as it stands, with a cut on its score: run `zsig run` with "
             "the same --output first, or name an exported model with --model."
         )
         raise ModelFileError(message)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import LossSettings, choose_device, depends_on_goal
-from zsig_hep.ntuples import resolve_datasets
+from zsig_hep.ntuples import EventTable, resolve_datasets
 from zsig_hep.pipeline.output_folder import code_fingerprint, file_identity, fingerprint, source_fingerprint
 from zsig_hep.scoring import can_export_onnx
 
@@ -15,10 +15,11 @@ class Fingerprints:
 
     Args:
         analysis: its files are looked at when a fingerprint is first asked for.
+        table: the events, where they do not come from the files of the analysis.
     """
 
-    def __init__(self, analysis: Analysis) -> None:
-        self._analysis = analysis
+    def __init__(self, analysis: Analysis, table: EventTable | None = None) -> None:
+        self._analysis, self._table = analysis, table
 
     @property
     def columns(self) -> str:
@@ -40,6 +41,8 @@ class Fingerprints:
     def events(self) -> str:
         """Of files, settings and code that the nominal events depend on."""
         analysis = self._analysis
+        if self._table is not None:
+            return fingerprint(self._table.digest, code_fingerprint("statistics", "ntuples"))
         datasets = resolve_datasets(analysis.ntuples, analysis.processes, analysis.folder)
         columns = analysis.ntuples.columns
         processes = {

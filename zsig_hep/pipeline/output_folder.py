@@ -72,7 +72,7 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-class Workspace:
+class OutputFolder:
     """An output folder in which every stage owns a sub-folder.
 
     A stage is built under a temporary name and renamed when it is complete, so that a killed run leaves nothing

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.analysis import Analysis
-from zsig_hep.fits import FitTemplates, build_templates
+from zsig_hep.fits import Channels, FitTemplates, build_templates
 from zsig_hep.learning import Classifier, LossSettings, choose_device
 from zsig_hep.ntuples import TABLE_NAME, EventTable
 from zsig_hep.ntuples.reading import shape_table_name
 from zsig_hep.ntuples.variations import DIRECTIONS, Variation, names_of_kind, varied_name
-from zsig_hep.pipeline.output_folder import Workspace
+from zsig_hep.pipeline.output_folder import OutputFolder
 from zsig_hep.scoring import ModelMetadata, model_metadata
 from zsig_hep.selection import (
     ClassifierEvaluation,
@@ -23,10 +23,10 @@ from zsig_hep.selection import (
     Difference,
     HeldOutCategories,
     ImpactTable,
+    ScoredEvents,
     SelectionExclusion,
     SignificanceUncertainties,
     SystematicTable,
-    VariationPair,
     cut_sensitivities,
     evaluate_classifier,
     held_out_selection,
@@ -39,6 +39,7 @@ from zsig_hep.selection import (
     systematic_table,
     varied_events,
 )
+from zsig_hep.statistics import Objective
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,11 +49,12 @@ class Results:
 
     Args:
         analysis: whose results they are.
-        workspace: where its stages lie; a stage must be finished before what it left is asked for.
+        output_folder: where its stages lie; a stage must be finished before what it left is asked for.
+        table: the selected events, where they are at hand.
     """
 
-    def __init__(self, analysis: Analysis, workspace: Workspace) -> None:
-        self.analysis, self.workspace = analysis, workspace
+    def __init__(self, analysis: Analysis, output_folder: OutputFolder, table: EventTable | None = None) -> None:
+        self.analysis, self.output_folder, self._table = analysis, output_folder, table
 
     @property
     def losses(self) -> dict[str, LossSettings]:
@@ -62,7 +64,9 @@ class Results:
     @cached_property
     def table(self) -> EventTable:
         """The selected events."""
-        return EventTable.from_parquet(self.workspace.folder("columns") / TABLE_NAME)
+        if self._table is not None:
+            return self._table
+        return EventTable.from_parquet(self.output_folder.folder("columns") / TABLE_NAME)
 
     @cached_property
     def variations(self) -> dict[str, Variation]:
@@ -72,7 +76,7 @@ class Results:
     @cached_property
     def shapes(self) -> dict[str, EventTable]:
         """Events selected under each direction of a shape variation, by varied name such as "jesUp"."""
-        folder = self.workspace.folder("columns")
+        folder = self.output_folder.folder("columns")
         names = [
             varied_name(name, direction)
             for name in names_of_kind(self.variations, "shape")
@@ -84,12 +88,12 @@ class Results:
     @cached_property
     def classifiers(self) -> dict[str, Classifier]:
         """The trained classifiers, by name."""
-        return {name: Classifier.load(self.workspace.folder(f"training/{name}")) for name in self.losses}
+        return {name: Classifier.load(self.output_folder.folder(f"training/{name}")) for name in self.losses}
 
     @property
     def model_folder(self) -> Path:
         """Where the classifier of the loss of the analysis lies."""
-        return self.workspace.folder(f"training/{next(iter(self.losses))}")
+        return self.output_folder.folder(f"training/{next(iter(self.losses))}")
 
     @property
     def model_metadata(self) -> ModelMetadata:
@@ -107,38 +111,21 @@ class Results:
         )
 
     @cached_property
-    def scores(self) -> dict[str, Floats]:
-        """Out-of-fold scores of every event, by classifier."""
-        return {name: self._scores_of(classifier, self.table) for name, classifier in self.classifiers.items()}
+    def events(self) -> dict[str, ScoredEvents]:
+        """The selected events with the out-of-fold scores of each classifier, nominal and under every variation."""
+        return {name: self._scored(classifier) for name, classifier in self.classifiers.items()}
 
-    @cached_property
-    def varied(self) -> dict[str, tuple[VariationPair, ...]]:
-        """Events under every variation with their out-of-fold scores, by classifier."""
-        return {
-            name: varied_events(
-                self.table,
-                self.variations,
-                self.scores[name],
-                self.shapes,
-                {varied: self._scores_of(classifier, table) for varied, table in self.shapes.items()},
-            )
-            for name, classifier in self.classifiers.items()
-        }
+    @property
+    def main_events(self) -> ScoredEvents:
+        """The events with the scores of the loss of the analysis."""
+        return self.events[next(iter(self.losses))]
 
     @cached_property
     def evaluations(self) -> tuple[ClassifierEvaluation, ...]:
         """What each classifier selects, the loss of the analysis first."""
+        options: dict[str, Any] = {"unblind": self.analysis.unblind, "hidden": self._hidden_in_categories}
         return tuple(
-            evaluate_classifier(
-                name,
-                loss.label,
-                self.scores[name],
-                self.table,
-                self.analysis.selection,
-                variations=self.varied[name],
-                unblind=self.analysis.unblind,
-                hidden=self._hidden_in_categories,
-            )
+            evaluate_classifier(name, loss.label, self.events[name], self.analysis.selection, **options)
             for name, loss in self.losses.items()
         )
 
@@ -147,17 +134,7 @@ class Results:
         """Score categories of the loss of the analysis; None unless more than one is wanted."""
         if self.analysis.categories.count == 1:
             return None
-        return hold_out_categories(
-            self.scores[next(iter(self.losses))],
-            self.table.weight,
-            self.table.process,
-            self.table.fold,
-            fold_count=self.table.fold_count,
-            process_names=self.table.process_names,
-            roles=self.table.roles,
-            settings=self.analysis.selection,
-            category_settings=self.analysis.categories,
-        )
+        return hold_out_categories(self.main_events, self.analysis.selection, self.analysis.categories)
 
     @cached_property
     def _hidden_in_categories(self) -> npt.NDArray[np.bool_]:
@@ -173,68 +150,40 @@ class Results:
     @cached_property
     def shown(self) -> EventTable:
         """The selected events without the data that a blinded analysis may not look at."""
-        table = self.table
-        selections = [(self.scores[each.name], each.working_point) for each in self.evaluations]
-        hidden = hidden_data(table.is_data, table.fold.astype(np.int64), selections, unblind=self.analysis.unblind)
-        hidden |= self._hidden_in_categories
-        return table.select(~hidden) if hidden.any() else table
+        hidden = self._hidden_in_categories
+        if not self.analysis.unblind:
+            hidden = hidden | hidden_data([(self.events[each.name], each.working_point) for each in self.evaluations])
+        return self.table.select(~hidden) if hidden.any() else self.table
 
     @cached_property
     def difference(self) -> Difference | None:
         """Significance of the loss minus that of the baseline; None without a baseline or a working point."""
         if len(self.evaluations) < 2 or any(each.working_point.status != "ok" for each in self.evaluations[:2]):
             return None
-        simulated = ~self.table.is_data
         first, second = (
-            held_out_selection(self.scores[each.name], self.table.fold, each.working_point.thresholds)[simulated]
-            for each in self.evaluations[:2]
+            held_out_selection(self.events[each.name], each.working_point.thresholds) for each in self.evaluations[:2]
         )
-        return paired_difference(
-            first,
-            second,
-            self.table.weight[simulated],
-            self.table.process[simulated],
-            process_names=self.table.process_names,
-            roles=self.table.roles,
-            settings=self.analysis.selection,
-            generator=self._generator(),
-        )
+        return paired_difference(first, second, self.main_events, self._objective, self._generator())
 
     @cached_property
     def impacts(self) -> ImpactTable:
-        """How the optimal cut of the loss of the analysis answers to cross sections and uncertainties."""
-        scores = self.scores[self.evaluations[0].name]
-        return cut_sensitivities(scores, self.table, self.analysis.selection, self._generator())
+        """How the optimal cut of the loss of the analysis depends on cross sections and uncertainties."""
+        return cut_sensitivities(self.main_events, self.analysis.selection, self._generator())
 
     @cached_property
     def systematics(self) -> Mapping[str, SystematicTable | None]:
         """Variations at the working point of each classifier; None without variations or a working point."""
         return {
-            each.name: systematic_table(
-                each.working_point,
-                self.varied[each.name],
-                process_names=self.table.process_names,
-                roles=self.table.roles,
-                settings=self.analysis.selection,
-            )
+            each.name: systematic_table(each.working_point, self.events[each.name], self.analysis.selection)
             for each in self.evaluations
         }
 
     @cached_property
     def uncertainties(self) -> Mapping[str, SignificanceUncertainties | None]:
         """Standard deviation of the held-out significance of each classifier, three ways; None without one."""
-        table = self.table
         return {
             each.name: held_out_uncertainties(
-                each.working_point,
-                self.scores[each.name],
-                table.weight,
-                table.process,
-                table.fold,
-                process_names=table.process_names,
-                roles=table.roles,
-                settings=self.analysis.selection,
-                generator=self._generator(),
+                each.working_point, self.events[each.name], self._objective, self._generator()
             )
             for each in self.evaluations
         }
@@ -242,11 +191,11 @@ class Results:
     @cached_property
     def exclusions(self) -> Mapping[str, Mapping[str, SelectionExclusion]]:
         """Expected exclusion by each classifier's selection and signal; "" for all signals where they are summed."""
-        selection, roles = self.analysis.selection, dict(zip(self.table.process_names, self.table.roles, strict=True))
-        signals = [name for name, role in roles.items() if role == "signal"] if selection.signals != "sum" else [""]
+        processes, objective = self.table.processes.simulated, self._objective
+        signals = [""] if objective.signals == "sum" else list(processes.signals)
         found = {
             each.name: {
-                signal: selection_exclusion(each.working_point, roles, selection, signal=signal or None)
+                signal: selection_exclusion(each.working_point, processes, objective, signal=signal or None)
                 for signal in signals
             }
             for each in self.evaluations
@@ -259,29 +208,31 @@ class Results:
 
         Channels are the score categories where they were wanted and could be formed, else the events above the cut.
         """
-        evaluation, categories = self.evaluations[0], self.categories
-        variations = self.varied[evaluation.name]
-        options: dict[str, Any] = {"thresholds": evaluation.working_point.thresholds}
+        point, categories = self.evaluations[0].working_point, self.categories
         if categories is not None and categories.chosen.status == "ok":
-            chosen = categories.chosen
-            options = {
-                "category": categories.category,
-                "variation_categories": [
-                    (chosen.category_of(up.score, up.fold), chosen.category_of(down.score, down.fold))
-                    for up, down in variations
-                ],
-            }
-        elif evaluation.working_point.status != "ok":
+            channels = Channels.of_categories(categories.chosen.edges)
+        elif point.status == "ok":
+            channels = Channels.of_cut(point.thresholds)
+        else:
             return None
-        unblinded = self.analysis.unblind and bool(self.table.is_data.any())
         return build_templates(
-            self.scores[evaluation.name],
-            self.table,
+            self.main_events,
+            channels,
             self.analysis.export,
-            variations=variations,
-            unblinded=unblinded,
-            **options,
+            luminosity_ifb=self.table.luminosity_ifb,
+            labels=dict(zip(self.table.process_names, self.table.labels, strict=True)),
+            unblinded=self.analysis.unblind and bool(self.table.is_data.any()),
         )
+
+    @property
+    def _objective(self) -> Objective:
+        return self.analysis.selection.objective
+
+    def _scored(self, classifier: Classifier) -> ScoredEvents:
+        score = self._scores_of(classifier, self.table)
+        shape_scores = {name: self._scores_of(classifier, table) for name, table in self.shapes.items()}
+        variations = varied_events(self.table, self.variations, score, self.shapes, shape_scores)
+        return ScoredEvents.of_table(self.table, score, variations)
 
     def _scores_of(self, classifier: Classifier, table: EventTable) -> Floats:
         device = choose_device(self.analysis.training.device)

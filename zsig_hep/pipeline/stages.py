@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,15 +15,14 @@ from zsig_hep.analysis import Analysis
 from zsig_hep.errors import AnalysisFileError
 from zsig_hep.fits import write_fit_inputs, write_histograms
 from zsig_hep.learning import choose_device, schedule_advice, train
-from zsig_hep.ntuples import EventTable, run_columns
+from zsig_hep.ntuples import TABLE_NAME, ColumnsResult, EventTable, run_columns
 from zsig_hep.ntuples.reading import Executor
-from zsig_hep.pipeline import cut_summary
 from zsig_hep.pipeline.fingerprints import Fingerprints
-from zsig_hep.pipeline.galleries import cut_gallery, report_gallery, selections_summary
-from zsig_hep.pipeline.output_folder import Workspace, command_line, package_versions
+from zsig_hep.pipeline.galleries import cut_gallery, report_gallery
+from zsig_hep.pipeline.output_folder import OutputFolder, command_line, package_versions
+from zsig_hep.pipeline.plain import plain
 from zsig_hep.pipeline.results import Results
-from zsig_hep.pipeline.selection_summary import JsonDict
-from zsig_hep.pipeline.summary import columns_summary, run_summary, theory_notes, without_nan
+from zsig_hep.pipeline.summary import JsonDict, columns_summary, run_summary, selections_summary, theory_notes
 from zsig_hep.presentation import save_figure, write_report
 from zsig_hep.scoring import can_export_onnx, export_onnx
 from zsig_hep.selection import simulation_caveats
@@ -51,7 +50,7 @@ class RunOptions:
     force: bool = False
 
 
-class Chain:
+class Pipeline:
     """One analysis and its output folder.
 
     Every stage first brings the stages before it up to date.  `force` redoes the stage that is asked for, and all of
@@ -61,27 +60,53 @@ class Chain:
         analysis: what to do.
         output: the output folder; made if need be.
         options: how to run.
+        table: the selected events, where they do not come from ntuples; its processes are those of the analysis.
         announce: called with one line when a stage starts or is found current.
         training_progress: called after every epoch.
 
     Raises:
         OutputError: if the output folder cannot be written to.
+        AnalysisFileError: the table has other processes than the analysis.
     """
 
     def __init__(
         self,
         analysis: Analysis,
-        output: Path,
+        output: Path | str,
         options: RunOptions | None = None,
+        *,
+        table: EventTable | None = None,
         announce: Callable[[str], None] = _LOG.info,
         training_progress: TrainingProgress | None = None,
     ) -> None:
+        if table is not None:
+            analysis.require_processes(table)
         self.analysis, self.options, self.announce = analysis, options or RunOptions(), announce
         self.training_progress = training_progress
-        self.workspace = Workspace(output)
-        self.fingerprints = Fingerprints(analysis)
-        self.results = Results(analysis, self.workspace)
+        self.output_folder = OutputFolder(Path(output))
+        self.fingerprints = Fingerprints(analysis, table)
+        self.results = Results(analysis, self.output_folder)
+        self._given_table = table
         self._forced = self.options.force
+
+    @classmethod
+    def of_table(cls, table: EventTable, output: Path | str, *, title: str, **settings: Any) -> Self:
+        """From a table of events to everything that an analysis of ntuples gives, without an analysis file.
+
+        Args:
+            table: the selected events, such as `EventTable.from_arrays` makes.
+            output: the output folder.
+            title: one line for the report.
+            settings: as in an analysis file, such as `training={"seeds": 1}`.
+
+        Raises:
+            AnalysisFileError: listing every setting that is not valid.
+        """
+        return cls(Analysis.of_table(table, title=title, **settings), output, table=table)
+
+    def __repr__(self) -> str:
+        """The analysis and where its results lie."""
+        return f"Pipeline({self.analysis.name!r} in {self.output_folder.root})"
 
     def run(self) -> JsonDict:
         """Do everything that is not current.
@@ -104,25 +129,14 @@ class Chain:
         return self.summary
 
     def columns(self) -> None:
-        """Read the ntuples: `columns/events.parquet` and `columns/columns.json`."""
+        """Read the ntuples, or take the table: `columns/events.parquet` and `columns/columns.json`."""
         if self._current("columns", self.fingerprints.columns):
             return
-        self.announce("reading ntuples")
-        with self.workspace.building("columns", self.fingerprints.columns) as folder:
-            result = run_columns(
-                self.analysis.ntuples,
-                self.analysis.processes,
-                base_folder=self.analysis.folder,
-                luminosity_ifb=self.analysis.luminosity_ifb,
-                output_folder=folder,
-                variations=self.analysis.variations,
-                executor=self.options.executor,
-                workers=self.options.workers,
-                scheduler=self.options.scheduler,
-            )
-            summary = without_nan(columns_summary(self.analysis, result))
-            (folder / "columns.json").write_text(json.dumps(summary, indent=1))
-            self.results.__dict__["table"] = result.table
+        self.announce("reading ntuples" if self._given_table is None else "taking events from a table")
+        with self.output_folder.building("columns", self.fingerprints.columns) as folder:
+            result = self._read(folder)
+            _write_json(folder / "columns.json", columns_summary(self.analysis, result))
+        self.results = Results(self.analysis, self.output_folder, result.table)
 
     def train(self) -> None:
         """Train the classifier and its baseline: a model folder each under `training/`."""
@@ -133,7 +147,7 @@ class Chain:
                 continue
             self.announce(f"training with the {loss.label}")
             checkpoint = self._checkpoint(name, expected)
-            with self.workspace.building(stage, expected) as folder:
+            with self.output_folder.building(stage, expected) as folder:
                 classifier = train(
                     self.table,
                     self.analysis.training,
@@ -144,6 +158,7 @@ class Chain:
                 )
                 classifier.save(folder)
             checkpoint.unlink(missing_ok=True)
+            self.results = Results(self.analysis, self.output_folder, self.table)
             if advice := classifier.history.advice():
                 _LOG.warning(advice)
 
@@ -153,12 +168,11 @@ class Chain:
         if self._current("selection", self.fingerprints.selection):
             return
         self.announce("choosing working points")
-        with self.workspace.building("selection", self.fingerprints.selection) as folder:
+        with self.output_folder.building("selection", self.fingerprints.selection) as folder:
             columns = {"identity": self.table.identity, "process": self.table.process, "fold": self.table.fold}
-            scores = {f"score_{name}": values for name, values in self.results.scores.items()}
+            scores = {f"score_{name}": events.score for name, events in self.results.events.items()}
             pq.write_table(pa.table(columns | {"weight": self.table.weight} | scores), folder / "scores.parquet")
-            content = without_nan(selections_summary(self.results))
-            (folder / "selection.json").write_text(json.dumps(content, indent=1))
+            _write_json(folder / "selection.json", selections_summary(self.results))
         for evaluation in self.results.evaluations:
             if evaluation.working_point.status != "ok":
                 _LOG.warning("%s: %s", evaluation.label, evaluation.working_point.reason)
@@ -179,13 +193,11 @@ class Chain:
         if self._current("cuts", self.fingerprints.cuts):
             return
         self.announce("optimising cuts")
-        with self.workspace.building("cuts", self.fingerprints.cuts) as folder:
+        with self.output_folder.building("cuts", self.fingerprints.cuts) as folder:
             found = self.results.cuts(self.analysis.cuts)
             drawn = self._draw(folder / "figures", cut_gallery(self.results, found).figures())
             figures = [{"caption": caption, "file": f"figures/{png.name}"} for caption, png in drawn]
-            (folder / "cuts.json").write_text(
-                json.dumps(without_nan(cut_summary(found) | {"figures": figures}), indent=1)
-            )
+            _write_json(folder / "cuts.json", plain(found) | {"figures": figures})
 
     def export(self) -> None:
         """Write what other programs take on.
@@ -198,7 +210,7 @@ class Chain:
         if self._current("export", self.fingerprints.export):
             return
         self.announce("writing histograms, fit inputs and model")
-        with self.workspace.building("export", self.fingerprints.export) as folder:
+        with self.output_folder.building("export", self.fingerprints.export) as folder:
             histograms = {evaluation.name: evaluation.score_histogram for evaluation in self.results.evaluations}
             write_histograms(folder / "scores.root", histograms)
             self._write_fits(folder / "fit")
@@ -218,18 +230,20 @@ class Chain:
         if self._current("report", self.fingerprints.report):
             return
         self.announce("drawing figures")
-        with self.workspace.building("report", self.fingerprints.report) as folder:
+        with self.output_folder.building("report", self.fingerprints.report) as folder:
             figures = self._draw(folder / "figures", report_gallery(self.results).figures())
             if cuts := self._cuts_found:
-                figures += [(each["caption"], self.workspace.folder("cuts") / each["file"]) for each in cuts["figures"]]
-            summary = without_nan(self._summary())
-            (folder / "summary.json").write_text(json.dumps(summary, indent=1))
+                figures += [
+                    (each["caption"], self.output_folder.folder("cuts") / each["file"]) for each in cuts["figures"]
+                ]
+            summary = plain(self._summary())
+            _write_json(folder / "summary.json", summary)
             write_report(folder / "report.html", summary, figures)
 
     @property
     def summary(self) -> JsonDict:
         """The summary of the last report."""
-        content: JsonDict = json.loads((self.workspace.folder("report") / "summary.json").read_text())
+        content: JsonDict = json.loads((self.output_folder.folder("report") / "summary.json").read_text())
         return content
 
     @property
@@ -237,8 +251,24 @@ class Chain:
         """The selected events, of the finished columns stage."""
         return self.results.table
 
+    def _read(self, folder: Path) -> ColumnsResult:
+        if self._given_table is not None:
+            self._given_table.to_parquet(folder / TABLE_NAME)
+            return ColumnsResult(self._given_table, (), {}, ())
+        return run_columns(
+            self.analysis.ntuples,
+            self.analysis.processes,
+            base_folder=self.analysis.folder,
+            luminosity_ifb=self.analysis.luminosity_ifb,
+            output_folder=folder,
+            variations=self.analysis.variations,
+            executor=self.options.executor,
+            workers=self.options.workers,
+            scheduler=self.options.scheduler,
+        )
+
     def _current(self, stage: str, expected: str) -> bool:
-        return not self._forced and self.workspace.is_current(stage, expected)
+        return not self._forced and self.output_folder.is_current(stage, expected)
 
     def _bring_up_to_date(self, stage: Callable[[], None]) -> None:
         """Do an earlier stage if it is not current, whatever `force` says of the stage that was asked for."""
@@ -250,7 +280,7 @@ class Chain:
 
     def _checkpoint(self, name: str, expected: str) -> Path:
         """Where a training stores its state; named by its fingerprint so that other settings start afresh."""
-        folder = self.workspace.root / "training" / "checkpoints"
+        folder = self.output_folder.root / "training" / "checkpoints"
         checkpoint = folder / f"{name}-{expected[:16]}.safetensors"
         if checkpoint.exists():
             self.announce(f"going on with the interrupted training in {checkpoint.name}")
@@ -280,7 +310,7 @@ class Chain:
             write_fit_inputs(folder / signal, templates.with_signals([signal]), settings)
 
     def _summary(self) -> JsonDict:
-        columns = json.loads((self.workspace.folder("columns") / "columns.json").read_text())
+        columns = json.loads((self.output_folder.folder("columns") / "columns.json").read_text())
         columns["notes"] += theory_notes(self.analysis) + list(schedule_advice(self.analysis.training))
         for evaluation in self.results.evaluations:
             columns["notes"] += simulation_caveats(evaluation, self.analysis.selection)
@@ -302,7 +332,7 @@ class Chain:
         """What the finished cuts stage found, as plain numbers; None where no cuts are wanted."""
         if self.analysis.cuts is None:
             return None
-        return json.loads((self.workspace.folder("cuts") / "cuts.json").read_text())
+        return json.loads((self.output_folder.folder("cuts") / "cuts.json").read_text())
 
     def _draw(self, folder: Path, figures: Iterable[tuple[str, str, Figure]]) -> list[tuple[str, Path]]:
         """Save figures under their names; give the caption and the PNG of each."""
@@ -311,3 +341,7 @@ class Chain:
             _, png = save_figure(figure, folder, name, dots_per_inch=self.analysis.presentation.dots_per_inch)
             drawn.append((caption, png))
         return drawn
+
+
+def _write_json(path: Path, content: JsonDict) -> None:
+    path.write_text(json.dumps(plain(content), indent=1))

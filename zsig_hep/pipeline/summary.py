@@ -1,8 +1,6 @@
 """The numbers of a run as plain lists and dictionaries: what `summary.json` holds and the report shows."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,8 +10,12 @@ from zsig_hep import __version__
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import Classifier, RoundRecord, TrainingHistory
 from zsig_hep.ntuples import ColumnsResult, EventTable
-from zsig_hep.pipeline.selection_summary import JsonDict, figure_of_merit_label, working_point_summary, yield_row
+from zsig_hep.pipeline.plain import plain
+from zsig_hep.pipeline.results import Results
+from zsig_hep.presentation.wording import FIGURE_OF_MERIT_NAMES, figure_of_merit_name
 from zsig_hep.selection import ClassifierEvaluation
+
+JsonDict = dict[str, Any]
 
 _OF_THE_FIGURE = (
     "figure_of_merit",
@@ -32,7 +34,7 @@ def columns_summary(analysis: Analysis, result: ColumnsResult) -> JsonDict:
     """Yields, normalisation, cutflow and notes of the reading stage."""
     return {
         "processes": process_rows(analysis, result.table),
-        "normalisation": [asdict(normalisation) for normalisation in result.normalisations],
+        "normalisation": plain(result.normalisations),
         "cutflow": {
             process: [
                 {"cut": row.cut, "entries": row.entries, "yield": row.value, "uncertainty": row.uncertainty}
@@ -47,30 +49,63 @@ def columns_summary(analysis: Analysis, result: ColumnsResult) -> JsonDict:
 def process_rows(analysis: Analysis, table: EventTable) -> list[JsonDict]:
     """The yields table before the cut, one row per process."""
     return [
-        {"name": name, "label": analysis.labels[name], "role": analysis.processes[name].role} | yield_row(value)
+        {"name": name, "label": analysis.labels[name], "role": analysis.processes[name].role} | plain(value)
         for name, value in table.yields().items()
     ]
 
 
-def classifier_summary(evaluation: ClassifierEvaluation, classifier: Classifier) -> JsonDict:
-    """Working point, separation and training of one classifier."""
-    history = classifier.history
+def selections_summary(results: Results) -> JsonDict:
+    """What is selected."""
+    templates, impacts = results.templates, results.impacts
+    objective = results.analysis.selection.objective
+    # An exact Poisson tail has no derivatives: then the figure of merit that was differentiated is another.
+    differentiated = objective if impacts.figure_of_merit is None else objective.differentiable
     return {
-        "name": evaluation.name,
+        "classifiers": [_classifier(results, each) for each in results.evaluations],
+        "comparison": plain(results.difference),
+        "impact": plain(impacts)
+        | {
+            "classifier": results.evaluations[0].label,
+            "figure_of_merit": figure_of_merit_name(differentiated),
+        },
+        "categories": plain(results.categories),
+        "fit": None
+        if templates is None
+        else {"channels": [channel.name for channel in templates.channels], "notes": list(templates.notes)},
+    }
+
+
+def _classifier(results: Results, evaluation: ClassifierEvaluation) -> JsonDict:
+    """Working point, separation, uncertainties, exclusion, variations and training of one classifier."""
+    name = evaluation.name
+    varied = results.systematics[name]
+    systematics = None if varied is None else plain(varied) | {"figure_of_merit": FIGURE_OF_MERIT_NAMES[varied.figure]}
+    return {
+        "name": name,
         "label": evaluation.label,
         "auc": evaluation.roc.area,
         "auc_entries": evaluation.roc.entry_area,
-        "working_point": working_point_summary(evaluation.working_point),
+        "working_point": plain(evaluation.working_point),
         "observed": evaluation.observed,
-        "training": {
-            "loss": history.loss_name,
-            "members": len(history.collapsed),
-            "epochs": len(history.phase),
-            "collapsed_members": int(history.collapsed.sum()),
-            "advice": history.advice(),
-            "input_hash": classifier.input_hash,
-            "rounds": round_rows(history),
-        },
+        "training": training_summary(results.classifiers[name]),
+        "systematics": systematics,
+        "uncertainties": plain(results.uncertainties[name]),
+        # A single hypothesis of all signals has no name.
+        "exclusion": [{"signal": signal or None} | plain(each) for signal, each in results.exclusions[name].items()],
+    }
+
+
+def training_summary(classifier: Classifier) -> JsonDict:
+    """What became of the networks of a classifier."""
+    history = classifier.history
+    return {
+        "loss": history.loss_name,
+        "members": len(history.collapsed),
+        "epochs": len(history.phase),
+        "collapsed_members": int(history.collapsed.sum()),
+        "advice": history.advice(),
+        "input_hash": classifier.input_hash,
+        "rounds": round_rows(history),
     }
 
 
@@ -122,7 +157,7 @@ def figure_of_merit_summary(analysis: Analysis) -> JsonDict:
     """What the cut maximises, in words: the figure of merit, its uncertainties, and how signals are combined."""
     selection = analysis.selection
     return {
-        "figure_of_merit": figure_of_merit_label(selection.figure_of_merit, selection),
+        "figure_of_merit": figure_of_merit_name(selection.objective),
         "signals": selection.signals,
         "background_uncertainties": [
             {"name": name, "label": analysis.labels[name], "relative": relative}
@@ -155,14 +190,3 @@ def run_summary(
         "blinded": any(process.role == "data" for process in analysis.processes.values()) and not analysis.unblind,
         "provenance": dict(provenance),
     }
-
-
-def without_nan(value: Any) -> Any:
-    """Replace numbers that JSON cannot hold by null, all the way down."""
-    if isinstance(value, Mapping):
-        return {str(key): without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(inner) for inner in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

@@ -6,6 +6,8 @@ from typing import Any
 
 from zsig_hep.presentation.rounding import percent, significant, with_uncertainty
 from zsig_hep.selection.smooth_figure import Parameter
+from zsig_hep.statistics.objective import Objective
+from zsig_hep.statistics.significance import FigureOfMerit
 
 _SYMBOLS = {
     "to": "→", "rightarrow": "→", "gamma": "γ", "mu": "μ", "nu": "ν", "tau": "τ", "ell": "ℓ", "pi": "π", "eta": "η",
@@ -15,6 +17,46 @@ _SYMBOLS = {
 }  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("0123456789+-*", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻*")
 _SUBSCRIPTS = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
+
+
+FIGURE_OF_MERIT_NAMES = {
+    FigureOfMerit.S_OVER_SQRT_B: "s/sqrt(b)",
+    FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY: "s/sqrt(b) with background uncertainty",
+    FigureOfMerit.ASIMOV: "Asimov significance",
+    FigureOfMerit.ASIMOV_WITH_UNCERTAINTY: "Asimov significance with background uncertainty",
+    FigureOfMerit.AMS: "approximate median significance (AMS)",
+    FigureOfMerit.PUNZI: "Punzi's s/(a/2 + sqrt(b))",
+    FigureOfMerit.POISSON: "exact Poisson significance",
+    FigureOfMerit.POISSON_WITH_UNCERTAINTY: "exact Poisson significance with background uncertainty (Z_Bi)",
+}
+
+FIGURE_OF_MERIT_LABELS = {
+    FigureOfMerit.S_OVER_SQRT_B: "Significance $s$/√$b$",
+    FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY: r"Significance $s$/√($b+\sigma_b^2$)",
+    FigureOfMerit.ASIMOV: r"Asimov significance $Z_\mathrm{A}$",
+    FigureOfMerit.ASIMOV_WITH_UNCERTAINTY: r"$Z_\mathrm{A}$ with background uncertainty",
+    FigureOfMerit.AMS: "Approximate median significance (AMS)",
+    FigureOfMerit.PUNZI: "Punzi’s $s$/($a$/2 + √$b$)",
+    FigureOfMerit.POISSON: "Significance of the Poisson tail",
+    FigureOfMerit.POISSON_WITH_UNCERTAINTY: r"$Z_\mathrm{Bi}$ (Poisson tail with background uncertainty)",
+}
+"""Titles of axes, with mathematical markup."""
+
+
+def figure_of_merit_name(objective: Objective) -> str:
+    """Name a figure of merit for readers, with the numbers in its definition.
+
+    Example:
+        >>> from zsig_hep.statistics import FigureParameters
+        >>> figure_of_merit_name(Objective(FigureOfMerit.PUNZI, FigureParameters(punzi_sigmas=5)))
+        "Punzi's s/(a/2 + sqrt(b)), a = 5"
+    """
+    parameters = objective.parameters
+    numbers = {
+        FigureOfMerit.AMS: f", b_r = {parameters.ams_regularisation:g}",
+        FigureOfMerit.PUNZI: f", a = {parameters.punzi_sigmas:g}",
+    }
+    return FIGURE_OF_MERIT_NAMES[objective.figure] + numbers.get(objective.figure, "")
 
 
 def plain_label(label: str) -> str:
@@ -125,8 +167,9 @@ def _found(classifier: Mapping[str, Any]) -> str:
     if point["status"] != "ok":
         return f"{name}: no working point can be quoted: {point['reason'].rstrip('.')}."
     significance = with_uncertainty(point["significance"], point["significance_uncertainty"])
-    signal = with_uncertainty(point["signal"], point["signal_uncertainty"])
-    background = with_uncertainty(point["background"], point["background_uncertainty"])
+    signal, background = (
+        with_uncertainty(point[role]["yield"], point[role]["uncertainty"]) for role in ("signal", "background")
+    )
     return (
         f"The classifier “{name}” reaches Z = {significance}: it selects {signal} signal events over {background} "
         f"background events, at a signal efficiency of {percent(point['signal_efficiency'])}."
@@ -135,18 +178,18 @@ def _found(classifier: Mapping[str, Any]) -> str:
 
 def _difference(summary: Mapping[str, Any]) -> str | None:
     comparison = summary["comparison"]
-    if comparison is None or comparison["difference"] is None:
+    if comparison is None or comparison["value"] is None:
         return None
     first, second = (classifier["label"] for classifier in summary["classifiers"][:2])
-    difference, uncertainty = comparison["difference"], comparison["uncertainty"]
+    difference, uncertainty = comparison["value"], comparison["uncertainty"]
     text = (
         f"On the same events, “{first}” less “{second}” gives a difference in Z of "
         f"{with_uncertainty(difference, uncertainty)}"
     )
     if not uncertainty:
         return f"{text}."
-    pull = abs(difference) / uncertainty
-    if pull < 2:
+    sigmas = abs(difference) / uncertainty
+    if sigmas < 2:
         return f"{text}: the simulation does not tell the two apart."
     better = first if difference > 0 else second
-    return f"{text}: “{better}” is better by {significant(pull, 2)} standard deviations of the simulation."
+    return f"{text}: “{better}” is better by {significant(sigmas, 2)} standard deviations of the simulation."

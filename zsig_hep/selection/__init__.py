@@ -12,14 +12,10 @@ from zsig_hep.selection.categories.held_out import (
     hold_out_categories,
 )
 from zsig_hep.selection.categories.yields import Category, CombinedSignificance
-from zsig_hep.selection.figure_of_merit import (
-    SelectionSignificance,
-    SensitivitySettings,
-    WorkingPointSettings,
-    significance,
-    unknown_backgrounds,
-)
+from zsig_hep.selection.events import ScoredEvents, VariationPair, VariedEvents
 from zsig_hep.selection.histograms import feature_histogram, score_edges, score_histogram
+from zsig_hep.selection.numbers import HypothesisSignificance, SelectionNumbers
+from zsig_hep.selection.settings import SensitivitySettings, WorkingPointSettings
 from zsig_hep.selection.smooth_figure import Parameter
 from zsig_hep.selection.thresholds.blinding import hidden_data
 from zsig_hep.selection.thresholds.caveats import simulation_caveats
@@ -37,8 +33,8 @@ from zsig_hep.selection.thresholds.uncertainties import (
     held_out_uncertainties,
     significance_uncertainties,
 )
-from zsig_hep.selection.thresholds.working_points import HypothesisSignificance, WorkingPoint, choose_working_point
-from zsig_hep.selection.varied_events import VariationPair, VariedEvents, VariedYield, varied_events, varied_yields
+from zsig_hep.selection.thresholds.working_points import WorkingPoint, choose_working_point
+from zsig_hep.selection.varied_events import VariedYield, varied_events, varied_yields
 
 __all__ = [
     "Box",
@@ -67,8 +63,9 @@ __all__ = [
     "NMinusOne",
     "Parameter",
     "RocCurve",
+    "ScoredEvents",
     "SelectionExclusion",
-    "SelectionSignificance",
+    "SelectionNumbers",
     "SensitivitySettings",
     "SignificanceUncertainties",
     "SystematicRow",
@@ -98,13 +95,11 @@ __all__ = [
     "score_edges",
     "score_histogram",
     "selection_exclusion",
-    "significance",
     "significance_at_signal_efficiency",
     "significance_uncertainties",
     "simulation_caveats",
     "systematic_table",
     "training_goal",
-    "unknown_backgrounds",
     "varied_events",
     "varied_yields",
 ]

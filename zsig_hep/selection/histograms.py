@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.table import EventTable
-from zsig_hep.selection.events import Events, Floats, Integers
+from zsig_hep.selection.events import Floats, Integers, ScoredEvents
 
 # Names that an axis of a feature cannot have: the other axis, and the keywords of `hist.Hist.fill`.
 _TAKEN = ("process", "weight", "sample", "threads")
@@ -43,38 +43,26 @@ def score_edges(score: npt.ArrayLike, bins: int = 40) -> Floats:
     return _edges(low, high, bins)
 
 
-def score_histogram(
-    score: npt.ArrayLike,
-    weight: npt.ArrayLike,
-    process: npt.ArrayLike,
-    *,
-    process_names: Sequence[str],
-    edges: npt.ArrayLike,
-) -> WeightedHist:
+def score_histogram(events: ScoredEvents, edges: npt.ArrayLike) -> WeightedHist:
     """Histogram scores by process, data included.
 
     Args:
-        score: finite scores, shape [N].
-        weight: signed event weights, shape [N].
-        process: index into `process_names`, shape [N].
-        process_names: names of the processes.
+        events: what is histogrammed.
         edges: ascending bin edges, shape [B + 1]; the last bin includes its upper edge.
 
     Returns:
         Histogram with axes "process" and "score" and storage `Weight`: `values()` are sums of weights, `variances()` of
         squared weights; flow bins hold what lies outside the edges.
 
-    Raises:
-        InputError: an array is unusable.
-
     Example:
-        >>> histogram = score_histogram([0.2, 0.7, 1.0], [1.0, 2.0, -0.5], [0, 0, 0], process_names=["dy"], edges=[0, 0.5, 1])
+        >>> events = ScoredEvents.from_arrays(
+        ...     [0.2, 0.7, 1.0], [1.0, 2.0, -0.5], [0, 0, 0], names=["dy"], roles=["background"])
+        >>> histogram = score_histogram(events, [0, 0.5, 1])
         >>> histogram["dy", :].values(), histogram["dy", :].variances()
         (array([1. , 1.5]), array([1.  , 4.25]))
     """
-    events = Events.checked(score, weight, process, process_names=process_names)
     bounds = np.asarray(edges, dtype=np.float64)
-    return _by_process("score", events.score, events.weight, events.process, process_names, bounds)
+    return _by_process("score", events.score, events.weight, events.process, events.processes.names, bounds)
 
 
 def feature_histogram(table: EventTable, name: str, bins: int = 40) -> WeightedHist:

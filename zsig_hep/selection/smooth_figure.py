@@ -9,16 +9,17 @@ logarithm of every cross section, of the luminosity and of every relative backgr
 nominal values.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from zsig_hep.ntuples.datasets import Role
-from zsig_hep.selection.events import Events
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings, significance
+from zsig_hep.selection.events import ScoredEvents
+from zsig_hep.statistics.objective import Objective
+from zsig_hep.statistics.process_table import ProcessTable
 
 # Newton's method doubles the digits in each step; bisection, its fallback, gains one bit.
 _ITERATIONS = 50
@@ -51,20 +52,20 @@ class Derivatives:
 
     Attributes:
         value: Z, shape [R].
-        cut: Z_t, shape [R].
+        cut_slope: Z_t, shape [R].
         cut_cut: Z_tt, shape [R].
         parameters: Z_theta, shape [R, Q].
         cut_parameters: Z_t_theta, shape [R, Q].
     """
 
     value: Tensor
-    cut: Tensor
+    cut_slope: Tensor
     cut_cut: Tensor
     parameters: Tensor
     cut_parameters: Tensor
 
     @property
-    def answer(self) -> Tensor:
+    def response(self) -> Tensor:
         """How a maximum moves with the parameters, dt*/dtheta = -Z_t_theta / Z_tt, shape [R, Q]."""
         return -self.cut_parameters / self.cut_cut[:, None]
 
@@ -78,49 +79,36 @@ class SmoothFigure:
         weights: sum of weights at each score, shape [R, P, B].
         squared_weights: sum of squared weights, shape [R, P, B].
         bandwidth: h of equation 1, in the unit of the score.
-        process_names: names of the P signal and background processes.
-        roles: "signal" or "background" for each.
-        settings: figure of merit, no exact Poisson tail; uncertainties, and how signals are combined.
+        processes: the P signal and background processes.
+        objective: figure of merit, no exact Poisson tail; uncertainties, and how signals are combined.
     """
 
     score: Tensor
     weights: Tensor
     squared_weights: Tensor
     bandwidth: float
-    process_names: Sequence[str]
-    roles: Sequence[Role]
-    settings: WorkingPointSettings
+    processes: ProcessTable
+    objective: Objective
 
     @classmethod
-    def of_events(
-        cls,
-        events: Events,
-        bandwidth: float,
-        process_names: Sequence[str],
-        roles: Sequence[Role],
-        settings: WorkingPointSettings,
-    ) -> "SmoothFigure":
-        """One set of weights: every event at its own score."""
+    def of_events(cls, events: ScoredEvents, bandwidth: float, objective: Objective) -> "SmoothFigure":
+        """One set of weights: every simulated event at its own score."""
         weight, process = torch.tensor(events.weight), torch.tensor(events.process)
-        of_process = process == torch.arange(len(roles))[:, None]
+        of_process = process == torch.arange(len(events.processes))[:, None]
         weights = torch.where(of_process, weight, 0.0)[None]
-        return cls(torch.tensor(events.score), weights, weights**2, bandwidth, process_names, roles, settings)
+        return cls(torch.tensor(events.score), weights, weights**2, bandwidth, events.processes, objective)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Components of theta: cross sections, luminosity, uncertainties of processes, common uncertainty."""
-        own, common = self.settings.background_uncertainties, self.settings.relative_background_uncertainty
-        uncertain = [name for name in self._backgrounds if own.get(name, 0.0) > 0]
+        own, common = self.objective.background_uncertainties, self.objective.relative_background_uncertainty
+        uncertain = [name for name in self.processes.backgrounds if own.get(name, 0.0) > 0]
         return (
-            *(Parameter("cross_section", name, own.get(name) or None) for name in self.process_names),
+            *(Parameter("cross_section", name, own.get(name) or None) for name in self.processes.names),
             Parameter("luminosity", None),
             *(Parameter("uncertainty", name, own[name]) for name in uncertain),
             *([Parameter("uncertainty", None, common)] if common > 0 else []),
         )
-
-    @property
-    def _backgrounds(self) -> list[str]:
-        return [name for name, role in zip(self.process_names, self.roles, strict=True) if role == "background"]
 
     def __call__(self, cut: Tensor, theta: Tensor | None = None) -> Tensor:
         """Figure of merit.
@@ -134,11 +122,11 @@ class SmoothFigure:
         """
         theta = cut.new_zeros(len(cut), len(self.parameters)) if theta is None else theta
         passing = torch.sigmoid((self.score - cut[:, None]) / self.bandwidth)
-        count = len(self.process_names)
+        count = len(self.processes)
         scale = torch.exp(theta[:, :count] + theta[:, count, None]).T
         yields = torch.einsum("rpb,rb->pr", self.weights, passing) * scale
         variances = torch.zeros_like(yields)
-        if self.settings.simulation_uncertainty_in_figure:
+        if self.objective.simulation_uncertainty_in_figure:
             variances = torch.einsum("rpb,rb->pr", self.squared_weights, passing**2) * scale**2
         return self._figure(yields, variances, self._uncertainties(theta))
 
@@ -158,7 +146,7 @@ class SmoothFigure:
             passing = torch.sigmoid((self.score[:, None] - cuts) / self.bandwidth)
             yields = (self.weights @ passing).permute(1, 2, 0)
             variances = torch.zeros_like(yields)
-            if self.settings.simulation_uncertainty_in_figure:
+            if self.objective.simulation_uncertainty_in_figure:
                 variances = (self.squared_weights @ passing**2).permute(1, 2, 0)
             blocks.append(self._figure(yields, variances, (None, None)))
         values = torch.cat(blocks)
@@ -179,9 +167,9 @@ class SmoothFigure:
         cut = grid[best]
         for _ in range(_ITERATIONS):
             found = self.derivatives(cut)
-            rises = found.cut > 0
+            rises = found.cut_slope > 0
             low, high = torch.where(rises, cut, low), torch.where(rises, high, cut)
-            step = cut - found.cut / found.cut_cut
+            step = cut - found.cut_slope / found.cut_cut
             inside = (step >= low) & (step <= high) & (found.cut_cut < 0)
             following = torch.where(inside, step, (low + high) / 2)
             settled = bool(((following - cut).abs() <= _TOLERANCE * self.bandwidth).all())
@@ -192,27 +180,28 @@ class SmoothFigure:
 
     def _figure(self, yields: Tensor, variances: Tensor, uncertainties: tuple[Tensor | None, Tensor | None]) -> Tensor:
         own, common = uncertainties
-        z = significance(
-            yields,
-            variances,
-            self.process_names,
-            self.roles,
-            self.settings,
-            own_uncertainties=own,
-            common_uncertainty=common,
-        )
+        z = self.objective.evaluate(yields, variances, self.processes, own_uncertainties=own, common_uncertainty=common)
         value: Tensor = z.value
         return value
 
     def _uncertainties(self, theta: Tensor) -> tuple[Tensor, Tensor | None]:
-        own, factor = self.settings.background_uncertainties, torch.exp(theta.T)
-        column = len(self.process_names) + 1
+        own, factor = self.objective.background_uncertainties, torch.exp(theta.T)
+        column = len(self.processes) + 1
         rows = []
-        for name in self._backgrounds:
+        for name in self.processes.backgrounds:
             if own.get(name, 0.0) > 0:
                 rows.append(own[name] * factor[column])
                 column += 1
             else:
                 rows.append(torch.zeros_like(factor[0]))
-        common = self.settings.relative_background_uncertainty
+        common = self.objective.relative_background_uncertainty
         return torch.stack(rows), common * factor[column] if common > 0 else None
+
+
+def central_spread(values: npt.NDArray[np.float64]) -> float | None:
+    """Half of the central 68 % interval, which single wild replicas do not move; None for fewer than two values."""
+    finite = values[np.isfinite(values)]
+    if finite.size < 2:
+        return None
+    low, high = np.quantile(finite, [0.1587, 0.8413])
+    return float(high - low) / 2

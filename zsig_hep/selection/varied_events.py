@@ -9,63 +9,15 @@ import numpy.typing as npt
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.ntuples.variations import (
-    DIRECTIONS,
     Direction,
     LuminosityVariation,
     NormalisationVariation,
     ShapeVariation,
     Variation,
-    VariationKind,
     varied_name,
 )
-from zsig_hep.selection.events import Booleans, Floats, Integers
+from zsig_hep.selection.events import Booleans, Floats, ScoredEvents, VariationPair, VariedEvents
 from zsig_hep.statistics.yields import Yield, weighted_yield
-
-
-@dataclass(frozen=True, eq=False)
-class VariedEvents:
-    """Events of one direction of one variation, of the processes that it touches; all other processes stay nominal.
-
-    Attributes:
-        name: of the variation; processes that share it move together.
-        kind: what varies.
-        direction: "up" or "down".
-        processes: names of the processes it touches.
-        score: shape [M].
-        weight: yield at the luminosity, varied, shape [M].
-        process: index into the process names of the table, shape [M].
-        fold: shape [M].
-        features: columns as in the table, shape [M, F].
-    """
-
-    name: str
-    kind: VariationKind
-    direction: Direction
-    processes: tuple[str, ...]
-    score: Floats
-    weight: Floats
-    process: Integers
-    fold: Integers
-    features: npt.NDArray[np.float32]
-
-    def outside(self, fold: int, scale: float) -> "VariedEvents":
-        """The events that are not in a fold, with their weights times `scale`."""
-        kept = self.fold != fold
-        return VariedEvents(
-            self.name,
-            self.kind,
-            self.direction,
-            self.processes,
-            self.score[kept],
-            self.weight[kept] * scale,
-            self.process[kept],
-            self.fold[kept],
-            self.features[kept],
-        )
-
-
-VariationPair = tuple[VariedEvents, VariedEvents]
-"""Up and down."""
 
 
 def varied_events(
@@ -90,72 +42,60 @@ def varied_events(
     Returns:
         Pairs (up, down) in the order of the variations.
     """
-    return tuple(
-        (
-            _varied(table, name, variation, "up", score, shapes, shape_scores),
-            _varied(table, name, variation, "down", score, shapes, shape_scores),
-        )
-        for name, variation in variations.items()
-    )
+
+    def nominal(name: str, direction: Direction, weight: Floats) -> VariedEvents:
+        return _varied(variations[name], name, direction, table, score, weight)
+
+    def shifted(name: str, direction: Direction) -> VariedEvents:
+        full = varied_name(name, direction)
+        return _varied(variations[name], name, direction, shapes[full], shape_scores[full], shapes[full].weight)
+
+    def pair(name: str, variation: Variation) -> VariationPair:
+        if isinstance(variation, ShapeVariation):
+            up = shifted(name, "up")
+            return up, _mirrored(nominal(name, "down", table.weight), up) if variation.one_sided else shifted(
+                name, "down"
+            )
+        if isinstance(variation, LuminosityVariation | NormalisationVariation):
+            raised, lowered = (table.weight * factor for factor in variation.factors)
+        else:
+            raised, lowered = table.weight_variations[name]
+        return nominal(name, "up", raised), nominal(name, "down", lowered)
+
+    return tuple(pair(name, variation) for name, variation in variations.items())
 
 
 def _varied(
-    table: EventTable,
-    name: str,
-    variation: Variation,
-    direction: Direction,
-    score: Floats,
-    shapes: Mapping[str, EventTable],
-    shape_scores: Mapping[str, Floats],
+    variation: Variation, name: str, direction: Direction, table: EventTable, score: Floats, weight: Floats
 ) -> VariedEvents:
+    """The events of a table that belong to the processes of a variation."""
     touched = tuple(variation.processes or ())
-    rows = np.isin(table.process, [table.process_names.index(each) for each in touched])
-    if isinstance(variation, ShapeVariation):
-        if direction == "up" or not variation.one_sided:
-            full = varied_name(name, direction)
-            shifted, score = shapes[full], shape_scores[full]
-            return _events(shifted, name, variation, direction, score, shifted.weight, np.ones(len(shifted), np.bool_))
-        up = _varied(table, name, variation, "up", score, shapes, shape_scores)
-        nominal = _events(table, name, variation, "down", score, table.weight, rows)
-        return VariedEvents(
-            name,
-            variation.kind,
-            "down",
-            touched,
-            np.concatenate([nominal.score, up.score]),
-            np.concatenate([2 * nominal.weight, -up.weight]),
-            np.concatenate([nominal.process, up.process]),
-            np.concatenate([nominal.fold, up.fold]),
-            np.concatenate([nominal.features, up.features]),
-        )
-    index = DIRECTIONS.index(direction)
-    if isinstance(variation, LuminosityVariation | NormalisationVariation):
-        weight = table.weight * variation.factors[index]
-    else:
-        weight = table.weight_variations[name][index]
-    return _events(table, name, variation, direction, score, weight, rows)
-
-
-def _events(
-    table: EventTable,
-    name: str,
-    variation: Variation,
-    direction: Direction,
-    score: Floats,
-    weight: Floats,
-    rows: Booleans,
-) -> VariedEvents:
-    chosen = slice(None) if rows.all() else rows
-    return VariedEvents(
+    events = VariedEvents(
         name,
         variation.kind,
         direction,
-        tuple(variation.processes or ()),
-        np.asarray(score, dtype=np.float64)[chosen],
-        weight[chosen],
-        table.process[chosen].astype(np.int64),
-        table.fold[chosen].astype(np.int64),
-        table.features[chosen],
+        touched,
+        np.asarray(score, dtype=np.float64),
+        weight,
+        table.process.astype(np.int64),
+        table.fold.astype(np.int64),
+        table.features,
+    )
+    inside = np.isin(table.process, [table.process_names.index(each) for each in touched])
+    return events if inside.all() else events.select(inside)
+
+
+def _mirrored(nominal: VariedEvents, up: VariedEvents) -> VariedEvents:
+    return VariedEvents(
+        up.name,
+        up.kind,
+        "down",
+        up.touched,
+        np.concatenate([nominal.score, up.score]),
+        np.concatenate([2 * nominal.weight, -up.weight]),
+        np.concatenate([nominal.process, up.process]),
+        np.concatenate([nominal.fold, up.fold]),
+        np.concatenate([nominal.features, up.features]),
     )
 
 
@@ -204,30 +144,26 @@ def symmetrised(up: npt.ArrayLike, down: npt.ArrayLike) -> Floats:
 
 
 def varied_yields(
-    pairs: Sequence[VariationPair],
-    selections: Sequence[tuple[Booleans, Booleans]],
-    nominal: Mapping[str, Yield],
-    process_names: Sequence[str],
+    events: ScoredEvents, selections: Sequence[tuple[Booleans, Booleans]], nominal: Mapping[str, Yield]
 ) -> dict[str, dict[str, VariedYield]]:
     """Yields above a cut under every variation.
 
     Args:
-        pairs: of every variation.
-        selections: which of their events pass the cut, in the same order.
+        events: with their variations.
+        selections: which events of each variation pass the cut, up and down.
         nominal: yields above the cut by process.
-        process_names: of the table.
 
     Returns:
         By variation and process; only the processes that a variation touches.
     """
     result: dict[str, dict[str, VariedYield]] = {}
-    for pair, passed in zip(pairs, selections, strict=True):
+    for pair, passed in zip(events.variations, selections, strict=True):
         of_process = {}
-        for process in pair[0].processes:
-            index = process_names.index(process)
+        for process in pair[0].touched:
+            row = events.processes.index(process)
             up, down = (
-                weighted_yield(events.weight[selected & (events.process == index)])
-                for events, selected in zip(pair, passed, strict=True)
+                weighted_yield(varied.weight[selected & (varied.process == row)])
+                for varied, selected in zip(pair, passed, strict=True)
             )
             of_process[process] = VariedYield(nominal[process], up, down)
         result[pair[0].name] = of_process
@@ -252,23 +188,15 @@ def background_uncertainty(yields: Mapping[str, Mapping[str, VariedYield]], back
     return float(np.sqrt(np.sum(np.square(shifts))))
 
 
-def background_uncertainty_above(
-    pairs: Sequence[VariationPair],
-    thresholds: Floats,
-    nominal: Floats,
-    process_names: Sequence[str],
-    backgrounds: Sequence[str],
-) -> Floats:
+def background_uncertainty_above(events: ScoredEvents, thresholds: Floats, nominal: Floats) -> Floats:
     """Equation 1 of `background_uncertainty` above every threshold.
 
     Finite simulation under the variations adds its fluctuations to the shifts: few events above a cut overstate sigma_b.
 
     Args:
-        pairs: of every variation.
+        events: with their variations.
         thresholds: ascending, shape [T].
-        nominal: yield of each background above each threshold, shape [B, T].
-        process_names: of the table.
-        backgrounds: names of the B background processes.
+        nominal: yield of each process above each threshold, shape [P, T].
 
     Returns:
         sigma_b in events, shape [T].
@@ -276,11 +204,12 @@ def background_uncertainty_above(
     Raises:
         InputError: a score is not finite.
     """
-    is_background = np.isin(process_names, backgrounds)
+    processes = events.processes
     variance = np.zeros(len(thresholds))
-    for pair in pairs:
-        before = nominal[np.isin(backgrounds, pair[0].processes)].sum(axis=0)
-        up, down = (_background_above(events, is_background, thresholds) - before for events in pair)
+    for pair in events.variations:
+        touched = processes.is_background & np.isin(processes.names, pair[0].touched)
+        before = nominal[touched].sum(axis=0)
+        up, down = (_background_above(varied, processes.is_background, thresholds) - before for varied in pair)
         variance += symmetrised(up, down) ** 2
     return np.sqrt(variance)
 

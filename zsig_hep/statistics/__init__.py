@@ -3,7 +3,9 @@
 from zsig_hep.statistics.combination import combine_independent
 from zsig_hep.statistics.exclusion import ExpectedExclusion, expected_exclusion
 from zsig_hep.statistics.figures_of_merit import evaluate
+from zsig_hep.statistics.objective import Objective, SelectionSignificance
 from zsig_hep.statistics.poisson_tail import poisson, poisson_with_uncertainty
+from zsig_hep.statistics.process_table import ProcessTable, Role
 from zsig_hep.statistics.processes import ProcessSignificance, combine_hypotheses, evaluate_processes
 from zsig_hep.statistics.regularised import ams, punzi
 from zsig_hep.statistics.significance import (
@@ -21,7 +23,11 @@ __all__ = [
     "ExpectedExclusion",
     "FigureOfMerit",
     "FigureParameters",
+    "Objective",
     "ProcessSignificance",
+    "ProcessTable",
+    "Role",
+    "SelectionSignificance",
     "Significance",
     "Yield",
     "ams",

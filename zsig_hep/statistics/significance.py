@@ -43,7 +43,7 @@ class FigureOfMerit(StrEnum):
         return self.value.endswith("_with_uncertainty")
 
     @property
-    def smooth_relative(self) -> "FigureOfMerit":
+    def differentiable_counterpart(self) -> "FigureOfMerit":
         """The figure itself, or the Asimov significance that an exact Poisson tail, known to NumPy alone, tends to."""
         return {
             FigureOfMerit.POISSON: FigureOfMerit.ASIMOV,

@@ -133,7 +133,7 @@ class TestAgainstAllCombinations:
             np.testing.assert_array_equal(again.squares, found.squares)
             np.testing.assert_array_equal(again.following, found.following)
 
-    @pytest.mark.parametrize("figure", [figure for figure in FigureOfMerit if figure.smooth_relative is figure])
+    @pytest.mark.parametrize("figure", [figure for figure in FigureOfMerit if figure.differentiable_counterpart is figure])
     def test_the_figure_of_merit_grows_with_signal_and_falls_with_background(self, figure):
         options = WorkingPointSettings(figure_of_merit=figure)
         yields = np.stack(np.meshgrid(np.linspace(0.1, 60, 40), np.linspace(0.1, 60, 40), indexing="ij"))

@@ -1,17 +1,17 @@
 """What the settings of all losses share: the analysis they are built for, and numbers that change over a phase."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 from torch import nn
 
-from zsig_hep.errors import TrainingError, nearest_name
+from zsig_hep.errors import TrainingError
 from zsig_hep.settings import Settings
-from zsig_hep.statistics.significance import DEFAULT_PARAMETERS, FigureOfMerit, FigureParameters
+from zsig_hep.statistics.objective import Objective
+from zsig_hep.statistics.process_table import ProcessTable
 
 
 @dataclass(frozen=True)
@@ -19,27 +19,14 @@ class LossContext:
     """What a loss may need to know of the analysis.
 
     Attributes:
-        process_names: processes in the order of the `process` index that the loss is called with.
-        signal: whether each process is signal.
+        processes: in the order of the `process` index that the loss is called with, none of them data.
         yields: expected events of each process.
-        background_uncertainties: relative uncertainty of the yield of each background that has one, by name.
-        figure: figure of merit of the analysis.
-        relative_background_uncertainty: relative uncertainty that moves all backgrounds together.
-        figure_parameters: numbers in the definition of the figure.
+        objective: what the selection maximises.
     """
 
-    process_names: tuple[str, ...]
-    signal: tuple[bool, ...]
+    processes: ProcessTable
     yields: tuple[float, ...]
-    background_uncertainties: Mapping[str, float] = field(default_factory=dict)
-    figure: FigureOfMerit | None = None
-    relative_background_uncertainty: float = 0.0
-    figure_parameters: FigureParameters = DEFAULT_PARAMETERS
-
-    @property
-    def signal_processes(self) -> tuple[int, ...]:
-        """Indices of the signal processes."""
-        return tuple(index for index, signal in enumerate(self.signal) if signal)
+    objective: Objective | None = None
 
     @property
     def process_uncertainties(self) -> tuple[float, ...]:
@@ -48,12 +35,10 @@ class LossContext:
         Raises:
             TrainingError: for an uncertainty of a process that is unknown or signal.
         """
-        backgrounds = [name for name, signal in zip(self.process_names, self.signal, strict=True) if not signal]
-        for name in self.background_uncertainties:
-            if name not in backgrounds:
-                message = f"An uncertainty is given for {name!r}, not a background.{nearest_name(name, backgrounds)}"
-                raise TrainingError(message)
-        return tuple(float(self.background_uncertainties.get(name, 0.0)) for name in self.process_names)
+        objective = self.objective or Objective()
+        if message := objective.unknown_backgrounds(self.processes):
+            raise TrainingError(message)
+        return tuple(objective.uncertainties_of(self.processes.names))
 
 
 class GeometricPath(Settings):
@@ -65,7 +50,9 @@ class GeometricPath(Settings):
     """
 
     start: PositiveFloat
+    """Value at the start of the phase."""
     stop: PositiveFloat
+    """Value at its end."""
 
     def at(self, progress: float) -> float:
         """Value after a fraction `progress` of the phase."""
@@ -81,7 +68,9 @@ class LinearPath(Settings):
     """
 
     start: NonNegativeFloat
+    """Value at the start of the phase."""
     stop: NonNegativeFloat
+    """Value at its end."""
 
     def at(self, progress: float) -> float:
         """Value after a fraction `progress` of the phase."""
@@ -122,8 +111,12 @@ EpsSetting = PositiveFloat | Literal["auto"] | GeometricPath
 class EpsSettings(BaseLossSettings):
     """Settings of a loss with an eps relative to the background yield: a number, a path over the phase, or `auto`."""
 
-    relative_eps: EpsSetting | None
+    relative_eps: EpsSetting | None = Field(examples=[0.05, {"start": 0.3, "stop": 0.05}, "auto"])
+    """eps over the total background yield: a number, a path over the phase, or "auto", which takes the best of the
+    values of `path`; small values lead to tight cuts.
+    """
     path: tuple[PositiveFloat, ...] = Field(default=(0.3, 0.1, 0.03, 0.01), min_length=1)
+    """Decreasing values that `relative_eps: auto` chooses from."""
 
     @field_validator("path")
     @classmethod

@@ -126,8 +126,11 @@ class HypothesesLossSettings(BaseLossSettings):
     """A loss evaluated for each signal process alone: the mean of the hypotheses, or the worst of them."""
 
     name: Literal["hypotheses"] = "hypotheses"
+    """Chooses this loss."""
     loss: Annotated[PlainLossSettings, Field(discriminator="name")] = ZLossSettings()
+    """The loss of one hypothesis, by `name`."""
     combine: Literal["mean", "minimum"] = "mean"
+    """Whether the mean of the hypotheses counts or the worst of them."""
 
     @property
     def label(self) -> str:
@@ -146,7 +149,7 @@ class HypothesesLossSettings(BaseLossSettings):
             TrainingError: without a context, which tells the signal processes.
         """
         known = require_context(context, self.label)
-        return HypothesesLoss(self.loss.build(known), known.signal_processes, combine=self.combine)
+        return HypothesesLoss(self.loss.build(known), known.processes.rows("signal"), combine=self.combine)
 
     def at(self, progress: float) -> Self:
         """Settings with the loss inside at its place."""
@@ -160,8 +163,10 @@ class HypothesesLossSettings(BaseLossSettings):
 class TermSettings(Settings):
     """One term of a sum: a coefficient, constant or on a linear path, and a loss."""
 
-    coefficient: NonNegativeFloat | LinearPath = 1.0
+    coefficient: NonNegativeFloat | LinearPath = Field(default=1.0, examples=[0.3, {"start": 1.0, "stop": 0.0}])
+    """Factor of the term: a number, or a linear path over the phase."""
     loss: Annotated[PlainLossSettings | HypothesesLossSettings, Field(discriminator="name")]
+    """The loss of the term, by `name`."""
 
     def at(self, progress: float) -> Self:
         """Term with its coefficient and its loss at their places."""
@@ -175,7 +180,9 @@ class SumLossSettings(BaseLossSettings):
     """A sum of losses with coefficients; at most one of them has an eps to be chosen (`auto`)."""
 
     name: Literal["sum"] = "sum"
+    """Chooses this loss."""
     terms: tuple[TermSettings, ...] = Field(min_length=1)
+    """The terms; at most one has `relative_eps: auto`."""
 
     @field_validator("terms")
     @classmethod

@@ -101,10 +101,14 @@ class BCELoss(FocalLoss):
 
 
 class BCELossSettings(BaseLossSettings):
-    """Settings of the binary cross entropy in the analysis file."""
+    """Binary cross entropy, by default weighted with the cross sections."""
 
     name: Literal["bce"] = "bce"
+    """Chooses this loss."""
     weighting: Weighting = "cross_section"
+    """What an event counts within its class: its expected yield ("cross_section"), the same for every event ("events"),
+    or the same for every process ("processes").
+    """
 
     @property
     def label(self) -> str:
@@ -117,11 +121,14 @@ class BCELossSettings(BaseLossSettings):
 
 
 class FocalLossSettings(BaseLossSettings):
-    """Settings of the focal loss."""
+    """Focal loss, arXiv:1708.02002: events that are scored well count less."""
 
     name: Literal["focal"] = "focal"
+    """Chooses this loss."""
     gamma: NonNegativeFloat = 2.0
+    """Power of the modulating factor; 0 is the cross entropy."""
     weighting: Weighting = "cross_section"
+    """What an event counts within its class, as in `bce`."""
 
     @property
     def label(self) -> str:
@@ -137,4 +144,4 @@ _WEIGHTING_LABELS = {"cross_section": "weighted", "events": "unweighted", "proce
 
 
 def _process_count(context: LossContext | None) -> int | None:
-    return None if context is None else len(context.process_names)
+    return None if context is None else len(context.processes)

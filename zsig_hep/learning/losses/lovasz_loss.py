@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
 from zsig_hep.errors import TrainingError, nearest_name
@@ -218,18 +218,25 @@ def make_merit(figure: str, **options: Any) -> Merit:
 
 
 class LovaszLossSettings(EpsSettings):
-    """Settings of the Lovasz loss of a submodular figure of merit.
+    """The Lovasz extension of a submodular figure of merit.
 
     An option that is left out takes the default of the figure; one that the figure does not have is refused.
     """
 
     name: Literal["lovasz"] = "lovasz"
-    figure: str = "asimov_squared"
+    """Chooses this loss."""
+    figure: str = Field(default="asimov_squared", examples=["s_over_b", "asimov_squared_with_uncertainty"])
+    """Name of the figure of merit; one that is not submodular is refused with its nearest relative."""
     error: ErrorName = "hinge"
+    """Measure of how wrong an event is scored."""
     relative_eps: EpsSetting | None = None
+    """eps over the total background yield, as in the Z loss; left out, the default of the figure."""
     eps: PositiveFloat | None = None
+    """eps as a yield instead of `relative_eps` [events]."""
     relative_uncertainty: PositiveFloat | None = None
+    """Relative uncertainty of the background, for the figures that have one."""
     sigmas: PositiveFloat | None = None
+    """Significance that a discovery needs, for "punzi" [standard deviations]."""
 
     @model_validator(mode="after")
     def _figure_knows_the_options(self) -> Self:
@@ -257,7 +264,7 @@ class LovaszLossSettings(EpsSettings):
         else:
             loss = self._make(self.first_eps, require_context(context, self.label).process_uncertainties)
         if context is not None:
-            loss.require_submodular(torch.tensor(context.yields), torch.tensor(context.signal))
+            loss.require_submodular(torch.tensor(context.yields), torch.from_numpy(context.processes.is_signal))
         return loss
 
     @property

@@ -21,13 +21,16 @@ class EffectiveWeightsLossSettings(BaseLossSettings):
     """The recipe of self-consistent effective weights.
 
     The phase is trained with the base loss first, then its epochs once more, shared by the rounds.
-    `damping` is the share of the previous weights that each round keeps.
     """
 
     name: Literal["effective_weights"] = "effective_weights"
+    """Chooses this loss."""
     base: Annotated[ZLossSettings | BCELossSettings, Field(discriminator="name")] = BCELossSettings()
+    """The loss of every round, by `name`: `bce` or `z`."""
     rounds: PositiveInt = 4
+    """Number of rounds after the first training; they share the epochs of the phase."""
     damping: float = Field(default=0.3, ge=0, lt=1)
+    """Share of the weights of the previous round in those of the next one."""
 
     @field_validator("base")
     @classmethod

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from zsig_hep.errors import TrainingError, nearest_name
 from zsig_hep.learning.losses.base import BaseLossSettings, LossContext, require_context
 from zsig_hep.learning.losses.margins import class_yields, inverse_or_zero, require_process
+from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.regularised import ams, punzi
 from zsig_hep.statistics.significance import (
     DEFAULT_PARAMETERS,
@@ -82,7 +83,7 @@ class SoftSignificanceLoss(nn.Module):
         if any(not 0 <= k < float("inf") for k in given):
             message = f"A relative uncertainty must not be negative, found {given}."
             raise TrainingError(message)
-        self.figure, self.form = FigureOfMerit(figure).smooth_relative, form
+        self.figure, self.form = FigureOfMerit(figure).differentiable_counterpart, form
         self.figure_parameters = figure_parameters
         self.process_uncertainties = tuple(process_uncertainties or ())
         self.relative_uncertainty = relative_uncertainty
@@ -304,10 +305,12 @@ def _require_known(what: str, name: str, known: Sequence[str]) -> None:
 
 
 class InverseAsimovLossSettings(BaseLossSettings):
-    """Settings of 1 / Z_A^2 on soft counts, with a relative uncertainty of the whole background."""
+    """1 / Z_A^2 on soft counts, arXiv:1806.00322, with a relative uncertainty of the whole background."""
 
     name: Literal["inverse_asimov"] = "inverse_asimov"
+    """Chooses this loss."""
     relative_uncertainty: NonNegativeFloat = 0.0
+    """Relative uncertainty of the whole background."""
 
     @property
     def label(self) -> str:
@@ -321,11 +324,14 @@ class InverseAsimovLossSettings(BaseLossSettings):
 
 
 class PunziLossSettings(BaseLossSettings):
-    """Settings of the Punzi loss on soft counts, each signal process one hypothesis."""
+    """The Punzi loss on soft counts, arXiv:2110.00810; each signal process is one hypothesis."""
 
     name: Literal["punzi"] = "punzi"
+    """Chooses this loss."""
     a: PositiveFloat = 3.0
+    """Significance that a discovery needs [standard deviations]."""
     b: PositiveFloat = 1.28155
+    """The same for the exclusion; 1.28155 is 90 % confidence, one-sided [standard deviations]."""
 
     @property
     def label(self) -> str:
@@ -334,15 +340,18 @@ class PunziLossSettings(BaseLossSettings):
 
     def build(self, context: LossContext | None = None) -> PunziLoss:
         """Make the loss; without a context all signal is one hypothesis."""
-        return PunziLoss(self.a, self.b, signal_processes=None if context is None else context.signal_processes)
+        return PunziLoss(self.a, self.b, signal_processes=None if context is None else context.processes.rows("signal"))
 
 
 class BinnedAsimovLossSettings(BaseLossSettings):
-    """Settings of the Asimov significance over bins of the score."""
+    """The Asimov significance over bins of the score."""
 
     name: Literal["binned_asimov"] = "binned_asimov"
+    """Chooses this loss."""
     bins: PositiveInt = 10
+    """Number of bins of the score."""
     smoothing: PositiveFloat = 0.2
+    """Width of the smooth border of a bin over the width of a bin."""
 
     @property
     def label(self) -> str:
@@ -356,14 +365,17 @@ class BinnedAsimovLossSettings(BaseLossSettings):
 
 
 class SoftSignificanceLossSettings(BaseLossSettings):
-    """Settings of a significance of soft counts with the uncertainties that the analysis declares.
+    """A significance of soft counts with the uncertainties that the analysis declares.
 
     The figure of merit is by default that of the analysis.
     """
 
     name: Literal["soft_significance"] = "soft_significance"
+    """Chooses this loss."""
     figure: FigureOfMerit | None = None
+    """Figure of merit; left out, that of `selection`."""
     form: Form = "inverse_square"
+    """"inverse_square" minimises 1 / Z^2, "log" its logarithm, which has the same minimum and milder gradients."""
 
     @property
     def label(self) -> str:
@@ -376,16 +388,16 @@ class SoftSignificanceLossSettings(BaseLossSettings):
         Raises:
             TrainingError: without a context if the figure is not named or knows uncertainties.
         """
-        figure = self.figure
-        if figure is None:
-            figure = require_context(context, self.label).figure or FigureOfMerit.ASIMOV
+        if self.figure is None:
+            require_context(context, self.label)
+        objective = (context and context.objective) or Objective()
+        figure = self.figure or objective.figure
         if not figure.knows_background_uncertainty:
-            parameters = DEFAULT_PARAMETERS if context is None else context.figure_parameters
-            return SoftSignificanceLoss(figure, form=self.form, figure_parameters=parameters)
+            return SoftSignificanceLoss(figure, form=self.form, figure_parameters=objective.parameters)
         known = require_context(context, self.label)
         return SoftSignificanceLoss(
             figure,
             process_uncertainties=known.process_uncertainties,
-            relative_uncertainty=known.relative_background_uncertainty,
+            relative_uncertainty=objective.relative_background_uncertainty,
             form=self.form,
         )

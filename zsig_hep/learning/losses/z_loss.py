@@ -7,6 +7,7 @@ there; S and B are the total signal and background yields of the events given, w
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from zsig_hep.learning.losses.base import EpsSetting, EpsSettings, LossContext
@@ -109,11 +110,15 @@ class ZLoss(nn.Module):
 
 
 class ZLossSettings(EpsSettings):
-    """Settings of the Z loss in the analysis file."""
+    """The Z loss: the Lovasz extension of s/sqrt(b), arXiv:2412.09500."""
 
     name: Literal["z"] = "z"
+    """Chooses this loss."""
     error: ErrorName = "hinge"
-    relative_eps: EpsSetting = 0.05
+    """Measure of how wrong an event is scored; "hinge" is that of the paper, "sigmoid" is the better one in the
+    comparisons of this project.
+    """
+    relative_eps: EpsSetting = Field(default=0.05, examples=[0.05, {"start": 0.3, "stop": 0.05}, "auto"])
 
     @property
     def label(self) -> str:

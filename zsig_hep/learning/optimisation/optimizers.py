@@ -23,10 +23,12 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamSettings(Settings):
-    """Settings of Adam, arXiv:1412.6980."""
+    """Adam, arXiv:1412.6980."""
 
     name: Literal["adam"] = "adam"
+    """Chooses this optimiser."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Decay rates of the mean and of the mean square of the gradient."""
 
     @property
     def label(self) -> str:
@@ -39,10 +41,12 @@ class AdamSettings(Settings):
 
 
 class RAdamSettings(Settings):
-    """Settings of RAdam, arXiv:1908.03265."""
+    """RAdam, arXiv:1908.03265."""
 
     name: Literal["radam"] = "radam"
+    """Chooses this optimiser."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Decay rates of the mean and of the mean square of the gradient."""
 
     @property
     def label(self) -> str:
@@ -55,13 +59,18 @@ class RAdamSettings(Settings):
 
 
 class EveSettings(Settings):
-    """Settings of Eve; f_star = 0 bounds every normalised loss of the package and is not used by version 1."""
+    """Eve, arXiv:1611.01505: Adam with a step size that follows the loss."""
 
     name: Literal["eve"] = "eve"
+    """Chooses this optimiser."""
     f_star: float = 0.0
+    """Lower bound of the loss, which version 1 does not use; 0 bounds every normalised loss of the package."""
     c: Annotated[float, Field(ge=1)] = 10.0
+    """The feedback on the step size stays within [1/c, c]."""
     betas: tuple[Decay, Decay, Decay] = (0.9, 0.999, 0.999)
+    """Decay rates of the mean and of the mean square of the gradient, and of the feedback."""
     version: Literal[1, 3] = 3
+    """Version of the paper."""
 
     @property
     def label(self) -> str:
@@ -82,11 +91,14 @@ class EveSettings(Settings):
 
 
 class SGDSettings(Settings):
-    """Settings of stochastic gradient descent, with heavy-ball momentum unless it is zero."""
+    """Stochastic gradient descent, with heavy-ball momentum unless it is zero."""
 
     name: Literal["sgd"] = "sgd"
+    """Chooses this optimiser."""
     momentum: Decay = 0.9
+    """Decay rate of the heavy-ball momentum; 0 is none."""
     nesterov: bool = False
+    """Whether the momentum is that of Nesterov."""
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:

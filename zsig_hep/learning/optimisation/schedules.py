@@ -38,6 +38,7 @@ class ConstantSettings(Settings):
     """The same step size and batch size throughout."""
 
     kind: Literal["constant"] = "constant"
+    """Chooses this schedule."""
 
     def plan(
         self, epochs: int, learning_rate: float, batch_size: int, largest_batch: int | None = None
@@ -64,6 +65,7 @@ class CosineSettings(Settings):
     """Step size eta (1 + cos(pi e / E)) / 2 in epoch e = 0 .. E - 1, arXiv:1608.03983 without restarts."""
 
     kind: Literal["cosine"] = "cosine"
+    """Chooses this schedule."""
 
     def plan(
         self, epochs: int, learning_rate: float, batch_size: int, largest_batch: int | None = None
@@ -91,21 +93,20 @@ class GraduatedSettings(Settings):
 
     Batches stop growing at the smaller of the two largest batches given; from there on the step size takes all of
     gamma, so that delta goes on as before.  This is logged once per plan.
-
-    Attributes:
-        mode: what changes between stages.
-        stages: number of stages M, at least 1.
-        gamma: factor of delta between stages, in (0, 1).
-        power: exponent p of poly, positive.
-        largest_batch: where batches stop growing; None for the training events only.
     """
 
     kind: Literal["graduated"] = "graduated"
+    """Chooses this schedule."""
     mode: Literal["lr", "batch", "hybrid", "poly"] = "hybrid"
+    """What changes between stages: the step size ("lr", "poly"), the batch size ("batch"), or both ("hybrid")."""
     stages: PositiveInt = 5
+    """Number of stages."""
     gamma: Annotated[float, Field(gt=0, lt=1)] = math.sqrt(0.5)
+    """Factor of the smoothing degree from one stage to the next; "poly" does not use it."""
     power: Annotated[float, Field(gt=0)] = 0.9
+    """Exponent of "poly"."""
     largest_batch: PositiveInt | None = None
+    """Where batches stop growing [events]; left out, at the number of training events."""
 
     @property
     def growth(self) -> float:

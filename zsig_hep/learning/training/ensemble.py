@@ -32,7 +32,6 @@ from zsig_hep.learning.training.phases import Phase, plan_phases
 from zsig_hep.learning.training.rounds import BestRound
 from zsig_hep.learning.training.sample import TrainingSample
 from zsig_hep.learning.training.settings import TrainingSettings, choose_device
-from zsig_hep.statistics.significance import DEFAULT_PARAMETERS
 
 Progress = Callable[[str, int, int, float], None]
 
@@ -62,7 +61,7 @@ class EnsembleTraining:
         members: Sequence[Member] | None = None,
         goal: Goal | None = None,
     ) -> None:
-        goal = goal and goal.among(sample.signal_processes)
+        goal = goal and goal.among(sample.processes)
         self.sample, self.settings, self.loss_settings, self.goal = sample, settings, loss, goal
         self.device = choose_device(settings.device)
         self.sample_hash = sample.hash()
@@ -82,15 +81,7 @@ class EnsembleTraining:
             )
             for phase in self.phases
         ]
-        self.context = LossContext(
-            sample.process_names,
-            sample.signal_processes,
-            tuple(sample.yields.tolist()),
-            goal.background_uncertainties if goal else {},
-            goal.figure if goal else None,
-            goal.relative_background_uncertainty if goal else 0.0,
-            goal.figure_parameters if goal else DEFAULT_PARAMETERS,
-        )
+        self.context = LossContext(sample.processes, tuple(sample.yields.tolist()), goal.objective if goal else None)
         # A loss that cannot be built for this analysis is refused before the first phase.
         for phase in self.phases:
             for progress in (0.0, 1.0):
@@ -330,7 +321,7 @@ class EnsembleTraining:
             collapsed=self.collapsed(),
             rounds=tuple(self.rounds.records),
             kept_round=tuple(self.rounds.kept_round.tolist()),
-            process_names=self.sample.process_names,
+            process_names=self.sample.processes.names,
             graduated=tuple(self.graduated),
             eve=tuple(self.eve),
         )

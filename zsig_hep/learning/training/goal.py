@@ -1,14 +1,14 @@
 """What a training is told of the selection that its scores are made for."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.errors import TrainingError
-from zsig_hep.statistics.significance import DEFAULT_PARAMETERS, FigureOfMerit, FigureParameters
+from zsig_hep.statistics.objective import Objective
+from zsig_hep.statistics.process_table import ProcessTable
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,14 +32,9 @@ class Judge(Protocol):
     """Finds the working point of a score and judges it."""
 
     def __call__(
-        self,
-        score: Floats,
-        weight: Floats,
-        process: npt.NDArray[np.int64],
-        process_names: Sequence[str],
-        signal: Sequence[bool],
+        self, score: Floats, weight: Floats, process: npt.NDArray[np.int64], processes: ProcessTable
     ) -> Judgement:
-        """Judge the scores of events with yields `weight`; `signal` tells the role of each process."""
+        """Judge the scores of events with yields `weight`; `process` indexes `processes`, none of which is data."""
 
 
 @dataclass(frozen=True)
@@ -47,28 +42,20 @@ class Goal:
     """What the selection will be used for.
 
     Attributes:
-        figure: figure of merit, differentiable.
-        background_uncertainties: relative systematic uncertainty by background process.
-        relative_background_uncertainty: systematic uncertainty that moves all backgrounds together.
+        objective: what is maximised, with a differentiable figure of merit.
         judge: finds working points; a training with rounds needs it.  Its repr tells goals apart when a training is
             resumed.
-        tells_backgrounds_apart: whether the figure of merit treats events of two backgrounds differently.
-        tells_signals_apart: whether it treats events of two signals differently.
-        figure_parameters: numbers in the definition of the figure.
+        processes: of the analysis, none of them data; None where they are not known yet.
     """
 
-    figure: FigureOfMerit
-    background_uncertainties: Mapping[str, float] = field(default_factory=dict)
-    relative_background_uncertainty: float = 0.0
+    objective: Objective
     judge: Judge | None = None
-    tells_backgrounds_apart: bool = False
-    tells_signals_apart: bool = False
-    figure_parameters: FigureParameters = DEFAULT_PARAMETERS
+    processes: ProcessTable | None = None
 
     @property
     def tells_processes_apart(self) -> bool:
         """Whether processes of one role differ for the figure of merit, which is where effective weights differ."""
-        return self.tells_backgrounds_apart or self.tells_signals_apart
+        return self.objective.tells_processes_apart(self.processes)
 
     @property
     def required_judge(self) -> Judge:
@@ -82,11 +69,6 @@ class Goal:
             raise TrainingError(message)
         return self.judge
 
-    def among(self, signal: Sequence[bool]) -> "Goal":
-        """The same goal among some processes: a single background, or a single signal, has nothing to differ from."""
-        signals = sum(signal)
-        return replace(
-            self,
-            tells_backgrounds_apart=self.tells_backgrounds_apart and len(signal) - signals > 1,
-            tells_signals_apart=self.tells_signals_apart and signals > 1,
-        )
+    def among(self, processes: ProcessTable) -> "Goal":
+        """The same goal for the processes of an analysis."""
+        return replace(self, processes=processes)

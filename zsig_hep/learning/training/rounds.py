@@ -126,8 +126,7 @@ def _judge_fold(
         np.concatenate(scores),
         sample.weights[chosen] * whole,
         sample.process[chosen],
-        sample.process_names,
-        sample.signal_processes,
+        sample.processes,
     )
 
 
@@ -146,7 +145,7 @@ class BestRound:
         self.members, self.sample = members, sample
         folds = sorted({member.fold for member in members})
         self.fold_of_member = np.array([folds.index(member.fold) for member in members])
-        self.yields, self.signal = sample.yields, np.array(sample.signal_processes)
+        self.yields, self.signal = sample.yields, sample.processes.is_signal
         self.factors = np.ones((len(folds), len(self.yields)))
         self.records: list[RoundRecord] = []
         self.kept_figure = np.full(len(folds), -np.inf)

@@ -2,12 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.errors import TrainingError, nearest_name
+from zsig_hep.statistics.process_table import ProcessTable
 
 NegativeWeights = Literal["refuse", "absolute", "drop"]
 
@@ -20,34 +22,34 @@ class TrainingSample:
         features: shape (N, F), float32, NaN where missing.
         feature_names: of length F.
         weights: non-negative training weights [events], shape (N,); each process sums to its signed yield.
-        is_signal: shape (N,).
         process: index of each event's process, 0 to P - 1, shape (N,).
         yields: of each process [events], shape (P,).
         fold: shape (N,).
         fold_count: number of folds.
-        process_names: of length P.
+        processes: the P processes, none of them data.
     """
 
     features: npt.NDArray[np.float32]
     feature_names: tuple[str, ...]
     weights: npt.NDArray[np.float64]
-    is_signal: npt.NDArray[np.bool_]
     process: npt.NDArray[np.int64]
     yields: npt.NDArray[np.float64]
     fold: npt.NDArray[np.int64]
     fold_count: int
-    process_names: tuple[str, ...]
+    processes: ProcessTable
 
-    @property
-    def signal_processes(self) -> tuple[bool, ...]:
-        """Whether each process is signal, length P."""
-        signal = np.zeros(len(self.yields), dtype=np.bool_)
-        signal[self.process[self.is_signal]] = True
-        return tuple(signal.tolist())
+    @cached_property
+    def is_signal(self) -> npt.NDArray[np.bool_]:
+        """Which events are signal, shape (N,)."""
+        return self.processes.is_signal[self.process]
+
+    def __repr__(self) -> str:
+        """Without the arrays."""
+        return f"TrainingSample({len(self.weights)} events of {', '.join(self.processes.names)})"
 
     def hash(self) -> str:
         """Fingerprint of everything that a training result depends on."""
-        digest = hashlib.sha256(repr((self.feature_names, self.fold_count, self.process_names)).encode())
+        digest = hashlib.sha256(repr((self.feature_names, self.fold_count, self.processes.names)).encode())
         for array in (self.features, self.weights, self.is_signal, self.process, self.fold):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()

@@ -23,16 +23,22 @@ class PhaseSettings(Settings):
     """One stretch of training with one loss."""
 
     epochs: NonNegativeInt
+    """Passes over the training events; 0 leaves the phase out."""
     batch_size: PositiveInt
+    """Events in a batch, of all processes together."""
     learning_rate: PositiveFloat
+    """Step size of the optimiser at the start of the phase."""
     optimizer: OptimizerSettings = AdamSettings()
+    """The optimiser of the phase, by `name`."""
     schedule: ScheduleSettings = CosineSettings()
+    """How step size and batch size change over the phase, by `kind`."""
 
 
 class LossPhaseSettings(PhaseSettings):
     """One stretch of training that names its loss."""
 
     loss: LossSettings
+    """What the phase minimises, by `name`."""
     epochs: PositiveInt = 15
     batch_size: PositiveInt = 4096
     learning_rate: PositiveFloat = 3e-4
@@ -61,21 +67,49 @@ class TrainingSettings(Settings):
     with the cross entropy in both.  `phases` replaces the two, and `loss` with them, by any number of stretches.
     """
 
-    features: tuple[str, ...] | None = None
-    missing: Mapping[str, ImputationRule] = Field(default_factory=dict)
+    features: tuple[str, ...] | None = Field(default=None, examples=[["dimuon_mass", "dijet_mass"]])
+    """Names of the features that the networks see; left out, all that `columns` returns."""
+    missing: Mapping[str, ImputationRule] = Field(
+        default_factory=dict, examples=[{"third_jet_pt": 20.0, "tau_mass": "median"}]
+    )
+    """What replaces a missing value (NaN) of a feature: its mean or median over the training events, or a number; a
+    feature without a rule may not be missing.
+    """
     negative_weights: NegativeWeights = "refuse"
-    loss: LossSettings | None = None
-    phases: tuple[LossPhaseSettings, ...] = ()
+    """What the training does with negative weights: "refuse" stops with a message, "absolute" takes their absolute
+    values, "drop" leaves the events out; both keep the yield of the process, and every quoted number has the signed
+    weights.
+    """
+    loss: LossSettings | None = Field(default=None, examples=[{"name": "z", "error": "sigmoid", "relative_eps": 0.05}])
+    """Loss of the main phase, by `name`; left out, effective weights where backgrounds have uncertainties of their own,
+    else the Z loss with the sigmoid error.
+    """
+    phases: tuple[LossPhaseSettings, ...] = Field(
+        default=(),
+        examples=[[{"loss": {"name": "bce"}, "epochs": 20}, {"loss": {"name": "z"}, "optimizer": {"name": "eve"}}]],
+    )
+    """Phases in their order, instead of `loss`, `warm_start` and `main`; the loss of the last one names the training.
+    """
     baseline: bool = True
-    hidden: tuple[PositiveInt, ...] = (48, 48)
+    """Whether a classifier with weighted cross entropy is trained beside, for comparison."""
+    hidden: tuple[PositiveInt, ...] = Field(default=(48, 48), examples=[[64, 64, 64]])
+    """Widths of the hidden layers."""
     activation: Activation = "silu"
+    """Activation function of the hidden layers."""
     seeds: PositiveInt = 2
+    """Networks for each fold, whose scores are averaged."""
     seed: NonNegativeInt = 1
+    """Seed of the first network of a fold; the others count up from it."""
     warm_start: WarmStartSettings = WarmStartSettings()
+    """First phase, with weighted cross entropy."""
     main: MainSettings = MainSettings()
+    """Second phase, with the loss."""
     patience: PositiveInt = 8
+    """Epochs without a better validation loss after which a phase ends."""
     weight_decay: NonNegativeFloat = 0.0
+    """L2 penalty on the weights of the networks."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where the networks are trained; "auto" takes an NVIDIA GPU where there is one."""
 
     @model_validator(mode="after")
     def _loss_stands_once(self) -> Self:

@@ -26,24 +26,19 @@ def make_sample(table: EventTable, settings: TrainingSettings) -> TrainingSample
     Raises:
         TrainingError: for unknown features, negative weights under `refuse`, or a process without positive yield.
     """
-    simulated = [index for index, role in enumerate(table.roles) if role != "data"]
-    names = tuple(table.process_names[index] for index in simulated)
-    renumbered = np.full(len(table.roles), -1, dtype=np.int64)
-    renumbered[simulated] = np.arange(len(simulated))
-    process = renumbered[table.process]
-    kept = process >= 0
-    weights = training_weights(table.weight[kept], process[kept], names, settings.negative_weights)
+    table = table.simulated
+    process = table.process.astype(np.int64)
+    weights = training_weights(table.weight, process, table.process_names, settings.negative_weights)
     columns = select_features(table.feature_names, settings.features)
     return TrainingSample(
-        features=np.ascontiguousarray(table.features[kept][:, columns]),
+        features=np.ascontiguousarray(table.features[:, columns]),
         feature_names=tuple(table.feature_names[column] for column in columns),
         weights=weights,
-        is_signal=table.is_signal[kept],
-        process=process[kept],
-        yields=np.bincount(process[kept], weights, minlength=len(simulated)).astype(np.float64),
-        fold=table.fold[kept].astype(np.int64),
+        process=process,
+        yields=np.bincount(process, weights, minlength=len(table.processes)).astype(np.float64),
+        fold=table.fold.astype(np.int64),
         fold_count=table.fold_count,
-        process_names=names,
+        processes=table.processes,
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from zsig_hep.errors import InputError
-from zsig_hep.ntuples.datasets import Role
 from zsig_hep.ntuples.resolution import SourceFile
+from zsig_hep.statistics.process_table import Role
 
 Roles = Mapping[str, Role | None]
 """Role of each sample, None for those that are left out."""

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from zsig_hep.errors import InputError, nearest_name
-from zsig_hep.ntuples.datasets import Dataset, Process, Role, SignOf, SumValue
+from zsig_hep.ntuples.datasets import Dataset, Process, SignOf, SumValue
 from zsig_hep.ntuples.filesets.coffea import is_coffea, read_coffea
 from zsig_hep.ntuples.filesets.columnflow import is_columnflow, read_columnflow
 from zsig_hep.ntuples.filesets.content import Fileset, FilesetDataset, Roles, innermost, read_content
 from zsig_hep.ntuples.resolution import SourceFile
+from zsig_hep.statistics.process_table import Role
 
 
 def read_fileset(

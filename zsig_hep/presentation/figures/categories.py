@@ -8,12 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from zsig_hep.ntuples.datasets import Role
-from zsig_hep.presentation.figures.classifiers import FIGURE_OF_MERIT_LABELS
 from zsig_hep.presentation.figures.layout import GUIDE, LEFT, RIGHT, TOP, Floats, add_legend
 from zsig_hep.presentation.figures.style import LINE_COLORS, Style, add_label, fill_colors, new_figure, signal_colors
+from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS
 from zsig_hep.selection import Category, CombinedSignificance, Difference, HeldOutCategories, HeldOutDivision
-from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics.process_table import Role
 
 _WIDTHS, _COLUMN_GAP = (7.0, 5.2), 1.25
 _UPPER, _LOWER, _GAP, _BOTTOM = 3.9, 1.9, 0.12, 1.1
@@ -26,8 +25,6 @@ def category_figure(
     roles: Mapping[str, Role],
     colors: Mapping[str, str | None],
     style: Style,
-    *,
-    figure_of_merit: FigureOfMerit = FigureOfMerit.ASIMOV,
 ) -> Figure:
     """Draw held-out yields and significance of each category, and the significance against the number of categories.
 
@@ -44,7 +41,6 @@ def category_figure(
         roles: role by process.
         colors: colour by process; None or nothing takes the next one of a colour-blind safe palette.
         style: look and label.
-        figure_of_merit: what the significance is, for the label of the axis.
 
     Returns:
         The figure; panels without a result are empty but for a note.
@@ -64,7 +60,7 @@ def category_figure(
         upper.set_ylabel("Events per category")
         lower.set_ylabel("Significance")
         lower.set_xlabel("Category, and its lower edge of the score")
-        numbers.set_ylabel(FIGURE_OF_MERIT_LABELS.get(figure_of_merit, "Significance"))
+        numbers.set_ylabel(FIGURE_OF_MERIT_LABELS[held_out.objective.figure])
         gains.set_ylabel("Gain")
         gains.set_xlabel("Number of categories")
         for axes in (numbers, gains):

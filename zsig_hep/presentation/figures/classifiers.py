@@ -1,7 +1,7 @@
 """Figures that compare classifiers: ROC, significance, efficiency and purity against the threshold."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,23 +12,13 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 from zsig_hep.presentation.figures.layout import GUIDE, Corner, Floats, add_legend, drawn_points, panels
 from zsig_hep.presentation.figures.style import DASHES, LINE_COLORS, Style, add_label
 from zsig_hep.presentation.rounding import with_uncertainty
+from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS
 from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation
-from zsig_hep.statistics.significance import FigureOfMerit
 
 _MARKERS = ("o", "s", "D", "^")
 _THRESHOLD_LABEL = "Threshold on the classifier score"
 _TALLEST_FAINT = 1.5
 
-FIGURE_OF_MERIT_LABELS = {
-    FigureOfMerit.S_OVER_SQRT_B: "Significance $s$/√$b$",
-    FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY: r"Significance $s$/√($b+\sigma_b^2$)",
-    FigureOfMerit.ASIMOV: r"Asimov significance $Z_\mathrm{A}$",
-    FigureOfMerit.ASIMOV_WITH_UNCERTAINTY: r"$Z_\mathrm{A}$ with background uncertainty",
-    FigureOfMerit.AMS: "Approximate median significance (AMS)",
-    FigureOfMerit.PUNZI: "Punzi’s $s$/($a$/2 + √$b$)",
-    FigureOfMerit.POISSON: "Significance of the Poisson tail",
-    FigureOfMerit.POISSON_WITH_UNCERTAINTY: r"$Z_\mathrm{Bi}$ (Poisson tail with background uncertainty)",
-}
 
 _COMBINED = {"sum": "", "mean": "Mean over signals: ", "minimum": "Smallest over signals: "}
 
@@ -103,13 +93,7 @@ def _lowest_efficiency(evaluations: Sequence[ClassifierEvaluation]) -> float:
     return max(0.7 * lowest, 1e-7)
 
 
-def significance_figure(
-    evaluations: Sequence[ClassifierEvaluation],
-    style: Style,
-    *,
-    figure_of_merit: FigureOfMerit = FigureOfMerit.ASIMOV,
-    signals: Literal["sum", "mean", "minimum"] = "sum",
-) -> Figure:
+def significance_figure(evaluations: Sequence[ClassifierEvaluation], style: Style) -> Figure:
     """Draw the significance against the threshold, with its band from the finite simulation and the chosen cuts.
 
     Thresholds that do not meet the requirements of the working point are drawn faint, and not above one and a half
@@ -120,12 +104,11 @@ def significance_figure(
     Args:
         evaluations: classifiers to compare.
         style: look and label.
-        figure_of_merit: what the scans hold, for the label of the axis.
-        signals: how they combine signal processes, for the same label.
 
     Returns:
         The figure.
     """
+    objective = evaluations[0].scan.objective
     with style.context():
         figure, ((axes,),) = panels(style)
         highest = _highest_significance(evaluations)
@@ -136,7 +119,7 @@ def significance_figure(
         handles.append(_proxy("0.6", "-", label="requirements not met", width=1.0))
         _threshold_axis(axes, evaluations)
         axes.set_ylim(0, 1.05 * highest)
-        axes.set_ylabel(_COMBINED[signals] + FIGURE_OF_MERIT_LABELS[figure_of_merit])
+        axes.set_ylabel(_COMBINED[objective.signals] + FIGURE_OF_MERIT_LABELS[objective.figure])
         add_legend(axes, inside=add_label(style, axes), handles=handles, locations=("upper left", "upper right"))
         return figure
 

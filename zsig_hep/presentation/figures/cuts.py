@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zsig_hep.ntuples.datasets import Role
-from zsig_hep.presentation.figures.classifiers import FIGURE_OF_MERIT_LABELS
 from zsig_hep.presentation.figures.layout import GUIDE, Corner, add_legend, drawn_points, panels
 from zsig_hep.presentation.figures.stacks import draw_stack, events_per_bin, frame_of, scale_ticks, stack_of
 from zsig_hep.presentation.figures.style import LINE_COLORS, Style, add_label
+from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS
 from zsig_hep.selection.boxes.cuts import Cut
 from zsig_hep.selection.boxes.results import CutflowStep, CutResult, EdgeCurve, NMinusOne
-from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics.objective import Objective
+from zsig_hep.statistics.process_table import Role
 
 _UPPER, _LOWER, _GAP = 3.9, 2.0, 0.14
 _REJECTED = "0.93"
@@ -31,8 +31,6 @@ def n_minus_one_figure(
     colors: Mapping[str, str | None],
     axis_label: str,
     style: Style,
-    *,
-    figure_of_merit: FigureOfMerit = FigureOfMerit.ASIMOV,
 ) -> Figure:
     """Draw one variable with the cuts on all others applied; below, the significance against each of its own edges.
 
@@ -46,7 +44,6 @@ def n_minus_one_figure(
         colors: colour by process; None or nothing takes the next one of a colour-blind safe palette.
         axis_label: what is drawn, with its unit in square brackets; empty shows the name of the variable.
         style: look and label.
-        figure_of_merit: what the significance is, for the label of the axis.
 
     Returns:
         The figure.
@@ -62,7 +59,7 @@ def n_minus_one_figure(
             _draw_cut(axes, found.cut, (stack.edges[0], stack.edges[-1]), top)
         upper.set_ylabel(scale_ticks(upper) + events_per_bin(stack.edges, label))
         lower.set_xlabel(label)
-        lower.set_ylabel(_short(figure_of_merit), loc="center")
+        lower.set_ylabel(_short(found.objective), loc="center")
         title = "N−1: no cut" if found.cut.is_open else f"N−1: {cut_in_words(found.cut, 'x')}"
         add_legend(upper, inside=add_label(style, upper), ncols=2, title=title, framealpha=0)
         if len(found.curves) > 1:
@@ -103,8 +100,8 @@ def _highest(curve: EdgeCurve) -> float:
     return float(upper[np.isfinite(upper)].max(initial=0.0))
 
 
-def _short(figure_of_merit: FigureOfMerit) -> str:
-    label = FIGURE_OF_MERIT_LABELS.get(figure_of_merit, "Significance")
+def _short(objective: Objective) -> str:
+    label = FIGURE_OF_MERIT_LABELS[objective.figure]
     return label.removeprefix("Significance ").removeprefix("Asimov significance ")
 
 

@@ -7,11 +7,11 @@ import hist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zsig_hep.ntuples.datasets import Role
 from zsig_hep.presentation.figures.layout import GUIDE, PANEL_HEIGHT, add_legend, panels
 from zsig_hep.presentation.figures.stacks import draw_stack, events_per_bin, frame_of, scale_ticks, stack_of
 from zsig_hep.presentation.figures.style import Style, add_label
 from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation
+from zsig_hep.statistics.process_table import Role
 
 _RATIO_HEIGHT = 1.4
 _SCORE_LABEL = "Classifier score"

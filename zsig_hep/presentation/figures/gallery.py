@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import hist
 from matplotlib.figure import Figure
 
 from zsig_hep.learning.classifier.history import TrainingHistory
-from zsig_hep.ntuples.datasets import Role
 from zsig_hep.presentation.figures.categories import category_figure
 from zsig_hep.presentation.figures.classifiers import efficiency_purity_figure, roc_figure, significance_figure
 from zsig_hep.presentation.figures.cuts import cutflow_figure, n_minus_one_figure
@@ -17,7 +16,7 @@ from zsig_hep.presentation.figures.impact import impact_figure
 from zsig_hep.presentation.figures.style import Style
 from zsig_hep.presentation.figures.training import graduated_figure, training_figure
 from zsig_hep.selection import ClassifierEvaluation, CutResult, HeldOutCategories, ImpactTable
-from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics.process_table import Role
 
 SIGNIFICANCE = """Significance above each threshold of the out-of-fold score with its Monte-Carlo uncertainty; faint
 where a requirement of the working point is not met. Dotted: the cut of each fold, chosen on the other folds."""
@@ -50,7 +49,6 @@ class CutGallery:
         labels: label by process.
         roles: role by process.
         style: look and label.
-        figure_of_merit: what the significance is.
         colors: colour by process, where one is wished.
         axis_labels: axis title by feature, where one is wished.
     """
@@ -59,7 +57,6 @@ class CutGallery:
     labels: Mapping[str, str]
     roles: Mapping[str, Role]
     style: Style
-    figure_of_merit: FigureOfMerit
     colors: Mapping[str, str | None] = field(default_factory=dict)
     axis_labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,9 +70,7 @@ class CutGallery:
             yield "cutflow", CUTFLOW, cutflow_figure(self.cuts, self.axis_labels, self.style)
         for name, found in self.cuts.n_minus_one.items():
             label = self.axis_labels.get(name, name)
-            figure = n_minus_one_figure(
-                found, self.labels, self.roles, self.colors, label, self.style, figure_of_merit=self.figure_of_merit
-            )
+            figure = n_minus_one_figure(found, self.labels, self.roles, self.colors, label, self.style)
             yield f"cut_{name}", N_MINUS_ONE.replace("\n", " ").format(name), figure
 
 
@@ -90,8 +85,6 @@ class Gallery:
         labels: label by process.
         roles: role by process.
         style: look and label.
-        figure_of_merit: what the significance is.
-        signals: how it combines signal processes.
         impacts: of the first classifier's optimal cut; None, or without rows, is not drawn.
         categories: of the first classifier; None is not drawn.
         blinded: whether data above the cuts are left out of what is drawn.
@@ -105,8 +98,6 @@ class Gallery:
     labels: Mapping[str, str]
     roles: Mapping[str, Role]
     style: Style
-    figure_of_merit: FigureOfMerit
-    signals: Literal["sum", "mean", "minimum"] = "sum"
     impacts: ImpactTable | None = None
     categories: HeldOutCategories | None = None
     blinded: bool = False
@@ -120,15 +111,12 @@ class Gallery:
             File name without suffix, caption, figure.
         """
         evaluations, style, processes = self.evaluations, self.style, (self.labels, self.roles, self.colors)
-        significance = significance_figure(
-            evaluations, style, figure_of_merit=self.figure_of_merit, signals=self.signals
-        )
-        yield "significance", SIGNIFICANCE.replace("\n", " "), significance
+        yield "significance", SIGNIFICANCE.replace("\n", " "), significance_figure(evaluations, style)
         yield "score", SCORE, score_figure(evaluations, *processes, style)
         yield "roc", ROC, roc_figure(evaluations, style)
         yield "efficiency_purity", PURITY, efficiency_purity_figure(evaluations, style)
         if self.categories is not None:
-            drawn = category_figure(self.categories, *processes, style, figure_of_merit=self.figure_of_merit)
+            drawn = category_figure(self.categories, *processes, style)
             yield "categories", CATEGORIES.replace("\n", " "), drawn
         if self.impacts is not None and self.impacts.rows:
             yield "impact", IMPACT.replace("\n", " "), impact_figure(self.impacts, self.labels, style)

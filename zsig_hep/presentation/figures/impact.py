@@ -36,7 +36,7 @@ def impact_figure(table: ImpactTable, labels: Mapping[str, str], style: Style) -
         The figure.
     """
     rows = table.rows[:_MOST_ROWS]
-    with_cut = any(row.cut is not None for row in rows)
+    with_cut = any(row.cut_slope is not None for row in rows)
     with style.context():
         inner = _ROW_HEIGHT * (len(rows) + 0.6)
         height = TOP + BOTTOM + _LEGEND_HEIGHT + inner
@@ -45,7 +45,7 @@ def impact_figure(table: ImpactTable, labels: Mapping[str, str], style: Style) -
         _draw_significance(axes[0], rows)
         axes[0].set_yticks(range(len(rows)), [parameter_label(row.parameter, labels) for row in rows])
         if with_cut:
-            _draw_bars(axes[1], [row.cut for row in rows], [row.cut_uncertainty for row in rows])
+            _draw_bars(axes[1], [row.cut_slope for row in rows], [row.cut_slope_uncertainty for row in rows])
             axes[1].set_xlabel(_CUT)
         add_label(style, axes[0], axes[-1])
         _legend(figure, rows, height)
@@ -67,7 +67,7 @@ def _panels(figure: Figure, inner: float, height: float, count: int) -> list[Axe
 
 
 def _draw_significance(axes: Axes, rows: Sequence[Impact]) -> None:
-    _draw_bars(axes, [row.significance for row in rows], [row.significance_uncertainty for row in rows])
+    _draw_bars(axes, [row.significance_slope for row in rows], [row.significance_slope_uncertainty for row in rows])
     shifts = [(number, row.shift) for number, row in enumerate(rows) if row.shift is not None]
     if shifts:
         axes.plot(

@@ -10,9 +10,9 @@ from hist.intervals import poisson_interval
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from zsig_hep.ntuples.datasets import Role
 from zsig_hep.presentation.figures.layout import GUIDE, Floats
 from zsig_hep.presentation.figures.style import DASHES, fill_colors, signal_colors
+from zsig_hep.statistics.process_table import Role
 
 
 @dataclass(frozen=True)

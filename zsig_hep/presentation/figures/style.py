@@ -65,19 +65,16 @@ _COMMON: Mapping[str, Any] = {
 
 
 class PresentationSettings(Settings):
-    """How figures are styled and labelled.
-
-    Attributes:
-        experiment: style and label of CMS or ATLAS, or plain: the same look without the name of an experiment.
-        label: what stands beside the experiment's name, such as "Simulation" or "Work in progress".
-        dots_per_inch: resolution of PNG files.
-        axis_labels: axis title of a feature, with its unit in square brackets; the feature's name otherwise.
-    """
+    """How figures are styled and labelled."""
 
     experiment: Experiment = "plain"
-    label: str = "Simulation"
+    """Style and label of CMS or ATLAS; "plain" has the same look without the name of an experiment."""
+    label: str = Field(default="Simulation", examples=["Simulation Preliminary"])
+    """Text beside the name of the experiment."""
     dots_per_inch: int = Field(default=150, ge=50, le=600)
-    axis_labels: Mapping[str, str] = Field(default_factory=dict)
+    """Resolution of PNG files."""
+    axis_labels: Mapping[str, str] = Field(default_factory=dict, examples=[{"dijet_mass": "$m_{jj}$ [GeV]"}])
+    """Axis title of a feature, with its unit in square brackets; left out, the name of the feature."""
 
 
 @dataclass(frozen=True)

@@ -96,12 +96,12 @@ def _nth(values: Sequence[float] | None, index: int) -> float | None:
     return None if values is None else values[index]
 
 
-def _shifts(yields: Mapping[str, float]) -> str:
+def _shifts(varied: Mapping[str, Mapping[str, float]]) -> str:
     """Relative shifts of a yield up and down, in per cent."""
-    nominal = yields["nominal"]
+    nominal = varied["nominal"]["yield"]
     if not nominal:
         return MISSING
-    up, down = (100 * (yields[name] / nominal - 1) for name in ("up", "down"))
+    up, down = (100 * (varied[name]["yield"] / nominal - 1) for name in ("up", "down"))
     return f"{signed(up)}, {signed(down)}\u00a0%"
 
 

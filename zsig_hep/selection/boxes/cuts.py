@@ -5,11 +5,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, GetJsonSchemaHandler, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.table import EventTable
@@ -24,28 +26,30 @@ _IDENTIFIER = re.compile(r"^[A-Za-z_]\w*$")
 
 
 class CutVariableSettings(Settings):
-    """How one variable may be cut; its side alone, as in `dijet_mass: above`, stands for all defaults.
-
-    Attributes:
-        side: which values pass: those above a cut, below it, or inside a window of two.
-        start: where the search may begin, besides its own starting points: a number, or a pair for a window.
-        limits: lowest and highest value that a cut may have, null for none. No cut at all is always allowed.
-        step: cuts are multiples of it.
-        significant_digits: cuts have no more digits than this.
-        missing: whether an event without a value (NaN) passes a cut; that of `CutSettings` by default.
-    """
+    """How one variable may be cut; its side alone, as in `dijet_mass: above`, stands for all defaults."""
 
     side: Side
-    start: float | Range | None = None
-    limits: Range = (None, None)
-    step: PositiveFloat | None = None
-    significant_digits: int | None = Field(default=None, ge=1, le=6)
+    """Which values pass: those above a cut, below it, or inside a window of two."""
+    start: float | Range | None = Field(default=None, examples=[300.0, [120.0, 130.0]])
+    """Where the search may begin, besides its own starting points: a number, or a pair for a window."""
+    limits: Range = Field(default=(None, None), examples=[[200.0, None]])
+    """Lowest and highest value that a cut may have, null for none. No cut at all is always allowed."""
+    step: PositiveFloat | None = Field(default=None, examples=[0.5])
+    """Cuts are multiples of it."""
+    significant_digits: int | None = Field(default=None, ge=1, le=6, examples=[2])
+    """Cuts have no more digits than this."""
     missing: Missing | None = None
+    """Whether an event without a value (NaN) passes a cut; left out, as in `cuts.missing`."""
 
     @model_validator(mode="before")
     @classmethod
     def _side_alone(cls, given: Any) -> Any:
         return {"side": given} if isinstance(given, str) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /) -> JsonSchemaValue:
+        """The schema of the settings, or of the side alone."""
+        return {"anyOf": [{"enum": list(get_args(Side))}, super().__get_pydantic_json_schema__(core_schema, handler)]}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -79,30 +83,32 @@ class CutVariableSettings(Settings):
 
 
 class CutSettings(Settings):
-    """A selection by rectangular cuts.
+    """A selection by rectangular cuts."""
 
-    Attributes:
-        variables: how each may be cut, by the name of a feature; the order is that of the printed cuts.
-        missing: whether an event without a value (NaN) passes a cut on it. An event that lacks a value passes where
-            there is no cut.
-        minimum_pull: a cut is dropped unless it raises the significance by this many standard deviations of the raise,
-            as the finite simulation gives them; 0 keeps every cut that raises it at all. A cut is placed where the
-            simulation favours it: in 60 toys a variable that tells nothing apart had pulls of 1 in the median and of
-            1.9 at most.
-        starts: starting points of the gradient ascent.
-        kicks: random kicks after which the exact search tries again.
-        sensitivities: whether the derivatives of the cuts in cross sections, luminosity and uncertainties are computed,
-            with the bandwidth and replicas of `SensitivitySettings`.
-        cutflow_order: "gain" applies the cut that raises the significance most first, "given" follows `variables`.
-    """
-
-    variables: Mapping[str, CutVariableSettings] = Field(min_length=1)
+    variables: Mapping[str, CutVariableSettings] = Field(
+        min_length=1, examples=[{"dijet_mass": "above", "dimuon_mass": {"side": "window", "step": 0.5}}]
+    )
+    """How each variable may be cut, by the name of a feature; the order is that of the printed cuts."""
     missing: Missing = "fail"
+    """Whether an event without a value (NaN) passes a cut on it.
+
+    An event that lacks a value passes where there is no cut.
+    """
     minimum_pull: NonNegativeFloat = 2.0
+    """A cut is dropped unless it raises the significance by this many standard deviations of the raise, as the finite
+    simulation gives them; 0 keeps every cut that raises it at all. A cut is placed where the simulation favours it:
+    in 60 toys a variable that tells nothing apart had pulls of 1 in the median and of 1.9 at most.
+    """
     starts: int = Field(default=3, ge=1, le=1000)
+    """Starting points of the gradient ascent."""
     kicks: int = Field(default=5, ge=0, le=10000)
+    """Random kicks after which the exact search tries again."""
     sensitivities: bool = True
+    """Whether the derivatives of the cuts in cross sections, luminosity and uncertainties are computed, with the
+    bandwidth and replicas of `selection.sensitivity`.
+    """
     cutflow_order: Literal["gain", "given"] = "gain"
+    """"gain" applies the cut that raises the significance most first, "given" follows `variables`."""
 
     def missing_of(self, variable: str) -> Missing:
         """Whether a missing value of a variable passes."""

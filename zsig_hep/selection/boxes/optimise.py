@@ -17,15 +17,16 @@ from zsig_hep.selection.boxes.results import (
     EdgeCurve,
     HeldOutBox,
     NMinusOne,
+    box_numbers,
     make_cutflow,
-    selection_numbers,
 )
 from zsig_hep.selection.boxes.search import drop_weak_cuts, search
 from zsig_hep.selection.boxes.sensitivity import edge_sensitivities
 from zsig_hep.selection.boxes.soft_cuts import smooth_starts
 from zsig_hep.selection.events import Booleans, Integers
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings, check_background_uncertainties
 from zsig_hep.selection.histograms import feature_histogram
+from zsig_hep.selection.settings import WorkingPointSettings
+from zsig_hep.selection.thresholds.held_out import why_folds_fail, why_not_quotable
 
 
 def optimise_cuts(
@@ -33,8 +34,8 @@ def optimise_cuts(
 ) -> CutResult:
     """Choose rectangular cuts for the highest significance.
 
-    The search starts from soft cuts, which gradient ascent moves all at once (`smooth_cuts`), and goes on with exact
-    scans of one edge at a time (`box_search`), until no edge can be improved. Cuts that do not raise the significance by
+    The search starts from soft cuts, which gradient ascent moves all at once (`soft_cuts`), and goes on with exact
+    scans of one edge at a time (`search`), until no edge can be improved. Cuts that do not raise the significance by
     `minimum_pull` standard deviations are dropped. The same is done for each fold on the other folds, with weights
     multiplied by fold_count / (fold_count - 1) so that the figure of merit sees the whole luminosity; nothing that
     `held_out` quotes was used to choose.
@@ -68,7 +69,7 @@ def optimise_cuts(
         >>> found.chosen.box.open_variables, round(found.held_out.significance, 1)
         (('noise',), 1.6)
     """
-    check_background_uncertainties(selection, table.process_names, table.roles)
+    selection.objective.require_known_backgrounds(table.processes)
     check_variables(table, settings)
     if selection.variations_in_figure:
         message = (
@@ -76,7 +77,7 @@ def optimise_cuts(
             "relative_background_uncertainty or background_uncertainties instead."
         )
         raise InputError(message)
-    table = without_data(table)
+    table = table.simulated
     of_all, *of_folds = generator.spawn(table.fold_count + 1)
     problem = BoxProblem.of_table(table, settings, selection)
     edges, value = _choose(problem, of_all)
@@ -89,31 +90,18 @@ def optimise_cuts(
             held_out_cutflow=_held_out_cutflow(table, held_out, (), settings, selection),
             n_minus_one={},
             sensitivities=None,
+            objective=selection.objective,
         )
     box = problem.box(edges)
     cutflow = _chosen_cutflow(table, box, settings, selection)
     return CutResult(
         held_out=held_out,
-        chosen=ChosenBox(status="ok", box=box, **selection_numbers(table, box.select(table), selection)),
+        chosen=ChosenBox(status="ok", box=box, **box_numbers(table, box.select(table), selection.objective)),
         cutflow=cutflow,
         held_out_cutflow=_held_out_cutflow(table, held_out, cutflow, settings, selection),
         n_minus_one=_n_minus_one(problem, table, box, edges),
         sensitivities=edge_sensitivities(problem, edges, of_all) if settings.sensitivities else None,
-    )
-
-
-def without_data(table: EventTable) -> EventTable:
-    """The simulated events of a table, without the processes that are data."""
-    kept = [index for index, role in enumerate(table.roles) if role != "data"]
-    row = np.full(len(table.roles), -1, dtype=table.process.dtype)
-    row[kept] = np.arange(len(kept), dtype=table.process.dtype)
-    simulated = table.select(~table.is_data)
-    return replace(
-        simulated,
-        process=row[simulated.process],
-        process_names=tuple(table.process_names[index] for index in kept),
-        roles=tuple(table.roles[index] for index in kept),
-        labels=tuple(table.labels[index] for index in kept),
+        objective=selection.objective,
     )
 
 
@@ -130,34 +118,22 @@ def _hold_out(
     generators: list[np.random.Generator],
 ) -> HeldOutBox:
     boxes: list[Box | None] = []
-    reasons: dict[int, str] = {}
+    reasons: list[str] = []
     values: list[float] = []
     for fold, generator in enumerate(generators):
         problem = _problem_of_fold(table, fold, settings, selection)
         edges, value = _choose(problem, generator)
-        if qualifies(value):
-            boxes.append(problem.box(edges))
-            values.append(value)
-        else:
-            boxes.append(None)
-            reasons[fold] = shortage(problem, edges)
-    if reasons:
-        first = min(reasons)
-        listed = ", ".join(str(fold) for fold in reasons)
-        reason = f"no cuts could be chosen for fold {listed} of {len(boxes)}; for fold {first}: {reasons[first]}"
+        boxes.append(problem.box(edges) if qualifies(value) else None)
+        reasons.append("" if qualifies(value) else shortage(problem, edges))
+        values.append(value)
+    if reason := why_folds_fail("no cuts could be chosen for {}", reasons):
         return HeldOutBox(status="no_box_qualifies", reason=reason, boxes=tuple(boxes))
     found = HeldOutBox(status="ok", boxes=tuple(boxes))
-    numbers = selection_numbers(table, found.select(table), selection)
-    signal, background, z = numbers["signal"], numbers["background"], numbers["significance"]
-    if z is None or not background.value > 0:
-        reason = (
-            f"the cuts chosen on the other folds select {background.value:.3g} +- {background.uncertainty:.3g} background "
-            f"and {signal.value:.3g} signal events in the held-out folds, of which no finite significance exists; raise "
-            "minimum_effective_background or simulate more background"
-        )
+    numbers = box_numbers(table, found.select(table), selection.objective)
+    if reason := why_not_quotable(numbers):
         return HeldOutBox(status="no_held_out_background", reason=reason, boxes=tuple(boxes))
     on_choosing = float(np.mean(values))
-    return replace(found, choosing_significance=on_choosing, optimism=on_choosing - z, **numbers)
+    return replace(found, choosing_significance=on_choosing, optimism=on_choosing - numbers["significance"], **numbers)
 
 
 def _problem_of_fold(
@@ -176,7 +152,7 @@ def _chosen_cutflow(
 ) -> tuple[CutflowStep, ...]:
     cuts = {cut.variable: cut for cut in box.cuts if not cut.is_open}
     passes = {name: Box((cut,)).select(table) for name, cut in cuts.items()}
-    return make_cutflow(table, passes, cuts, selection, by_gain=settings.cutflow_order == "gain")
+    return make_cutflow(table, passes, cuts, selection.objective, by_gain=settings.cutflow_order == "gain")
 
 
 def _held_out_cutflow(
@@ -193,7 +169,9 @@ def _held_out_cutflow(
     closed = [name for name in settings.variables if any(box and not box.cut(name).is_open for box in held_out.boxes)]
     names = [*ordered, *(name for name in closed if name not in ordered)]
     passes: Mapping[str, Booleans] = {name: held_out.select(table, only=[name]) for name in names}
-    return make_cutflow(table, passes, {}, selection, by_gain=settings.cutflow_order == "gain" and not ordered)
+    return make_cutflow(
+        table, passes, {}, selection.objective, by_gain=settings.cutflow_order == "gain" and not ordered
+    )
 
 
 def _n_minus_one(problem: BoxProblem, table: EventTable, box: Box, edges: Integers) -> dict[str, NMinusOne]:
@@ -206,7 +184,9 @@ def _n_minus_one(problem: BoxProblem, table: EventTable, box: Box, edges: Intege
                 for index, side in enumerate(problem.sides)
                 if side.variable == cut.variable
             )
-            found[cut.variable] = NMinusOne(cut, feature_histogram(events, cut.variable), curves)
+            found[cut.variable] = NMinusOne(
+                cut, feature_histogram(events, cut.variable), curves, problem.selection.objective
+            )
     return found
 
 

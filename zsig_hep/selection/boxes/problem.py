@@ -10,18 +10,18 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from zsig_hep.ntuples.datasets import Role
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.selection.boxes.cuts import Box, Cut, CutSettings
 from zsig_hep.selection.boxes.edges import CutSide, allowed_between, make_sides
-from zsig_hep.selection.events import Floats, Integers
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings, significance
+from zsig_hep.selection.events import Floats, Integers, ScoredEvents
+from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import (
     ThresholdScan,
     required_effective_entries,
     scan_thresholds,
     sufficient_signal,
 )
+from zsig_hep.statistics.process_table import ProcessTable
 
 # Objectives of what does not qualify, far below every significance: more effective entries are better among cuts that
 # keep enough signal, so that the search finds its way to cuts that do qualify.
@@ -58,9 +58,8 @@ class BoxProblem:
     Attributes:
         sides: every side that may have a cut, S of them.
         weight: signed, shape [N].
-        process: index into the names, shape [N].
-        process_names: names of the signal and background processes.
-        roles: "signal" or "background" for each.
+        process: index into the processes, shape [N].
+        processes: the signal and background processes.
         cuts: settings of the cuts.
         selection: figure of merit and requirements.
         identity: of the events, shape [N].
@@ -69,8 +68,7 @@ class BoxProblem:
     sides: tuple[CutSide, ...]
     weight: Floats
     process: Integers
-    process_names: tuple[str, ...]
-    roles: tuple[Role, ...]
+    processes: ProcessTable
     cuts: CutSettings
     selection: WorkingPointSettings
     identity: npt.NDArray[np.uint64]
@@ -84,20 +82,10 @@ class BoxProblem:
         Raises:
             InputError: the signal or the background has no positive yield.
         """
-        table = table.select(~table.is_data)
-        kept = np.flatnonzero([role != "data" for role in table.roles])
-        row = np.full(len(table.roles), -1, dtype=np.int64)
-        row[kept] = np.arange(kept.size)
-        problem = cls(
-            make_sides(table, cuts),
-            table.weight * scale,
-            row[table.process],
-            tuple(table.process_names[index] for index in kept),
-            tuple(table.roles[index] for index in kept),
-            cuts,
-            selection,
-            table.identity,
-        )
+        table = table.simulated
+        process = table.process.astype(np.int64)
+        sides = make_sides(table, cuts)
+        problem = cls(sides, table.weight * scale, process, table.processes, cuts, selection, table.identity)
         # This refuses yields that no cut can be chosen with.
         _ = problem.everything
         return problem
@@ -123,7 +111,7 @@ class BoxProblem:
         failed = score == _FAILED
         if not failed.any():
             return self._scan(score, self.weight, self.process)
-        count = len(self.roles)
+        count = len(self.processes)
         lost = np.bincount(self.process[failed], weights=self.weight[failed], minlength=count)
         rows = np.flatnonzero(np.bincount(self.process[failed], minlength=count))
         kept = ~failed
@@ -134,9 +122,9 @@ class BoxProblem:
         )
 
     def _scan(self, score: Floats, weight: Floats, process: Integers) -> ThresholdScan:
-        return scan_thresholds(
-            score, weight, process, process_names=self.process_names, roles=self.roles, settings=self.selection
-        )
+        no_fold, no_features = np.zeros(score.size, dtype=np.int64), np.empty((score.size, 0), dtype=np.float32)
+        events = ScoredEvents(score.astype(np.float64), weight, process, no_fold, self.processes, 1, no_features)
+        return scan_thresholds(events, self.selection)
 
     def scan_side(self, edges: Integers, index: int) -> SideScan:
         """Every selection that one side can make while all others stay.
@@ -182,7 +170,7 @@ class BoxProblem:
         # The first column has to hold everything: efficiencies are relative to it.
         y = np.concatenate([self.everything.yields, yields], axis=1)
         v = np.concatenate([self.everything.variances, variances], axis=1)
-        z = significance(y, v, self.process_names, self.roles, self.selection).value
+        z = self.selection.objective.evaluate(y, v, self.processes).value
         scan = replace(
             self.everything,
             threshold=np.arange(y.shape[1], dtype=np.float64),

@@ -10,11 +10,9 @@ from zsig_hep.ntuples.table import EventTable
 from zsig_hep.selection.boxes.cuts import Box, Cut
 from zsig_hep.selection.boxes.sensitivity import EdgeSensitivities
 from zsig_hep.selection.events import Booleans, Floats
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings, significance
 from zsig_hep.selection.histograms import WeightedHist
-from zsig_hep.selection.thresholds.scan import scan_thresholds
-from zsig_hep.selection.thresholds.working_points import HypothesisSignificance, SelectionNumbers
-from zsig_hep.statistics.yields import Yield
+from zsig_hep.selection.numbers import SelectionNumbers, selection_numbers
+from zsig_hep.statistics.objective import Objective
 
 CutStatus = Literal["ok", "no_box_qualifies", "no_held_out_background"]
 
@@ -112,11 +110,13 @@ class NMinusOne:
         cut: the cut on the variable itself.
         histogram: axes "process" and the variable, Weight storage.
         curves: one for each edge that could be chosen.
+        objective: what the significances are.
     """
 
     cut: Cut
     histogram: WeightedHist
     curves: tuple[EdgeCurve, ...]
+    objective: Objective
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +130,9 @@ class CutResult:
         held_out_cutflow: of the cuts of the folds, each on the fold that did not choose it; its last step has the
             held-out significance; empty without cuts.
         n_minus_one: by variable, with the chosen cuts on the others; empty without cuts.
-        sensitivities: how the chosen cuts answer to cross sections, luminosity and uncertainties; None without cuts,
+        sensitivities: how the chosen cuts depend on cross sections, luminosity and uncertainties; None without cuts,
             or where the settings do not ask for them.
+        objective: what the significances are.
     """
 
     held_out: HeldOutBox
@@ -140,75 +141,26 @@ class CutResult:
     held_out_cutflow: tuple[CutflowStep, ...]
     n_minus_one: Mapping[str, NMinusOne]
     sensitivities: EdgeSensitivities | None
+    objective: Objective
 
 
-def selection_numbers(table: EventTable, selected: Booleans, selection: WorkingPointSettings) -> dict[str, Any]:
+def box_numbers(table: EventTable, selected: Booleans, objective: Objective) -> dict[str, Any]:
     """The fields of `SelectionNumbers` of the selected events.
 
     Args:
         table: simulated events.
         selected: which pass, shape [N].
-        selection: figure of merit.
-
-    Raises:
-        InputError: the signal or the background of the table has no positive yield.
+        objective: the figure of merit.
     """
-    scan = scan_thresholds(
-        np.concatenate([selected.astype(np.float64), np.ones(len(table.roles))]),
-        # An event of no weight keeps the column of the selected events where there are none.
-        np.concatenate([table.weight, np.zeros(len(table.roles))]),
-        np.concatenate([table.process, np.arange(len(table.roles), dtype=table.process.dtype)]),
-        process_names=table.process_names,
-        roles=table.roles,
-        settings=selection,
-    )
-    entries = np.bincount(table.process[selected], minlength=len(table.roles)).tolist()
-    yields = {
-        name: Yield(float(scan.yields[row, -1]), float(scan.variances[row, -1]), entries[row])
-        for row, name in enumerate(scan.process_names)
-    }
-    signal, background = (
-        sum(
-            (yields[name] for name, has in zip(scan.process_names, scan.roles, strict=True) if has == role),
-            Yield(0, 0, 0),
-        )
-        for role in ("signal", "background")
-    )
-    z, uncertainty, purity = (
-        float(values[-1]) for values in (scan.significance, scan.significance_uncertainty, scan.purity)
-    )
-    return {
-        "yields": yields,
-        "signal": signal,
-        "background": background,
-        "signal_efficiency": float(scan.signal_efficiency[-1]),
-        "background_efficiency": float(scan.background_efficiency[-1]),
-        "purity": purity if np.isfinite(purity) else None,
-        "significance": z if np.isfinite(z) else None,
-        "significance_uncertainty": uncertainty if np.isfinite(uncertainty) else None,
-        "hypotheses": _hypotheses(yields, table, selection),
-    }
-
-
-def _hypotheses(
-    yields: Mapping[str, Yield], table: EventTable, selection: WorkingPointSettings
-) -> dict[str, HypothesisSignificance]:
-    if selection.signals == "sum":
-        return {}
-    values, variances = (np.array([getattr(each, name) for each in yields.values()]) for name in ("value", "variance"))
-    found = significance(values, variances, tuple(yields), table.roles, selection).hypotheses
-    if found is None:
-        return {}
-    signals = [name for name, role in zip(table.process_names, table.roles, strict=True) if role == "signal"]
-    each = zip(signals, found.value.tolist(), found.uncertainty.tolist(), strict=True)
-    return {name: HypothesisSignificance(value, uncertainty) for name, value, uncertainty in each}
+    before = {name: each.value for name, each in table.yields().items()}
+    return selection_numbers(table.select(selected).yields(), before, table.processes, objective)
 
 
 def make_cutflow(
     table: EventTable,
     passes: Mapping[str, Booleans],
     cuts: Mapping[str, Cut],
-    selection: WorkingPointSettings,
+    objective: Objective,
     *,
     by_gain: bool,
 ) -> tuple[CutflowStep, ...]:
@@ -218,18 +170,18 @@ def make_cutflow(
         table: simulated events.
         passes: which events pass the cut on each variable, in the order of the variables, shape [N] each.
         cuts: to be named in the steps, by variable.
-        selection: figure of merit.
+        objective: the figure of merit.
         by_gain: apply first what raises the significance most, given the cuts already applied; otherwise as given.
 
     Returns:
         The events before any cut, then one step for each variable.
     """
     left = np.ones(len(table), dtype=np.bool_)
-    steps = [CutflowStep(**selection_numbers(table, left, selection))]
+    steps = [CutflowStep(**box_numbers(table, left, objective))]
     remaining = list(passes)
     while remaining:
         trials = remaining if by_gain else remaining[:1]
-        found = {name: selection_numbers(table, left & passes[name], selection) for name in trials}
+        found = {name: box_numbers(table, left & passes[name], objective) for name in trials}
         best = max(trials, key=lambda name: _rank(found[name]["significance"]))
         steps.append(CutflowStep(variable=best, cut=cuts.get(best), **found[best]))
         left = left & passes[best]

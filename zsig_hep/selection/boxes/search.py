@@ -9,7 +9,6 @@ import numpy as np
 from zsig_hep.selection.boxes.edges import allowed_between
 from zsig_hep.selection.boxes.problem import BoxProblem, is_better, qualifies
 from zsig_hep.selection.events import Booleans, Floats, Integers
-from zsig_hep.selection.figure_of_merit import significance
 
 # Places of a side that are tried together with those of another, when moving one edge at a time finds nothing better.
 _MOST_PLACES = 32
@@ -88,7 +87,7 @@ def _best_pair(problem: BoxProblem, edges: Integers, first: int, second: int) ->
         np.searchsorted(place, side.code[inside], side="right") - 1
         for place, (side, _) in zip(places, sides, strict=True)
     )
-    shape = (len(problem.roles), places[0].size, places[1].size)
+    shape = (len(problem.processes), places[0].size, places[1].size)
     cell = np.ravel_multi_index((problem.process[inside], rows, columns), shape)
     weight = problem.weight[inside]
     yields, variances = (_above_both(cell, values, shape) for values in (weight, weight**2))
@@ -128,10 +127,10 @@ def _above_both(cell: Integers, values: Floats, shape: tuple[int, int, int]) -> 
 
 
 def drop_weak_cuts(problem: BoxProblem, edges: Integers, value: float) -> tuple[Integers, float]:
-    """Open the cut of the smallest pull, and polish the others, until every pull is large enough.
+    """Open the cut that gains least, and polish the others, until every gain is large enough.
 
     Args:
-        problem: events, edges and the smallest pull that keeps a cut.
+        problem: events, edges and the smallest gain that keeps a cut.
         edges: polished, shape [S].
         value: their objective, a significance.
 
@@ -140,8 +139,8 @@ def drop_weak_cuts(problem: BoxProblem, edges: Integers, value: float) -> tuple[
     """
     held: set[int] = set()
     while True:
-        pulls = [(pull(problem, edges, index), index) for index in np.flatnonzero(edges).tolist()]
-        weakest, index = min(pulls, default=(np.inf, -1))
+        gains = [(gain_in_sigmas(problem, edges, index), index) for index in np.flatnonzero(edges).tolist()]
+        weakest, index = min(gains, default=(np.inf, -1))
         if weakest > 0 and weakest >= problem.cuts.minimum_pull:
             better, reached = polish(problem, edges, held=held)
             if not held or not is_better(reached, value):
@@ -154,7 +153,7 @@ def drop_weak_cuts(problem: BoxProblem, edges: Integers, value: float) -> tuple[
         edges, value = polish(problem, opened, held=held, pairs=False)
 
 
-def pull(problem: BoxProblem, edges: Integers, index: int) -> float:
+def gain_in_sigmas(problem: BoxProblem, edges: Integers, index: int) -> float:
     """What one edge adds to the significance, over the standard deviation of that from the finite simulation.
 
     With the yields y of the box and y + r without the edge, r and y are independent, and to first order
@@ -162,14 +161,14 @@ def pull(problem: BoxProblem, edges: Integers, index: int) -> float:
         sigma^2 = sum_p Z_p(y + r)^2 var r_p + sum_p [Z_p(y + r) - Z_p(y)]^2 var y_p           (1)
 
     Returns:
-        The pull; infinite where the box without the edge does not qualify, or has no significance.
+        The gain; infinite where the box without the edge does not qualify, or has no significance.
     """
     found = problem.scan_side(edges, index)
     if not found.current or not qualifies(float(found.objective[0])):
         return 0.0 if found.current == 0 else np.inf
     columns = found.rows[[0, found.current]]
     yields, variances = found.scan.yields[:, columns], found.scan.variances[:, columns]
-    slopes = significance(yields, variances, problem.process_names, problem.roles, problem.selection).slopes
+    slopes = problem.selection.objective.evaluate(yields, variances, problem.processes).slopes
     removed = np.maximum(variances[:, 0] - variances[:, 1], 0.0)
     variance = float((slopes[:, 0] ** 2 * removed + (slopes[:, 0] - slopes[:, 1]) ** 2 * variances[:, 1]).sum())
     gain = float(found.objective[found.current] - found.objective[0])

@@ -19,7 +19,7 @@ from zsig_hep.selection.boxes.problem import BoxProblem, qualifies
 from zsig_hep.selection.boxes.soft_cuts import SmoothBox
 from zsig_hep.selection.boxes.soft_moments import NearFigure
 from zsig_hep.selection.events import Floats, Integers
-from zsig_hep.selection.smooth_figure import Parameter
+from zsig_hep.selection.smooth_figure import Parameter, central_spread
 
 Status = Literal["ok", "limited", "no_maximum", "no_cut"]
 
@@ -61,16 +61,16 @@ class EdgeImpact:
     Attributes:
         edge: the edge.
         parameter: what is varied.
-        cut: dt*/dtheta in the unit of the variable.
-        cut_uncertainty: half of the central 68 % of the replicas; None for fewer than two that have a maximum.
-        cut_with_bandwidths: dt*/dtheta with half and with twice the bandwidths; None where there is no maximum.
+        cut_slope: dt*/dtheta in the unit of the variable.
+        cut_slope_uncertainty: half of the central 68 % of the replicas; None for fewer than two that have a maximum.
+        cut_slope_with_bandwidths: dt*/dtheta with half and with twice the bandwidths; None where there is no maximum.
     """
 
     edge: SmoothEdge
     parameter: Parameter
-    cut: float
-    cut_uncertainty: float | None
-    cut_with_bandwidths: tuple[float | None, float | None]
+    cut_slope: float
+    cut_slope_uncertainty: float | None
+    cut_slope_with_bandwidths: tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -141,19 +141,19 @@ def edge_sensitivities(problem: BoxProblem, edges: Integers, generator: np.rando
     if reason := _limitation(problem, closed, place):
         return EdgeSensitivities("limited", reason, smooth, significance=float(found.value))
     unit = (np.array([side.sign for side in sides]) * widths)[:, None]
-    replicas = unit * _replicas(figure, found, generator)
-    others = [_other_answer(problem, closed, start, factor * widths) for factor in (0.5, 2.0)]
+    replicas = unit * _replicas(figure, found, problem.selection.sensitivity.replicas, generator)
+    others = [_other_response(problem, closed, start, factor * widths) for factor in (0.5, 2.0)]
     half, double = (
         None if other is None else factor * unit * other for factor, other in zip((0.5, 2.0), others, strict=True)
     )
-    rows = _rows(figure, smooth, unit * found.near.answer()[0], replicas, half, double)
+    rows = _rows(figure, smooth, unit * found.near.response()[0], replicas, half, double)
     return EdgeSensitivities("ok", "", smooth, rows, float(found.value), len(replicas))
 
 
 def _rows(
     figure: SmoothBox,
     edges: tuple[SmoothEdge, ...],
-    answer: Floats,
+    response: Floats,
     replicas: Floats,
     half: Floats | None,
     double: Floats | None,
@@ -162,8 +162,8 @@ def _rows(
     for row, edge in enumerate(edges):
         for column, parameter in enumerate(figure.parameters):
             smallest = _ROUNDING * edge.bandwidth
-            cut = _unless_rounding(answer[row, column], smallest)
-            spread = _spread(replicas[:, row, column])
+            cut = _unless_rounding(response[row, column], smallest)
+            spread = central_spread(replicas[:, row, column])
             rows.append(
                 EdgeImpact(
                     edge,
@@ -181,7 +181,7 @@ def _rows(
 
 def _mean_distance(problem: BoxProblem, edges: Integers, closed: Integers, start: Floats) -> Floats:
     """Mean distance of the selected signal from each edge, in the units of the variables."""
-    is_signal = np.array([role == "signal" for role in problem.roles])[problem.process]
+    is_signal = problem.processes.is_signal[problem.process]
     selected = is_signal & (problem.failures(edges) == 0)
     distances = []
     for index, edge in zip(closed, start, strict=True):
@@ -202,15 +202,14 @@ def _figure(problem: BoxProblem, closed: Integers, start: Floats, widths: Floats
         )
     near = (distance > -_REACH).all(axis=0)
     weight, process = torch.tensor(problem.weight[near]), torch.tensor(problem.process[near])
-    weights = torch.where(process == torch.arange(len(problem.roles))[:, None], weight, 0.0)[None]
+    weights = torch.where(process == torch.arange(len(problem.processes))[:, None], weight, 0.0)[None]
     return SmoothBox(
         score=torch.tensor(distance[:, near]),
         weights=weights,
         squared_weights=weights**2,
         bandwidth=1.0,
-        process_names=problem.process_names,
-        roles=problem.roles,
-        settings=problem.selection.smooth_relative,
+        processes=problem.processes,
+        objective=problem.selection.objective.differentiable,
         widths=torch.ones(len(closed), dtype=torch.float64),
     )
 
@@ -252,36 +251,28 @@ def _limitation(problem: BoxProblem, closed: Integers, place: Floats) -> str:
     )
 
 
-def _other_answer(problem: BoxProblem, closed: Integers, start: Floats, widths: Floats) -> Floats | None:
+def _other_response(problem: BoxProblem, closed: Integers, start: Floats, widths: Floats) -> Floats | None:
     """Equation 1 with other bandwidths, in these, shape [S, Q]; None without a maximum."""
     found = _maximise(_figure(problem, closed, start, widths), torch.zeros(1, closed.size, dtype=torch.float64))
-    return found.near.answer()[0] if bool(found.is_maximum) else None
+    return found.near.response()[0] if bool(found.is_maximum) else None
 
 
-def _replicas(figure: SmoothBox, optimum: _Optimum, generator: np.random.Generator) -> Floats:
+def _replicas(figure: SmoothBox, optimum: _Optimum, count: int, generator: np.random.Generator) -> Floats:
     """Equation 1 in the replicas that have a maximum, shape [R', S, Q]; one after the other, which saves memory."""
-    answers = []
+    responses = []
     weight = figure.weights.abs().amax(dim=1)
     passing = (weight > 0) & (figure.passing(optimum.near.place) > _NEGLIGIBLE)
     figure = replace(
         figure, **{name: getattr(figure, name)[..., passing[0]] for name in ("score", "weights", "squared_weights")}
     )
-    for _ in range(min(figure.settings.sensitivity.replicas, _MOST_REPLICAS)):
+    for _ in range(min(count, _MOST_REPLICAS)):
         counts = torch.tensor(generator.poisson(1.0, figure.score.shape[1]).astype(np.float64))
         drawn = replace(figure, weights=counts * figure.weights, squared_weights=counts * figure.squared_weights)
         found = _maximise(drawn, optimum.near.place)
         if bool(found.is_maximum):
-            answers.append(found.near.answer()[0])
-    return np.array(answers).reshape(-1, optimum.near.place.shape[1], len(figure.parameters))
+            responses.append(found.near.response()[0])
+    return np.array(responses).reshape(-1, optimum.near.place.shape[1], len(figure.parameters))
 
 
 def _unless_rounding(value: float, smallest: float) -> float:
     return 0.0 if abs(value) < smallest else float(value)
-
-
-def _spread(values: Floats) -> float | None:
-    """Half of the central 68 % interval, which single wild replicas do not move; None for fewer than two values."""
-    if values.size < 2:
-        return None
-    low, high = np.quantile(values, [0.1587, 0.8413])
-    return float(high - low) / 2

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zsig_hep.selection.boxes.problem import BoxProblem
 from zsig_hep.selection.events import Floats, Integers
+from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.smooth_figure import SmoothFigure
 
 # Widths of the ascent in quantiles: from soft cuts that see far to hard ones, each with the steps that it needs to settle.
@@ -68,13 +69,13 @@ class SmoothBox(SmoothFigure):
         """Figure of merit of events that pass by some share, shape [R, B]."""
         yields = torch.einsum("rpb,rb->rp", self.weights, passing)
         variances = torch.zeros_like(yields)
-        if self.settings.simulation_uncertainty_in_figure:
+        if self.objective.simulation_uncertainty_in_figure:
             variances = torch.einsum("rpb,rb->rp", self.squared_weights, passing**2)
         return self.of_yields(yields, variances, theta)
 
     def of_yields(self, yields: Tensor, variances: Tensor, theta: Tensor) -> Tensor:
         """Figure of merit of nominal yields and their variances, shape [R, P], at theta."""
-        count = len(self.process_names)
+        count = len(self.processes)
         scale = torch.exp(theta[:, :count] + theta[:, count, None])
         return self._figure((yields * scale).T, (variances * scale**2).T, self._uncertainties(theta))
 
@@ -97,13 +98,13 @@ def smooth_starts(problem: BoxProblem, generator: np.random.Generator) -> list[I
     figure = _soft_figure(problem, quantiles, chosen, scale)
     position = _first_positions(problem, quantiles, generator)
     for width in _WIDTHS:
-        position = _ascend(figure, position, width)
+        position = _ascend(figure, position, width, problem.selection)
     return [_to_edges(problem, quantiles, row) for row in position.numpy()]
 
 
 def _quantiles(problem: BoxProblem) -> list[Floats]:
     """Position of each code of each side in [0, 1], shape [T] each: the fraction of events with a smaller code."""
-    is_signal = np.array([role == "signal" for role in problem.roles])[problem.process]
+    is_signal = problem.processes.is_signal[problem.process]
     share = np.where(is_signal, 0.5 / max(is_signal.sum(), 1), 0.5 / max((~is_signal).sum(), 1))
     counts = [np.bincount(side.code, weights=share, minlength=side.allowed.size) for side in problem.sides]
     return [np.cumsum(count) - count / 2 for count in counts]
@@ -114,10 +115,10 @@ def _sample(problem: BoxProblem) -> tuple[Integers, Floats]:
 
     They are those of the smallest identities, a hash, which do not depend on the order of the events.
     """
-    limit = _MOST_EVENTS // len(problem.roles)
-    scale = np.ones(len(problem.roles))
+    limit = _MOST_EVENTS // len(problem.processes)
+    scale = np.ones(len(problem.processes))
     kept = []
-    for row in range(len(problem.roles)):
+    for row in range(len(problem.processes)):
         events = np.flatnonzero(problem.process == row)
         if events.size > limit:
             scale[row] = events.size / limit
@@ -128,7 +129,7 @@ def _sample(problem: BoxProblem) -> tuple[Integers, Floats]:
 
 def _soft_figure(problem: BoxProblem, quantiles: Sequence[Floats], chosen: Integers, scale: Floats) -> SmoothBox:
     process = torch.tensor(problem.process[chosen])
-    of_process = process == torch.arange(len(problem.roles))[:, None]
+    of_process = process == torch.arange(len(problem.processes))[:, None]
     weight = torch.tensor(problem.weight[chosen] * scale[problem.process[chosen]])
     squared = torch.tensor(problem.weight[chosen] ** 2 * scale[problem.process[chosen]])
     score = np.stack([at[side.code[chosen]] for at, side in zip(quantiles, problem.sides, strict=True)])
@@ -137,9 +138,8 @@ def _soft_figure(problem: BoxProblem, quantiles: Sequence[Floats], chosen: Integ
         weights=torch.where(of_process, weight, 0.0)[None],
         squared_weights=torch.where(of_process, squared, 0.0)[None],
         bandwidth=_WIDTHS[0],
-        process_names=problem.process_names,
-        roles=problem.roles,
-        settings=problem.selection.smooth_relative,
+        processes=problem.processes,
+        objective=problem.selection.objective.differentiable,
         widths=torch.full((len(problem.sides),), _WIDTHS[0], dtype=torch.float64),
     )
 
@@ -158,7 +158,7 @@ def _first_positions(problem: BoxProblem, quantiles: Sequence[Floats], generator
     return torch.tensor(positions - (positions == 0) * _OPEN * _WIDTHS[0])
 
 
-def _ascend(figure: SmoothBox, position: Tensor, width: float) -> Tensor:
+def _ascend(figure: SmoothBox, position: Tensor, width: float, required: WorkingPointSettings) -> Tensor:
     """Adam from every starting point at one width."""
     figure = SmoothBox(**{**figure.__dict__, "widths": torch.full_like(figure.widths, width), "bandwidth": width})
     lowest = -_OPEN * width
@@ -167,7 +167,7 @@ def _ascend(figure: SmoothBox, position: Tensor, width: float) -> Tensor:
     optimiser = torch.optim.Adam([t], lr=_RELATIVE_STEP * width, betas=(0.8, 0.95))
     reference = significance_without_cuts(figure)
     for _ in range(_STEPS):
-        (t.grad,) = torch.autograd.grad(-soft_objective(figure, t, reference).sum(), t)
+        (t.grad,) = torch.autograd.grad(-soft_objective(figure, t, reference, required).sum(), t)
         optimiser.step()
         with torch.no_grad():
             t.clamp_(lowest, 1.0)
@@ -181,28 +181,28 @@ def significance_without_cuts(figure: SmoothBox) -> float:
     return z if np.isfinite(z) and z > 0 else 1.0
 
 
-def soft_objective(figure: SmoothBox, t: Tensor, reference: float) -> Tensor:
+def soft_objective(figure: SmoothBox, t: Tensor, reference: float, required: WorkingPointSettings) -> Tensor:
     """Soft significance over that without cuts, less a penalty for what misses the requirements, shape [R].
 
     Args:
         figure: soft box.
         t: edges, shape [R, S].
         reference: `significance_without_cuts`.
+        required: effective background entries and signal efficiency.
     """
     passing = figure.passing(t)
     z = figure.of_passing(passing, t.new_zeros(len(t), len(figure.parameters)))
-    return torch.where(torch.isfinite(z), z, 0.0) / reference - _PENALTY * _shortfall(figure, passing)
+    return torch.where(torch.isfinite(z), z, 0.0) / reference - _PENALTY * _shortfall(figure, passing, required)
 
 
-def _shortfall(figure: SmoothBox, passing: Tensor) -> Tensor:
+def _shortfall(figure: SmoothBox, passing: Tensor, required: WorkingPointSettings) -> Tensor:
     """Squared relative lack of effective background entries and of signal efficiency, shape [R]."""
-    is_signal = torch.tensor([role == "signal" for role in figure.roles])
+    is_signal = torch.from_numpy(figure.processes.is_signal)
     yields = torch.einsum("rpb,rb->rp", figure.weights, passing)
     variances = torch.einsum("rpb,rb->rp", figure.squared_weights, passing)
     background = yields[:, ~is_signal].sum(dim=1).clamp(min=0)
     entries = background**2 / variances[:, ~is_signal].sum(dim=1).clamp(min=torch.finfo(passing.dtype).tiny)
     efficiency = yields[:, is_signal].sum(dim=1) / figure.weights[:, is_signal].sum(dim=(1, 2))
-    required = figure.settings
     lack = torch.relu(1 - entries / required.minimum_effective_background) ** 2
     if required.minimum_signal_efficiency > 0:
         lack = lack + torch.relu(1 - efficiency / required.minimum_signal_efficiency) ** 2

@@ -61,7 +61,7 @@ class NearFigure:
     @classmethod
     def at(cls, figure: SmoothBox, place: Tensor) -> "NearFigure":
         """Sum over all events at edges of shape [R, S]."""
-        holds_variance = figure.settings.simulation_uncertainty_in_figure
+        holds_variance = figure.objective.simulation_uncertainty_in_figure
         variances = SoftMoments.at(figure, place, power=2) if holds_variance else None
         return cls(figure, place, SoftMoments.at(figure, place), variances)
 
@@ -84,7 +84,7 @@ class NearFigure:
         rows = [torch.autograd.grad(column.sum(), t, retain_graph=True)[0] for column in slope.unbind(dim=1)]
         return z.detach(), torch.nan_to_num(slope.detach()), torch.nan_to_num(torch.stack(rows, dim=1))
 
-    def answer(self) -> Floats:
+    def response(self) -> Floats:
         """Equation 1 in bandwidths, shape [R, S, Q], where the place is a maximum."""
         theta = self.theta.requires_grad_()
         edges = argmax(self, self.place, theta, batch_dims=1).value.unbind(dim=1)

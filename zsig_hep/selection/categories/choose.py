@@ -23,7 +23,7 @@ from zsig_hep.selection.categories.intervals import Intervals, best_equal_signal
 from zsig_hep.selection.categories.search import Partitions, best_partitions
 from zsig_hep.selection.categories.yields import Category, CategorySums, CombinedSignificance
 from zsig_hep.selection.events import Integers
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings
+from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import ThresholdScan, required_effective_entries
 from zsig_hep.selection.thresholds.working_points import choose_working_point
 from zsig_hep.settings import Settings
@@ -32,20 +32,20 @@ CategoryStatus = Literal["ok", "categories_not_formed", "no_held_out_significanc
 
 
 class CategorySettings(Settings):
-    """How the score is divided into categories; figure of merit and other requirements are those of the working point.
-
-    Attributes:
-        count: number of categories; one is the single cut.
-        candidates: largest number of edges that are tried, evenly spaced in efficiency. Time grows almost with its
-            square: 10 000 take three seconds for each fold. More than some thousand follow fluctuations: they raise
-            the significance on the events that choose, and not the held-out one.
-        minimum_effective_background: effective entries required in each category of the whole background and of each
-            dominant process; None takes that of the working point.
-    """
+    """How the score is divided into categories; all else is as for the working point."""
 
     count: int = Field(default=1, ge=1, le=10)
+    """Number of categories; 1 is the single cut."""
     candidates: int = Field(default=2_000, ge=1)
+    """Largest number of edges that are tried, evenly spaced in efficiency.
+
+    Time grows almost with its square: 10 000 take three seconds for each fold. More than some thousand follow
+    fluctuations: they raise the significance on the events that choose, and not the held-out one.
+    """
     minimum_effective_background: float | None = Field(default=None, ge=1)
+    """Effective entries that each category needs of the whole background and of each dominant process; left out, those
+    of `selection`.
+    """
 
     @model_validator(mode="after")
     def _enough_candidates(self) -> Self:
@@ -117,19 +117,19 @@ def choose_categories(
         For each number of categories the optimum, or a status with its reason when so many cannot be formed.
 
     Example:
-        >>> from zsig_hep.selection.thresholds.scan import scan_thresholds
+        >>> from zsig_hep.selection import ScoredEvents, scan_thresholds
         >>> score, process = np.repeat([0.2, 0.5, 0.8], 20), np.tile([0, 1], 30)
         >>> weight = np.where(process == 0, np.repeat([0.1, 0.2, 0.4], 20), np.repeat([10.0, 1.6, 0.4], 20))
         >>> settings = WorkingPointSettings(figure_of_merit="s_over_sqrt_b", minimum_effective_background=5)
-        >>> scan = scan_thresholds(
-        ...     score, weight, process, process_names=("hmumu", "dy"), roles=("signal", "background"), settings=settings)
+        >>> events = ScoredEvents.from_arrays(score, weight, process, names=["hmumu", "dy"], roles=["signal", "background"])
+        >>> scan = scan_thresholds(events, settings)
         >>> for chosen in choose_categories(scan, settings, CategorySettings(count=3)):
         ...     chosen.edges, round(chosen.significance, 4)
         ((0.8,), 2.0)
         ((0.5, 0.8), 2.0616)
         ((0.2, 0.5, 0.8), 2.064)
     """
-    division = Division.of_scan(scan, settings.smooth_relative, category_settings)
+    division = Division.of_scan(scan, settings.differentiable, category_settings)
     return tuple(division.optimum(count) for count in range(1, category_settings.count + 1))
 
 
@@ -186,12 +186,11 @@ class Division:
     def _chosen(self, edges: Sequence[int]) -> ChosenCategories:
         columns = self.intervals.column[list(edges)]
         sums = CategorySums.of_yields(
-            self.scan.process_names,
-            self.scan.roles,
+            self.scan.processes,
             _between(self.scan.yields, columns),
             _between(self.scan.variances, columns),
             _between(self.scan.entries, columns),
-            self.limits,
+            self.limits.objective,
         )
         lower = tuple(self.scan.threshold[columns].tolist())
         return ChosenCategories(len(edges), "ok", edges=lower, categories=sums.categories, combined=sums.combined)

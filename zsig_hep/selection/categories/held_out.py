@@ -1,14 +1,11 @@
 """Score categories whose edges are chosen on other folds, and what falls into them on the folds that did not choose."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from zsig_hep.errors import InputError
-from zsig_hep.ntuples.datasets import Role
 from zsig_hep.selection.categories.choose import CategorySettings, CategoryStatus, ChosenCategories, Division
 from zsig_hep.selection.categories.yields import (
     Category,
@@ -16,11 +13,18 @@ from zsig_hep.selection.categories.yields import (
     CombinedSignificance,
     paired_category_difference,
 )
-from zsig_hep.selection.events import Booleans, Events, Integers
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings
+from zsig_hep.selection.events import Integers, ScoredEvents, VariedEvents
+from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.differences import Difference
-from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, held_out_selection, hold_out_working_point
+from zsig_hep.selection.thresholds.held_out import (
+    HeldOutWorkingPoint,
+    choose_by_fold,
+    held_out_selection,
+    hold_out_working_point,
+    why_folds_fail,
+)
 from zsig_hep.selection.thresholds.scan import scan_thresholds
+from zsig_hep.statistics.objective import Objective
 
 FoldEdges = tuple[tuple[float, ...] | None, ...]
 """Lower edges of the categories of each fold; None where they cannot be formed."""
@@ -64,9 +68,9 @@ class HeldOutDivision:
         """Its standard deviation from the finite simulation, at fixed edges."""
         return None if self.combined is None else self.combined.uncertainty
 
-    def category_of(self, score: npt.ArrayLike, fold: npt.ArrayLike) -> Integers:
+    def category_of(self, events: ScoredEvents | VariedEvents) -> Integers:
         """Category of any events, such as those of a systematic variation; see `category_index`."""
-        return category_index(score, fold, self.edges)
+        return category_index(events, self.edges)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,7 @@ class HeldOutCategories:
         over_single_cut: significance of the optimum minus that of the working point; None where either has none.
         working_point: the single cut.
         category: of every event in the last of the optima, -1 in none, 0 the least signal-like, shape [N].
+        objective: what the significances are.
     """
 
     optima: tuple[HeldOutDivision, ...]
@@ -90,6 +95,7 @@ class HeldOutCategories:
     over_single_cut: tuple[Difference | None, ...]
     working_point: HeldOutWorkingPoint
     category: Integers
+    objective: Objective
 
     @property
     def chosen(self) -> HeldOutDivision:
@@ -97,50 +103,39 @@ class HeldOutCategories:
         return self.optima[-1]
 
 
-def category_index(score: npt.ArrayLike, fold: npt.ArrayLike, edges: FoldEdges) -> Integers:
+def category_index(events: ScoredEvents | VariedEvents, edges: FoldEdges) -> Integers:
     """Category of each event by the edges of its own fold.
 
     Args:
-        score: finite classifier output, shape [N].
-        fold: fold of each event, an index into `edges`, shape [N].
+        events: N events.
         edges: ascending lower edges of each fold; None puts all events of the fold in no category.
 
     Returns:
         Index of the highest edge at or below the score, -1 below the lowest, shape [N].
 
     Raises:
-        InputError: the arrays differ in length, or a fold has no edges to look up.
+        InputError: a fold has no edges to look up.
 
     Example:
-        >>> category_index([0.1, 0.4, 0.9, 0.4], [0, 0, 0, 1], ((0.4, 0.8), (0.5, 0.6)))
+        >>> events = ScoredEvents.from_arrays(
+        ...     [0.1, 0.4, 0.9, 0.4], np.ones(4), [0, 0, 1, 1], names=["hmumu", "dy"], roles=["signal", "background"],
+        ...     fold=[0, 0, 0, 1])
+        >>> category_index(events, ((0.4, 0.8), (0.5, 0.6)))
         array([-1,  0,  1, -1])
     """
-    scores, folds = np.asarray(score, dtype=np.float64), np.asarray(fold)
-    if scores.shape != folds.shape:
-        message = f"Scores and folds must have one shape; found {scores.shape} and {folds.shape}."
+    if len(events) and events.fold.max() >= len(edges):
+        message = f"Folds run up to {events.fold.max()}, and edges of {len(edges)} folds are given."
         raise InputError(message)
-    if folds.size and not (folds.min() >= 0 and folds.max() < len(edges)):
-        message = f"Folds run from {folds.min()} to {folds.max()}, and edges of {len(edges)} folds are given."
-        raise InputError(message)
-    category = np.full(scores.shape, -1, dtype=np.int64)
+    category = np.full(len(events), -1, dtype=np.int64)
     for number, of_fold in enumerate(edges):
         if of_fold is not None:
-            inside = folds == number
-            category[inside] = np.searchsorted(np.asarray(of_fold), scores[inside], side="right") - 1
+            inside = events.fold == number
+            category[inside] = np.searchsorted(np.asarray(of_fold), events.score[inside], side="right") - 1
     return category
 
 
 def hold_out_categories(
-    score: npt.ArrayLike,
-    weight: npt.ArrayLike,
-    process: npt.ArrayLike,
-    fold: npt.ArrayLike,
-    *,
-    fold_count: int,
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
-    category_settings: CategorySettings,
+    events: ScoredEvents, settings: WorkingPointSettings, category_settings: CategorySettings
 ) -> HeldOutCategories:
     """Choose the edges of each fold on the other folds and add up what the categories hold in the folds that did not.
 
@@ -149,13 +144,7 @@ def hold_out_categories(
     out in the same way.
 
     Args:
-        score: out-of-fold classifier output, larger for signal, finite, shape [N].
-        weight: signed event weights, shape [N], in events at the luminosity.
-        process: index into `process_names`, shape [N].
-        fold: fold of each event in [0, fold_count), shape [N].
-        fold_count: number of folds, at least 2.
-        process_names: names of all processes.
-        roles: role of each process; events of data processes choose nothing but have a category.
+        events: with out-of-fold scores; data choose nothing but have a category. Variations are not used.
         settings: figure of merit and requirements; in place of an exact Poisson tail, whose squares do not add up, the
             Asimov significance that it tends to is taken.
         category_settings: number of categories and candidates.
@@ -164,34 +153,32 @@ def hold_out_categories(
         For each number of categories its edges, yields and significance, or a status with its reason.
 
     Raises:
-        InputError: an array is unusable (see `hold_out_working_point`).
+        InputError: the events cannot be scanned (see `hold_out_working_point`).
 
     Example:
         >>> rng = np.random.default_rng(1)
         >>> process = np.repeat([0, 1], 2000)
-        >>> found = hold_out_categories(
-        ...     rng.normal(1.0 - process), np.where(process == 0, 0.01, 0.5), process, np.arange(4000) % 5,
-        ...     fold_count=5, process_names=("hmumu", "dy"), roles=("signal", "background"),
-        ...     settings=WorkingPointSettings(), category_settings=CategorySettings(count=3))
+        >>> events = ScoredEvents.from_arrays(
+        ...     rng.normal(1.0 - process), np.where(process == 0, 0.01, 0.5), process, names=["hmumu", "dy"],
+        ...     roles=["signal", "background"])
+        >>> found = hold_out_categories(events, WorkingPointSettings(), CategorySettings(count=3))
         >>> [(each.status, round(each.significance, 1)) for each in found.optima]
         [('ok', 0.7), ('ok', 0.9), ('ok', 0.9)]
         >>> found.category.shape, np.unique(found.category)
         ((4000,), array([-1,  0,  1,  2]))
     """
-    names: dict[str, Any] = {"process_names": process_names, "roles": roles, "settings": settings.smooth_relative}
-    point = hold_out_working_point(score, weight, process, fold, fold_count=fold_count, **names)
-    events = Events.checked(score, weight, process, process_names=process_names, roles=roles)
-    folds = np.asarray(fold, dtype=np.int64)
-    simulated = np.array([role != "data" for role in roles], dtype=np.bool_)[events.process]
-    divisions = [
-        _divided(events, simulated & (folds != held_out), fold_count, category_settings, names)
-        for held_out in range(fold_count)
-    ]
-    judge = _Judge(events, folds, names)
+    settings, events = settings.differentiable, replace(events, variations=())
+    point = hold_out_working_point(events, settings)
+    judge = _Judge(events.simulated, settings.objective)
+    divisions = choose_by_fold(
+        judge.events,
+        lambda choosing: Division.of_scan(scan_thresholds(choosing, settings), settings, category_settings),
+        "categories",
+    )
     counts = range(1, category_settings.count + 1)
     optima = [judge.held_out([division.optimum(count) for division in divisions]) for count in counts]
     equal = [judge.held_out([division.equal_signal(count) for division in divisions]) for count in counts]
-    cut = held_out_selection(events.score, folds, point.thresholds).astype(np.int64) - 1
+    cut = held_out_selection(judge.events, point.thresholds).astype(np.int64) - 1
     single = _Judged(point.status == "ok", cut, judge.sums(cut, 1))
     return HeldOutCategories(
         optima=tuple(division for division, _ in optima),
@@ -199,20 +186,9 @@ def hold_out_categories(
         over_equal_signal=tuple(judge.difference(a, b) for (_, a), (_, b) in zip(optima, equal, strict=True)),
         over_single_cut=tuple(judge.difference(judged, single) for _, judged in optima),
         working_point=point,
-        category=optima[-1][1].category,
+        category=category_index(events, optima[-1][0].edges),
+        objective=judge.objective,
     )
-
-
-def _divided(
-    events: Events, choosing: Booleans, fold_count: int, category_settings: CategorySettings, names: dict[str, Any]
-) -> Division:
-    scan = scan_thresholds(
-        events.score[choosing],
-        events.weight[choosing] * (fold_count / (fold_count - 1)),
-        events.process[choosing],
-        **names,
-    )
-    return Division.of_scan(scan, names["settings"], category_settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,20 +204,20 @@ class _Judged:
 class _Judge:
     """Measures divisions on held-out folds."""
 
-    events: Events
-    folds: Integers
-    names: dict[str, Any]
+    events: ScoredEvents
+    objective: Objective
 
     def sums(self, category: Integers, count: int) -> CategorySums:
-        return CategorySums.of_events(self.events, category, count, **self.names)
+        return CategorySums.of_events(self.events, category, count, self.objective)
 
     def held_out(self, chosen: Sequence[ChosenCategories]) -> tuple[HeldOutDivision, _Judged]:
         """Apply the edges that were chosen for each fold to the events of that fold."""
         count = chosen[0].count
         edges = tuple(each.edges if each.status == "ok" else None for each in chosen)
-        category = category_index(self.events.score, self.folds, edges)
+        category = category_index(self.events, edges)
         sums = self.sums(category, count)
-        if reason := _fold_reasons(chosen):
+        statement = f"the {count} categories of {{}} cannot be formed"
+        if reason := why_folds_fail(statement, [each.reason for each in chosen]):
             return HeldOutDivision(count, "categories_not_formed", reason, edges), _Judged(False, category, sums)
         if reason := sums.why_not_combinable:
             advice = f"in the held-out folds {reason}; raise minimum_effective_background or ask for fewer categories"
@@ -263,17 +239,4 @@ class _Judge:
     def difference(self, first: _Judged, second: _Judged) -> Difference | None:
         if not (first.comparable and second.comparable):
             return None
-        roles = self.names["roles"]
-        return paired_category_difference(first.sums, second.sums, first.category, second.category, self.events, roles)
-
-
-def _fold_reasons(chosen: Sequence[ChosenCategories]) -> str:
-    """Why folds have no categories and what the first lacks; empty when every fold has them."""
-    failing = [index for index, each in enumerate(chosen) if each.status != "ok"]
-    if not failing:
-        return ""
-    listed = ", ".join(str(index) for index in failing)
-    return (
-        f"the {chosen[0].count} categories of fold {listed} of {len(chosen)} cannot be formed; for fold {failing[0]}: "
-        f"{chosen[failing[0]].reason}"
-    )
+        return paired_category_difference(first.sums, second.sums, first.category, second.category, self.events)

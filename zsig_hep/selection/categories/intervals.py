@@ -9,10 +9,11 @@ from typing import Self
 
 import numpy as np
 
-from zsig_hep.ntuples.datasets import Role
 from zsig_hep.selection.events import Booleans, Floats, Integers
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings, significance
+from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import ThresholdScan, sufficient_signal
+from zsig_hep.statistics.objective import Objective
+from zsig_hep.statistics.process_table import ProcessTable
 from zsig_hep.statistics.yields import effective_entries
 
 # Above the rounding of a figure of merit, so that a bound of equal intervals is none below them.
@@ -27,25 +28,25 @@ class Intervals:
         edge: the candidates in ascending order, shape [E].
         column: their thresholds in the scan, shape [E].
         is_lowest: whether enough signal stands above an edge to make it the lowest, shape [E].
-        names: of the G groups of processes that the figure of merit tells apart, length G.
-        roles: of the groups, length G.
+        groups: of processes that the figure of merit tells apart, named after the first of each, length G.
         yields: of the groups, shape [G, E + 1], in events.
         variances: sums of squared weights of the groups, shape [G, E + 1].
         limited_yields: of the backgrounds that must have enough effective entries, shape [K, E + 1].
         limited_variances: likewise.
-        settings: figure of merit and requirements.
+        objective: the figure of merit.
+        minimum_effective_background: effective entries that each limited background needs.
     """
 
     edge: Floats
     column: Integers
     is_lowest: Booleans
-    names: tuple[str, ...]
-    roles: tuple[Role, ...]
+    groups: ProcessTable
     yields: Floats
     variances: Floats
     limited_yields: Floats
     limited_variances: Floats
-    settings: WorkingPointSettings
+    objective: Objective
+    minimum_effective_background: float
 
     @classmethod
     def of_scan(cls, scan: ThresholdScan, settings: WorkingPointSettings, candidates: int) -> Self:
@@ -59,18 +60,18 @@ class Intervals:
         column = candidate_columns(scan, candidates)
         groups = _groups(scan, settings)
         dominant = scan.dominant_backgrounds(settings.dominant_background_fraction)
-        limited = [~scan.is_signal, *(np.arange(len(scan.roles)) == index for index in dominant)]
+        limited = [scan.processes.is_background, *(np.arange(len(scan.processes)) == index for index in dominant)]
         return cls(
             edge=scan.threshold[column],
             column=column,
             is_lowest=sufficient_signal(scan, settings)[column],
-            names=tuple(scan.process_names[group[0]] for group in groups),
-            roles=tuple(scan.roles[group[0]] for group in groups),
+            groups=scan.processes.select([group[0] for group in groups]),
             yields=_sums(scan.yields, groups, column),
             variances=_sums(scan.variances, groups, column),
             limited_yields=_sums(scan.yields, limited, column),
             limited_variances=_sums(scan.variances, limited, column),
-            settings=settings,
+            objective=settings.objective,
+            minimum_effective_background=settings.minimum_effective_background,
         )
 
     def squared_significance(self, lower: Integers, upper: Integers) -> Floats:
@@ -89,7 +90,7 @@ class Intervals:
         squares = np.full(possible.shape, -np.inf)
         # Boolean indexing copies; most tiles hold nothing but possible categories.
         inside = ... if possible.all() else possible
-        z = significance(yields[:, inside], variances[:, inside], self.names, self.roles, self.settings).value
+        z = self.objective.evaluate(yields[:, inside], variances[:, inside], self.groups).value
         squares[inside] = np.where(np.isfinite(z) & (z > 0), z * z, -np.inf)
         return squares
 
@@ -110,30 +111,24 @@ class Intervals:
         starts = upper_starts - upper_starts[0]
         most = above.max(axis=1)[:, None] - np.minimum.reduceat(beyond, starts, axis=1)
         least = above.min(axis=1)[:, None] - np.maximum.reduceat(beyond, starts, axis=1)
-        extreme = np.where(self.is_signal[:, None], most, least)
-        z = significance(extreme, np.zeros_like(extreme), self.names, self.roles, self.settings).value
+        extreme = np.where(self.groups.is_signal[:, None], most, least)
+        z = self.objective.evaluate(extreme, np.zeros_like(extreme), self.groups).value
         known = np.isfinite(z) & (extreme[self.has_own_uncertainty] >= 0).all(axis=0)
         return np.where(known, np.square(np.maximum(z, 0.0)) * _MARGIN, np.finfo(np.float64).max)
 
     @property
-    def is_signal(self) -> Booleans:
-        """Which groups are signal, shape [G]."""
-        return np.array([role == "signal" for role in self.roles], dtype=np.bool_)
-
-    @property
     def has_own_uncertainty(self) -> Booleans:
         """Which groups are backgrounds with an uncertainty of their own, shape [G]."""
-        own = self.settings.background_uncertainties
-        return ~self.is_signal & np.array([own.get(name, 0.0) > 0 for name in self.names], dtype=np.bool_)
+        return self.groups.is_background & (np.array(self.objective.uncertainties_of(self.groups.names)) > 0)
 
     def _has_enough(self, lower: Integers, upper: Integers) -> Booleans:
         yields = self.limited_yields[:, lower] - self.limited_yields[:, upper]
         variances = self.limited_variances[:, lower] - self.limited_variances[:, upper]
-        enough = effective_entries(yields, variances) >= self.settings.minimum_effective_background
+        enough = effective_entries(yields, variances) >= self.minimum_effective_background
         return np.asarray(((yields > 0) & enough).all(axis=0))
 
     def _has_signal(self, yields: Floats) -> Booleans:
-        return np.asarray(yields[self.is_signal].sum(axis=0) > 0)
+        return np.asarray(yields[self.groups.is_signal].sum(axis=0) > 0)
 
 
 def candidate_columns(scan: ThresholdScan, candidates: int) -> Integers:
@@ -171,7 +166,7 @@ def equal_signal_edges(intervals: Intervals, count: int) -> Integers:
         Lower edges, shape [E, count]; a row that does not ascend divides nothing.
     """
     edges = intervals.edge.size
-    signal = intervals.yields[intervals.is_signal].sum(axis=0)[:-1]
+    signal = intervals.yields[intervals.groups.is_signal].sum(axis=0)[:-1]
     shares = np.arange(count - 1, 0, -1) / count
     steps = np.searchsorted(_running_maximum(signal), signal[:, None] * shares)
     return np.column_stack([np.arange(edges), np.maximum(edges - 1 - steps, 0)])
@@ -210,13 +205,11 @@ def _groups(scan: ThresholdScan, settings: WorkingPointSettings) -> list[list[in
 
     It tells signals apart where each is a hypothesis, and backgrounds where they have an uncertainty of their own.
     """
-    signals = np.flatnonzero(scan.is_signal).tolist()
-    own = [
-        row for row in np.flatnonzero(~scan.is_signal) if settings.background_uncertainties.get(scan.process_names[row])
-    ]
-    others = [row for row in np.flatnonzero(~scan.is_signal).tolist() if row not in own]
+    signals, backgrounds = scan.processes.rows("signal"), scan.processes.rows("background")
+    own = [row for row in backgrounds if settings.background_uncertainties.get(scan.processes.names[row])]
+    others = [row for row in backgrounds if row not in own]
     of_signals = [signals] if settings.signals == "sum" else [[row] for row in signals]
-    return [*of_signals, *([int(row)] for row in own), *([others] if others else [])]
+    return [*of_signals, *([row] for row in own), *([others] if others else [])]
 
 
 def _sums(values: Floats, groups: list[list[int]] | list[Booleans], column: Integers) -> Floats:

@@ -1,17 +1,18 @@
 """What falls into each category, the significance of each, and their combination."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from zsig_hep.ntuples.datasets import Role
-from zsig_hep.selection.events import Events, Floats, Integers
-from zsig_hep.selection.figure_of_merit import SelectionSignificance, WorkingPointSettings, significance
+from zsig_hep.selection.events import Floats, Integers, ScoredEvents
+from zsig_hep.selection.numbers import HypothesisSignificance
 from zsig_hep.selection.thresholds.differences import Difference
-from zsig_hep.selection.thresholds.working_points import HypothesisSignificance
+from zsig_hep.statistics.combination import combine_independent
+from zsig_hep.statistics.objective import Objective, SelectionSignificance
+from zsig_hep.statistics.process_table import ProcessTable
 from zsig_hep.statistics.yields import Yield
 
 
@@ -56,73 +57,46 @@ class CategorySums:
     """Yields of P processes that are not data in C categories, and their figures of merit.
 
     Attributes:
-        process_names: names of the processes, length P.
-        roles: their roles, length P.
+        processes: the P processes.
         yields: sums of weights, shape [P, C], in events.
         variances: sums of squared weights, shape [P, C].
         entries: numbers of simulated events, shape [P, C].
         z: figure of merit of each category, values of shape [C].
     """
 
-    process_names: tuple[str, ...]
-    roles: tuple[Role, ...]
+    processes: ProcessTable
     yields: Floats
     variances: Floats
     entries: Integers
     z: SelectionSignificance
 
     @classmethod
-    def of_events(
-        cls,
-        events: Events,
-        category: Integers,
-        count: int,
-        *,
-        process_names: Sequence[str],
-        roles: Sequence[Role],
-        settings: WorkingPointSettings,
-    ) -> "CategorySums":
+    def of_events(cls, events: ScoredEvents, category: Integers, count: int, objective: Objective) -> "CategorySums":
         """Sum the events of each category.
 
         Args:
-            events: N events.
+            events: N events; data are left out.
             category: of each event, -1 in none, shape [N].
             count: number of categories.
-            process_names: names of all processes.
-            roles: role of each process; events of data processes are left out.
-            settings: figure of merit.
+            objective: the figure of merit.
         """
         inside = category >= 0
         cell = events.process[inside] * count + category[inside]
         weight = events.weight[inside]
-        kept = [index for index, role in enumerate(roles) if role != "data"]
 
         def sums(values: Floats | None) -> npt.NDArray[Any]:
-            by_cell = np.bincount(cell, values, len(roles) * count)
-            return by_cell.reshape(len(roles), count)[kept]
+            by_cell = np.bincount(cell, values, len(events.processes) * count)
+            return by_cell.reshape(-1, count)[~events.processes.is_data]
 
-        return cls.of_yields(
-            tuple(process_names[index] for index in kept),
-            tuple(roles[index] for index in kept),
-            sums(weight),
-            sums(weight * weight),
-            sums(None).astype(np.int64),
-            settings,
-        )
+        entries = sums(None).astype(np.int64)
+        return cls.of_yields(events.processes.simulated, sums(weight), sums(weight * weight), entries, objective)
 
     @classmethod
     def of_yields(
-        cls,
-        process_names: tuple[str, ...],
-        roles: tuple[Role, ...],
-        yields: Floats,
-        variances: Floats,
-        entries: Integers,
-        settings: WorkingPointSettings,
+        cls, processes: ProcessTable, yields: Floats, variances: Floats, entries: Integers, objective: Objective
     ) -> "CategorySums":
         """Evaluate the figure of merit of each category."""
-        z = significance(yields, variances, process_names, roles, settings)
-        return cls(process_names, roles, yields, variances, entries, z)
+        return cls(processes, yields, variances, entries, objective.evaluate(yields, variances, processes))
 
     @property
     def categories(self) -> tuple[Category, ...]:
@@ -132,13 +106,13 @@ class CategorySums:
     @property
     def combined(self) -> CombinedSignificance:
         """Equation 1; NaN where the significance of a category is not finite."""
-        value, uncertainty = _in_quadrature(self.z.value, self.z.uncertainty)
-        names = [name for name, role in zip(self.process_names, self.roles, strict=True) if role == "signal"]
+        together = combine_independent(self.z)
         hypotheses = {}
         if self.z.hypotheses is not None:
-            rows = zip(names, self.z.hypotheses.value, self.z.hypotheses.uncertainty, strict=True)
-            hypotheses = {name: HypothesisSignificance(*_in_quadrature(*numbers)) for name, *numbers in rows}
-        return CombinedSignificance(value, uncertainty, hypotheses)
+            each = combine_independent(self.z.hypotheses, axis=1)
+            rows = zip(self.processes.signals, each.value, each.uncertainty, strict=True)
+            hypotheses = {name: HypothesisSignificance(float(z), float(sigma)) for name, z, sigma in rows}
+        return CombinedSignificance(float(together.value), float(together.uncertainty), hypotheses)
 
     @property
     def why_not_combinable(self) -> str:
@@ -154,33 +128,28 @@ class CategorySums:
             "background events, of which no positive finite significance exists"
         )
 
-    def gradient(self, roles: Sequence[Role]) -> Floats:
+    @property
+    def gradient(self) -> Floats:
         """Derivative of the combined Z in the yield of every process in every category, and a column of zeros.
 
-        Args:
-            roles: of all processes; the rows of data are zero.
-
-        Returns:
-            Shape [len(roles), C + 1]; the last column, which index -1 finds, is for events in no category.
+        Shape [P, C + 1]; the last column, which index -1 finds, is for events in no category.
         """
         values = np.asarray(self.z.value)
-        slopes = np.zeros((len(roles), values.size + 1))
-        kept = [index for index, role in enumerate(roles) if role != "data"]
-        slopes[kept, :-1] = values / self.combined.value * np.asarray(self.z.slopes)
+        slopes = np.zeros((len(self.processes), values.size + 1))
+        slopes[:, :-1] = values / self.combined.value * np.asarray(self.z.slopes)
         return slopes
 
     def _category(self, index: int) -> Category:
         rows = zip(self.yields[:, index], self.variances[:, index], self.entries[:, index], strict=True)
         yields = {
             name: Yield(float(value), float(variance), int(entries))
-            for name, (value, variance, entries) in zip(self.process_names, rows, strict=True)
+            for name, (value, variance, entries) in zip(self.processes.names, rows, strict=True)
         }
-        roles = dict(zip(self.process_names, self.roles, strict=True))
         nothing = Yield(0.0, 0.0, 0)
         return Category(
             yields,
-            sum((each for name, each in yields.items() if roles[name] == "signal"), nothing),
-            sum((each for name, each in yields.items() if roles[name] == "background"), nothing),
+            sum((yields[name] for name in self.processes.signals), nothing),
+            sum((yields[name] for name in self.processes.backgrounds), nothing),
             float(self.z.value[index]),
             float(self.z.uncertainty[index]),
         )
@@ -191,8 +160,7 @@ def paired_category_difference(
     second: CategorySums,
     first_category: Integers,
     second_category: Integers,
-    events: Events,
-    roles: Sequence[Role],
+    events: ScoredEvents,
 ) -> Difference:
     """Combined significance of one division of the same events minus that of another, at fixed edges.
 
@@ -206,20 +174,12 @@ def paired_category_difference(
         second: of the second.
         first_category: of each event, -1 in none, shape [N].
         second_category: likewise.
-        events: the N events.
-        roles: role of each process; events of data processes are left out.
+        events: the N events, none of them data.
 
     Returns:
         The difference with its uncertainty from the finite simulation.
     """
-    change = first.gradient(roles)[events.process, first_category]
-    change -= second.gradient(roles)[events.process, second_category]
+    change = first.gradient[events.process, first_category]
+    change -= second.gradient[events.process, second_category]
     difference = first.combined.value - second.combined.value
     return Difference(difference, float(np.sqrt(np.sum((events.weight * change) ** 2))))
-
-
-def _in_quadrature(values: Floats, uncertainties: Floats) -> tuple[float, float]:
-    combined = float(np.sqrt(np.sum(np.square(values))))
-    if not (combined > 0 and np.isfinite(combined)):
-        return combined, float("nan")
-    return combined, float(np.sqrt(np.sum(np.square(values / combined * uncertainties))))

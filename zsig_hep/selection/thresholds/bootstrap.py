@@ -1,25 +1,18 @@
 """Poisson bootstrap over simulated events: what would other samples of the same size have given."""
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 
-from zsig_hep.ntuples.datasets import Role
-from zsig_hep.selection.events import Booleans, Floats
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings, significance
+from zsig_hep.selection.events import Booleans, Floats, ScoredEvents
+from zsig_hep.statistics.objective import Objective
 
 _BLOCK_BYTES = 2**25
 
 
 def bootstrap_significances(
     selections: Booleans,
-    weight: Floats,
-    process: npt.NDArray[np.integer],
+    events: ScoredEvents,
+    objective: Objective,
     *,
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
     generator: np.random.Generator,
     replicas: int,
     common_uncertainty: float | None = None,
@@ -31,34 +24,35 @@ def bootstrap_significances(
 
     Args:
         selections: events that each of K selections accepts, shape [K, N].
-        weight: signed weights in events, shape [N].
-        process: index into `process_names`, shape [N].
-        process_names: names of all processes.
-        roles: role of each process; events of data processes are left out.
-        settings: figure of merit.
+        events: the N events; data are left out.
+        objective: the figure of merit.
         generator: source of randomness.
         replicas: number R of replicas.
-        common_uncertainty: relative uncertainty of all backgrounds together, in place of that of the settings.
+        common_uncertainty: relative uncertainty of all backgrounds together, in place of that of the objective.
 
     Returns:
         Significances of the events as they are, shape [K], and of the replicas, shape [K, R]; NaN where none is finite.
 
     Example:
+        >>> events = ScoredEvents.from_arrays(
+        ...     np.zeros(5), np.ones(5), [0, 1, 1, 1, 1], names=["hmumu", "dy"], roles=["signal", "background"])
         >>> nominal, drawn = bootstrap_significances(
-        ...     np.ones((1, 5), dtype=bool), np.ones(5), np.array([0, 1, 1, 1, 1]), process_names=("hmumu", "dy"),
-        ...     roles=("signal", "background"), settings=WorkingPointSettings(figure_of_merit="s_over_sqrt_b"),
-        ...     generator=np.random.default_rng(1), replicas=3)
+        ...     np.ones((1, 5), dtype=bool), events, Objective("s_over_sqrt_b"), generator=np.random.default_rng(1), replicas=3)
         >>> nominal.tolist(), drawn.round(3).tolist()
         ([0.5], [[1.155, 1.155, 0.408]])
     """
-    rows = [index for index, role in enumerate(roles) if role != "data"]
-    accepted = selections.any(axis=0) & np.isin(process, rows)
-    weight, of_process = weight[accepted], process[accepted] == np.array(rows)[:, None]
-    terms = selections[:, None, accepted] * of_process * weight
-    names, of_role = [process_names[row] for row in rows], [roles[row] for row in rows]
+    simulated = ~events.is_data
+    accepted = selections.any(axis=0) & simulated
+    weight, processes = events.weight[accepted], events.processes.simulated
+    row = events.processes.simulated_row[events.process[accepted]]
+    terms = selections[:, None, accepted] * (row == np.arange(len(processes))[:, None]) * weight
 
     def values(counts: Floats) -> Floats:
-        return _significances(counts, terms, names, of_role, settings, common_uncertainty)
+        """Per selection and replica, shape [K, R]."""
+        yields, variances = (np.moveaxis(each @ counts.T, 1, 0) for each in (terms, terms**2))
+        z = objective.evaluate(yields, variances, processes, common_uncertainty=common_uncertainty)
+        value = np.asarray(z.value)
+        return np.where(np.isfinite(value), value, np.nan)
 
     block = max(1, _BLOCK_BYTES // max(8 * len(weight), 1))
     drawn = [
@@ -66,18 +60,3 @@ def bootstrap_significances(
         for start in range(0, replicas, block)
     ]
     return values(np.ones((1, len(weight))))[:, 0], np.concatenate(drawn, axis=1)
-
-
-def _significances(
-    counts: Floats,
-    terms: Floats,
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
-    common_uncertainty: float | None,
-) -> Floats:
-    """Significance per selection and replica, shape [K, R], from terms of shape [K, P, N]; NaN where it is not finite."""
-    yields, variances = (np.moveaxis(each @ counts.T, 1, 0) for each in (terms, terms**2))
-    z = significance(yields, variances, process_names, roles, settings, common_uncertainty=common_uncertainty)
-    value = np.asarray(z.value)
-    return np.where(np.isfinite(value), value, np.nan)

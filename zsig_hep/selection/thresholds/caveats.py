@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings, significance
+from zsig_hep.selection.numbers import as_arrays
+from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation
 from zsig_hep.selection.thresholds.scan import ThresholdScan, required_effective_entries
 
 FEW_ENTRIES = 3
-
-
 NOTABLE_GAIN = 1.1
 
 
@@ -52,17 +51,17 @@ def _thin_backgrounds(evaluation: ClassifierEvaluation, settings: WorkingPointSe
     point, scan = evaluation.working_point, evaluation.scan
     if point.significance is None:
         return []
-    selected = [point.yields[name] for name in scan.process_names]
-    yields, variances = (np.array([getattr(each, kind) for each in selected]) for kind in ("value", "variance"))
+    yields, variances = as_arrays(point.yields, scan.processes)
     sentences = []
-    for row, (name, role) in enumerate(zip(scan.process_names, scan.roles, strict=True)):
+    for row in scan.processes.rows("background"):
+        name = scan.processes.names[row]
         passing = point.yields[name]
-        if role != "background" or passing.entries >= FEW_ENTRIES:
+        if passing.entries >= FEW_ENTRIES:
             continue
         mean_weight = float(scan.total_yields[row] / scan.total_entries[row])
-        one = np.arange(len(selected)) == row
-        worse = significance(
-            yields + mean_weight * one, variances + mean_weight**2 * one, scan.process_names, scan.roles, settings
+        one = np.arange(len(scan.processes)) == row
+        worse = settings.objective.evaluate(
+            yields + mean_weight * one, variances + mean_weight**2 * one, scan.processes
         )
         sentences.append(
             f"simulated events of '{name}' that pass the cuts: {passing.entries}; one more, of mean weight "

@@ -1,21 +1,16 @@
 """All that is known of one classifier's out-of-fold scores: scan, held-out working point, ROC and score distribution."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from zsig_hep.ntuples.table import EventTable
-from zsig_hep.selection.events import Booleans, Floats
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings
+from zsig_hep.selection.events import Booleans, Floats, ScoredEvents
 from zsig_hep.selection.histograms import WeightedHist, score_edges, score_histogram
+from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.blinding import hidden_data
 from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, held_out_selection, hold_out_working_point
 from zsig_hep.selection.thresholds.roc import RocCurve, roc_curve
 from zsig_hep.selection.thresholds.scan import ThresholdScan, scan_thresholds
-from zsig_hep.selection.varied_events import VariationPair
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +41,9 @@ class ClassifierEvaluation:
 def evaluate_classifier(
     name: str,
     label: str,
-    score: npt.ArrayLike,
-    table: EventTable,
+    events: ScoredEvents,
     settings: WorkingPointSettings,
     *,
-    variations: Sequence[VariationPair] = (),
     unblind: bool = False,
     hidden: Booleans | None = None,
 ) -> ClassifierEvaluation:
@@ -59,10 +52,8 @@ def evaluate_classifier(
     Args:
         name: short name for files and keys.
         label: name for readers.
-        score: out-of-fold scores of the events of the table, larger for signal, finite, shape [N].
-        table: events with signed weights, processes and folds.
+        events: with the classifier's out-of-fold scores.
         settings: figure of merit and requirements.
-        variations: events under systematic variations, for `settings.variations_in_figure`.
         unblind: whether data above the cut are counted and histogrammed.
         hidden: data that are not histogrammed either, bool [N], such as those in score categories.
 
@@ -70,41 +61,27 @@ def evaluate_classifier(
         Scan, held-out working point, ROC and score histogram.
 
     Raises:
-        InputError: the scores do not fit the table, or one is not finite.
+        InputError: the events cannot be scanned.
     """
-    arrays = (score, table.weight, table.process)
-    names: dict[str, Any] = {"process_names": table.process_names, "roles": table.roles}
-    # The scan comes first: it is what refuses scores that are not finite.
-    scan = scan_thresholds(*arrays, **names, settings=settings, variations=variations)
-    working_point = hold_out_working_point(
-        *arrays, table.fold, fold_count=table.fold_count, **names, settings=settings, variations=variations
-    )
-    values, fold = np.asarray(score, dtype=np.float64), table.fold.astype(np.int64)
-    shown = ~hidden_data(table.is_data, fold, [(values, working_point)], unblind=unblind)
-    histogram_edges = score_edges(score)
+    scan = scan_thresholds(events, settings)
+    working_point = hold_out_working_point(events, settings)
+    edges = score_edges(events.score)
+    shown = np.ones(len(events), dtype=np.bool_) if hidden is None else ~hidden
     if not unblind:
         # A bin that lost only part of its data would look like a deficit.
         lowest = min((cut for cut in working_point.thresholds if cut is not None), default=np.inf)
-        shown &= ~(table.is_data & (values >= histogram_edges[histogram_edges <= lowest].max(initial=-np.inf)))
-    if hidden is not None:
-        shown &= ~hidden
+        touched = events.score >= edges[edges <= lowest].max(initial=-np.inf)
+        shown &= ~hidden_data([(events, working_point)]) & ~(events.is_data & touched)
     observed = None
-    if unblind and working_point.status == "ok" and "data" in table.roles:
-        observed = int((table.is_data & held_out_selection(values, fold, working_point.thresholds)).sum())
-    histogram = score_histogram(
-        values[shown],
-        table.weight[shown],
-        table.process[shown],
-        process_names=table.process_names,
-        edges=histogram_edges,
-    )
+    if unblind and working_point.status == "ok" and events.processes.is_data.any():
+        observed = int((events.is_data & held_out_selection(events, working_point.thresholds)).sum())
     return ClassifierEvaluation(
         name=name,
         label=label,
         scan=scan,
         working_point=working_point,
         roc=roc_curve(scan),
-        score_histogram=histogram,
-        score_edges=histogram_edges,
+        score_histogram=score_histogram(events.select(shown), edges),
+        score_edges=edges,
         observed=observed,
     )

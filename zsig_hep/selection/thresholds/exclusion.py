@@ -1,15 +1,13 @@
 """Expected exclusion of the selection of a working point, beside its discovery significance."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from zsig_hep.errors import InputError, nearest_name
-from zsig_hep.ntuples.datasets import Role
 from zsig_hep.selection.events import Floats
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings
 from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint
 from zsig_hep.selection.thresholds.working_points import WorkingPoint
 from zsig_hep.statistics.exclusion import (
@@ -19,6 +17,8 @@ from zsig_hep.statistics.exclusion import (
     expected_exclusion,
     upper_limit,
 )
+from zsig_hep.statistics.objective import Objective
+from zsig_hep.statistics.process_table import ProcessTable
 
 # Of the signal and of the whole background: large against the accuracy of the root, small against its curvature.
 _STEP = 1e-4
@@ -42,8 +42,8 @@ class SelectionExclusion:
 
 def selection_exclusion(
     point: WorkingPoint | HeldOutWorkingPoint,
-    roles: Mapping[str, Role],
-    settings: WorkingPointSettings,
+    processes: ProcessTable,
+    objective: Objective,
     *,
     signal: str | None = None,
     confidence_level: float = 0.95,
@@ -51,12 +51,13 @@ def selection_exclusion(
     """CLs and upper limit on the signal strength from the yields of a working point, as one counting experiment.
 
     The background is uncertain as in the figure of merit: sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2, with systematic
-    variations in k and the simulation's sum w^2 beside it if the settings put them in; see `zsig_hep.statistics.exclusion`. Quote it of a held-out working point only.
+    variations in k and the simulation's sum w^2 beside it if the settings put them in; see
+    `zsig_hep.statistics.exclusion`. Quote it of a held-out working point only.
 
     Args:
         point: with its yields by process.
-        roles: role of each process by name.
-        settings: uncertainties of the background.
+        processes: of the working point.
+        objective: uncertainties of the background.
         signal: the only signal process that exists, by name; all of them by default.
         confidence_level: of the limits.
 
@@ -70,25 +71,26 @@ def selection_exclusion(
         >>> from zsig_hep.statistics import Yield
         >>> yields = {"hmumu": Yield(20.0, 0.1, 4000), "dy": Yield(50.0, 0.5, 5000)}
         >>> found = selection_exclusion(
-        ...     WorkingPoint("ok", yields=yields), {"hmumu": "signal", "dy": "background"}, WorkingPointSettings())
+        ...     WorkingPoint("ok", yields=yields), ProcessTable(("hmumu", "dy"), ("signal", "background")), Objective())
         >>> round(found.expected.median_limit, 4), round(found.limit_uncertainty, 4)
         (0.7584, 0.013)
     """
-    signals = [name for name in point.yields if roles[name] == "signal"]
+    signals = processes.signals
     if signal is not None and point.yields and signal not in signals:
         message = f"'{signal}' is no signal process.{nearest_name(signal, signals)}"
         raise InputError(message)
-    backgrounds = [name for name in point.yields if roles[name] == "background"]
-    of_signal = [point.yields[name] for name in (signals if signal is None else [signal]) if name in point.yields]
-    of_background = [point.yields[name] for name in backgrounds]
+    if not point.yields:
+        return None
+    of_signal = [point.yields[name] for name in (signals if signal is None else [signal])]
+    of_background = [point.yields[name] for name in processes.backgrounds]
     yields = np.array([sum(each.value for each in of_signal), *(each.value for each in of_background)])
     variances = np.array([sum(each.variance for each in of_signal), *(each.variance for each in of_background)])
     if not (yields[0] > 0 and yields[1:].sum() > 0):
         return None
-    relative = np.array([settings.background_uncertainties.get(name, 0.0) for name in backgrounds])
+    relative = np.array(objective.uncertainties_of(processes.backgrounds))
     common = point.common_uncertainty
-    k = settings.relative_background_uncertainty if common is None else common
-    simulation = variances[1:].sum() if settings.simulation_uncertainty_in_figure else 0.0
+    k = objective.relative_background_uncertainty if common is None else common
+    simulation = variances[1:].sum() if objective.simulation_uncertainty_in_figure else 0.0
 
     def bin_of(values: Floats) -> tuple[Floats, Floats, Floats]:
         b = values[1:].sum()

@@ -1,17 +1,16 @@
 """What a training is told of the selection that its scores are made for."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from zsig_hep.learning.training.goal import Goal, Judgement
-from zsig_hep.ntuples.datasets import Role
-from zsig_hep.selection.events import Floats
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings, significance
+from zsig_hep.selection.events import Floats, Integers, ScoredEvents
+from zsig_hep.selection.numbers import as_arrays
+from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import scan_thresholds
 from zsig_hep.selection.thresholds.working_points import WorkingPoint, choose_working_point
+from zsig_hep.statistics.process_table import ProcessTable
 
 # The share of a hypothesis in the effective weights of "minimum" falls with (smallest Z / its Z) to this power: the
 # derivative of the smallest alone would jump between hypotheses from round to round.
@@ -28,41 +27,32 @@ class WorkingPointJudge:
 
     settings: WorkingPointSettings
 
-    def __call__(
-        self,
-        score: Floats,
-        weight: Floats,
-        process: npt.NDArray[np.int64],
-        process_names: Sequence[str],
-        signal: Sequence[bool],
-    ) -> Judgement:
+    def __call__(self, score: Floats, weight: Floats, process: Integers, processes: ProcessTable) -> Judgement:
         """Choose the threshold and take the derivatives of the figure of merit there.
 
         Raises:
             InputError: for scores or uncertainties that cannot be used.
         """
-        roles: list[Role] = ["signal" if each else "background" for each in signal]
-        scan = scan_thresholds(score, weight, process, process_names=process_names, roles=roles, settings=self.settings)
-        point = choose_working_point(scan, self.settings)
+        events = ScoredEvents.from_arrays(score, weight, process, names=processes.names, roles=processes.roles)
+        point = choose_working_point(scan_thresholds(events, self.settings), self.settings)
         if point.significance is None or point.signal_efficiency is None:
-            return Judgement(np.nan, np.full(len(roles), np.nan), np.nan)
-        return Judgement(point.significance, self._slopes(point, process_names, roles), point.signal_efficiency)
+            return Judgement(np.nan, np.full(len(processes), np.nan), np.nan)
+        return Judgement(point.significance, self._slopes(point, processes), point.signal_efficiency)
 
-    def _slopes(self, point: WorkingPoint, process_names: Sequence[str], roles: Sequence[Role]) -> Floats:
-        yields = np.array([point.yields[name].value for name in process_names])
-        variances = np.array([point.yields[name].variance for name in process_names])
-        if self.settings.signals != "minimum":
-            return np.asarray(significance(yields, variances, process_names, roles, self.settings).slopes)
-        alone = self.settings.model_copy(update={"signals": "sum"})
+    def _slopes(self, point: WorkingPoint, processes: ProcessTable) -> Floats:
+        objective = self.settings.objective
+        yields, variances = as_arrays(point.yields, processes)
+        if objective.signals != "minimum":
+            return np.asarray(objective.evaluate(yields, variances, processes).slopes)
+        alone = replace(objective, signals="sum")
         values, slopes = [], []
-        for hypothesis in (row for row, role in enumerate(roles) if role == "signal"):
-            absent = [row for row, role in enumerate(roles) if role == "signal" and row != hypothesis]
-            kept = np.where(np.isin(np.arange(len(roles)), absent), 0.0, yields)
-            z = significance(kept, variances, process_names, roles, alone)
+        for hypothesis in processes.rows("signal"):
+            absent = processes.is_signal & (np.arange(len(processes)) != hypothesis)
+            z = alone.evaluate(np.where(absent, 0.0, yields), variances, processes)
             values.append(float(z.value))
-            slopes.append(np.where(np.isin(np.arange(len(roles)), absent), 0.0, z.slopes))
+            slopes.append(np.where(absent, 0.0, z.slopes))
         if min(values) <= 0:
-            return np.full(len(roles), np.nan)
+            return np.full(len(processes), np.nan)
         share = (min(values) / np.array(values)) ** _SHARPNESS
         return np.asarray((share / share.sum()) @ np.stack(slopes))
 
@@ -86,12 +76,4 @@ def training_goal(settings: WorkingPointSettings) -> Goal:
         ...     figure_of_merit="asimov_with_uncertainty", background_uncertainties={"top": 0.3})).tells_processes_apart
         True
     """
-    return Goal(
-        figure=settings.figure_of_merit.smooth_relative,
-        figure_parameters=settings.figure_parameters,
-        background_uncertainties=dict(settings.background_uncertainties),
-        relative_background_uncertainty=settings.relative_background_uncertainty,
-        judge=WorkingPointJudge(settings),
-        tells_backgrounds_apart=any(k > 0 for k in settings.background_uncertainties.values()),
-        tells_signals_apart=settings.signals != "sum",
-    )
+    return Goal(settings.objective.differentiable, WorkingPointJudge(settings))

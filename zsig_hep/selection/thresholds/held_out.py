@@ -1,26 +1,21 @@
-"""Held-out working points: cuts chosen on other folds than those that they are quoted on."""
+"""Working points that are chosen on other folds and quoted on the events that did not choose them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from zsig_hep.errors import InputError
-from zsig_hep.ntuples.datasets import Role
-from zsig_hep.selection.events import Booleans, Events
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings
+from zsig_hep.selection.events import Booleans, ScoredEvents, VariedEvents
+from zsig_hep.selection.numbers import SelectionNumbers, selection_numbers
+from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import scan_thresholds
-from zsig_hep.selection.thresholds.working_points import (
-    SelectionNumbers,
-    Status,
-    WorkingPoint,
-    choose_working_point,
-    working_point_numbers,
-)
-from zsig_hep.selection.varied_events import VariationPair, background_uncertainty, varied_yields
-from zsig_hep.statistics.yields import Yield, weighted_yield
+from zsig_hep.selection.thresholds.working_points import Status, choose_working_point
+from zsig_hep.selection.varied_events import background_uncertainty, varied_yields
+from zsig_hep.statistics.yields import Yield
+
+Choice = TypeVar("Choice")
 
 
 @dataclass(frozen=True)
@@ -47,18 +42,7 @@ class HeldOutWorkingPoint(SelectionNumbers):
     optimism: float | None = None
 
 
-def hold_out_working_point(
-    score: npt.ArrayLike,
-    weight: npt.ArrayLike,
-    process: npt.ArrayLike,
-    fold: npt.ArrayLike,
-    *,
-    fold_count: int,
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
-    variations: Sequence[VariationPair] = (),
-) -> HeldOutWorkingPoint:
+def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings) -> HeldOutWorkingPoint:
     """Choose the cut of each fold on the other folds and add up what the cuts select in the folds that did not choose.
 
     The weights of the choosing folds are multiplied by fold_count / (fold_count - 1), so that the figure of merit sees
@@ -66,50 +50,35 @@ def hold_out_working_point(
     is quoted here was used to choose.
 
     Args:
-        score: out-of-fold classifier output, larger for signal, finite, shape [N].
-        weight: signed event weights, shape [N], in events at the luminosity.
-        process: index into `process_names`, shape [N].
-        fold: fold of each event in [0, fold_count), equal shares by a hash of the event identity, shape [N].
-        fold_count: number of folds, at least 2.
-        process_names: names of all processes.
-        roles: role of each process; events of data processes are left out.
+        events: with out-of-fold scores; data are left out. Their variations give the background uncertainty where
+            `settings.variations_in_figure` says so: on the choosing folds for the choice, on the others for the result.
         settings: figure of merit and requirements, which the folds that choose must meet.
-        variations: events under systematic variations with folds of their own, from which the background uncertainty is taken
-            where `settings.variations_in_figure` says so: on the choosing folds for the choice, on the others for the result.
 
     Returns:
         Thresholds, held-out yields and their significance; a status with its reason when a fold has no threshold.
 
     Raises:
-        InputError: an array is unusable (see `scan_thresholds`), or a fold is out of range.
+        InputError: there are fewer than 2 folds, or the events cannot be scanned (see `scan_thresholds`).
 
     Example:
-        >>> import numpy as np
         >>> rng = np.random.default_rng(1)
         >>> process = np.repeat([0, 1], 2000)
-        >>> point = hold_out_working_point(
-        ...     rng.normal(1.0 - process), np.where(process == 0, 0.01, 0.5), process, np.arange(4000) % 5,
-        ...     fold_count=5, process_names=("hmumu", "dy"), roles=("signal", "background"),
-        ...     settings=WorkingPointSettings())
+        >>> events = ScoredEvents.from_arrays(
+        ...     rng.normal(1.0 - process), np.where(process == 0, 0.01, 0.5), process, names=["hmumu", "dy"],
+        ...     roles=["signal", "background"])
+        >>> point = hold_out_working_point(events, WorkingPointSettings())
         >>> point.status, len(point.thresholds), round(point.significance, 1)
         ('ok', 5, 0.7)
     """
-    events = Events.checked(score, weight, process, process_names=process_names, roles=roles)
-    folds = _checked_folds(fold, events, fold_count)
-    simulated = np.array([role != "data" for role in roles], dtype=np.bool_)[events.process]
-    chosen: list[WorkingPoint] = []
-    selected = np.zeros(simulated.size, dtype=np.bool_)
-    for held_out in range(fold_count):
-        choosing = simulated & (folds != held_out)
-        point = _choose_on(events, choosing, held_out, fold_count, process_names, roles, settings, variations)
-        chosen.append(point)
-        if point.threshold is not None:
-            selected |= simulated & (folds == held_out) & (events.score >= point.threshold)
+    events = events.simulated
+    chosen = choose_by_fold(
+        events, lambda choosing: choose_working_point(scan_thresholds(choosing, settings), settings), "cut"
+    )
     thresholds = tuple(point.threshold for point in chosen)
-    if reason := _fold_reasons(chosen):
+    if reason := why_folds_fail("no cut could be chosen for {}", [point.reason for point in chosen]):
         return HeldOutWorkingPoint(status="no_threshold_qualifies", reason=reason, thresholds=thresholds)
-    numbers = _held_out_numbers(events, selected, process_names, roles, settings, variations, thresholds)
-    if reason := _why_not_quotable(numbers):
+    numbers = _held_out_numbers(events, thresholds, settings)
+    if reason := why_not_quotable(numbers):
         return HeldOutWorkingPoint(status="no_held_out_background", reason=reason, thresholds=thresholds)
     on_choosing = float(np.mean([point.significance for point in chosen if point.significance is not None]))
     return HeldOutWorkingPoint(
@@ -121,124 +90,108 @@ def hold_out_working_point(
     )
 
 
-def _choose_on(
-    events: Events,
-    choosing: Booleans,
-    held_out: int,
-    fold_count: int,
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
-    variations: Sequence[VariationPair],
-) -> WorkingPoint:
-    scale = fold_count / (fold_count - 1)
-    used = variations if settings.variations_in_figure else ()
-    try:
-        scan = scan_thresholds(
-            events.score[choosing],
-            events.weight[choosing] * scale,
-            events.process[choosing],
-            process_names=process_names,
-            roles=roles,
-            settings=settings,
-            variations=[(up.outside(held_out, scale), down.outside(held_out, scale)) for up, down in used],
-        )
-    except InputError as error:
-        message = f"The cut of fold {held_out} cannot be chosen on the other folds. {error}"
-        raise InputError(message) from error
-    return choose_working_point(scan, settings)
+def choose_by_fold(events: ScoredEvents, choose: Callable[[ScoredEvents], Choice], what: str) -> list[Choice]:
+    """Make a choice for each fold on the events of the other folds.
+
+    Args:
+        events: simulated events.
+        choose: makes the choice on some events.
+        what: is chosen, for messages.
+
+    Raises:
+        InputError: there are fewer than 2 folds, or the choice raises it.
+    """
+    if events.fold_count < 2:
+        message = f"fold_count is {events.fold_count}; a held-out {what} needs at least 2 folds."
+        raise InputError(message)
+    chosen = []
+    for held_out in range(events.fold_count):
+        try:
+            chosen.append(choose(events.outside(held_out)))
+        except InputError as error:
+            message = f"The {what} of fold {held_out} cannot be chosen on the other folds. {error}"
+            raise InputError(message) from error
+    return chosen
 
 
 def _held_out_numbers(
-    events: Events,
-    selected: Booleans,
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
-    variations: Sequence[VariationPair],
-    thresholds: Sequence[float | None],
+    events: ScoredEvents, thresholds: Sequence[float | None], settings: WorkingPointSettings
 ) -> dict[str, Any]:
-    of_process = {name: events.process == index for index, name in enumerate(process_names) if roles[index] != "data"}
-    yields = {name: weighted_yield(events.weight[mask & selected]) for name, mask in of_process.items()}
-    totals = {name: float(events.weight[mask].sum()) for name, mask in of_process.items()}
+    yields = events.yields(held_out_selection(events, thresholds))
+    totals = {name: each.value for name, each in events.yields().items()}
     common = None
-    if settings.variations_in_figure and variations:
-        common = _common_uncertainty(yields, process_names, roles, settings, variations, thresholds)
-    return working_point_numbers(yields, totals, dict(zip(process_names, roles, strict=True)), settings, common)
+    if settings.variations_in_figure and events.variations:
+        common = _common_uncertainty(events, yields, thresholds, settings)
+    numbers = selection_numbers(yields, totals, events.processes, settings.objective, common)
+    return numbers | {"common_uncertainty": common}
 
 
 def _common_uncertainty(
+    events: ScoredEvents,
     yields: Mapping[str, Yield],
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
-    variations: Sequence[VariationPair],
     thresholds: Sequence[float | None],
+    settings: WorkingPointSettings,
 ) -> float:
     """Relative uncertainty that moves all backgrounds of the held-out selection, from the variations and the settings."""
-    selections = [
-        (held_out_selection(up.score, up.fold, thresholds), held_out_selection(down.score, down.fold, thresholds))
-        for up, down in variations
-    ]
-    backgrounds = [name for name, role in zip(process_names, roles, strict=True) if role == "background"]
-    sigma = background_uncertainty(varied_yields(variations, selections, yields, process_names), backgrounds)
+    selections = varied_selections(events, thresholds)
+    backgrounds = events.processes.backgrounds
+    sigma = background_uncertainty(varied_yields(events, selections, yields), backgrounds)
     total = sum(yields[name].value for name in backgrounds)
     return float(np.hypot(settings.relative_background_uncertainty, sigma / total if total > 0 else 0.0))
 
 
-def _fold_reasons(chosen: Sequence[WorkingPoint]) -> str:
-    """Why folds have no threshold and what the first lacks; empty when every fold has one."""
-    failing = [index for index, point in enumerate(chosen) if point.status != "ok"]
+def held_out_selection(events: ScoredEvents | VariedEvents, thresholds: Sequence[float | None]) -> Booleans:
+    """Events at or above the threshold of their own fold; none in a fold without one.
+
+    Args:
+        events: N events.
+        thresholds: one per fold.
+
+    Returns:
+        Shape [N].
+
+    Example:
+        >>> events = ScoredEvents.from_arrays(
+        ...     [0.4, 0.4], [1.0, 1.0], [0, 1], names=["hmumu", "dy"], roles=["signal", "background"], fold=[0, 1])
+        >>> held_out_selection(events, [0.3, 0.5])
+        array([ True, False])
+    """
+    cut = np.array([np.inf if threshold is None else threshold for threshold in thresholds])
+    return np.asarray(events.score >= cut[events.fold])
+
+
+def varied_selections(events: ScoredEvents, thresholds: Sequence[float | None]) -> list[tuple[Booleans, Booleans]]:
+    """`held_out_selection` of the events of every variation, up and down."""
+    return [
+        (held_out_selection(up, thresholds), held_out_selection(down, thresholds)) for up, down in events.variations
+    ]
+
+
+def why_folds_fail(statement: str, reasons: Sequence[str]) -> str:
+    """Say which folds have no choice and what the first lacks; empty when every fold has one.
+
+    Args:
+        statement: what failed, with {} for the folds.
+        reasons: of each fold, empty where the choice succeeded.
+
+    Example:
+        >>> why_folds_fail("no cut could be chosen for {}", ["", "too few", "too few"])
+        'no cut could be chosen for fold 1, 2 of 3; for fold 1: too few'
+    """
+    failing = [fold for fold, reason in enumerate(reasons) if reason]
     if not failing:
         return ""
-    listed = ", ".join(str(index) for index in failing)
-    return (
-        f"no cut could be chosen for fold {listed} of {len(chosen)}; for fold {failing[0]}: {chosen[failing[0]].reason}"
-    )
+    listed = f"fold {', '.join(map(str, failing))} of {len(reasons)}"
+    return f"{statement.format(listed)}; for fold {failing[0]}: {reasons[failing[0]]}"
 
 
-def _why_not_quotable(numbers: Mapping[str, Any]) -> str:
+def why_not_quotable(numbers: Mapping[str, Any]) -> str:
+    """Why held-out numbers have no significance; empty when they have one."""
     background: Yield = numbers["background"]
-    if background.value > 0 and np.isfinite(numbers["significance"]):
+    if background.value > 0 and numbers["significance"] is not None:
         return ""
     return (
         f"the cuts chosen on the other folds select {background.value:.3g} +- {background.uncertainty:.3g} background "
         f"and {numbers['signal'].value:.3g} signal events in the held-out folds, of which no finite significance exists; "
         "raise minimum_effective_background or simulate more background"
     )
-
-
-def _checked_folds(fold: npt.ArrayLike, events: Events, fold_count: int) -> npt.NDArray[np.int64]:
-    folds = np.asarray(fold)
-    if fold_count < 2:
-        message = f"fold_count is {fold_count}; a held-out working point needs at least 2 folds."
-        raise InputError(message)
-    if folds.shape != events.score.shape or (folds.size and folds.dtype.kind not in "iu"):
-        message = f"Folds must be integers of shape {events.score.shape}; found {folds.dtype} of shape {folds.shape}."
-        raise InputError(message)
-    if folds.size and not (folds.min() >= 0 and folds.max() < fold_count):
-        message = f"Folds run from {folds.min()} to {folds.max()}; they must be in [0, {fold_count})."
-        raise InputError(message)
-    return folds.astype(np.int64)
-
-
-def held_out_selection(
-    score: npt.NDArray[np.float64], fold: npt.NDArray[np.integer], thresholds: Sequence[float | None]
-) -> npt.NDArray[np.bool_]:
-    """Events at or above the threshold of their own fold; none in a fold without one.
-
-    Args:
-        score: shape (N,).
-        fold: shape (N,), indices into `thresholds`.
-        thresholds: one per fold.
-
-    Returns:
-        Shape (N,).
-
-    Example:
-        >>> held_out_selection(np.array([0.4, 0.4]), np.array([0, 1]), [0.3, 0.5])
-        array([ True, False])
-    """
-    cut = np.array([np.inf if threshold is None else threshold for threshold in thresholds])
-    selected: npt.NDArray[np.bool_] = score >= cut[fold]
-    return selected

@@ -43,13 +43,11 @@ def roc_curve(scan: ThresholdScan) -> RocCurve:
         The curves and their areas.
 
     Example:
-        >>> import numpy as np
-        >>> from zsig_hep.selection.figure_of_merit import WorkingPointSettings
-        >>> from zsig_hep.selection.thresholds.scan import scan_thresholds
-        >>> scan = scan_thresholds(
-        ...     np.array([0.9, 0.4, 0.6, 0.1]), np.array([1.0, 1.0, 1.0, 3.0]), np.array([0, 0, 1, 1]),
-        ...     process_names=("hmumu", "dy"), roles=("signal", "background"), settings=WorkingPointSettings())
-        >>> curve = roc_curve(scan)
+        >>> from zsig_hep.selection import ScoredEvents, WorkingPointSettings, scan_thresholds
+        >>> events = ScoredEvents.from_arrays(
+        ...     [0.9, 0.4, 0.6, 0.1], [1.0, 1.0, 1.0, 3.0], [0, 0, 1, 1], names=["hmumu", "dy"],
+        ...     roles=["signal", "background"])
+        >>> curve = roc_curve(scan_thresholds(events, WorkingPointSettings()))
         >>> curve.area, curve.entry_area
         (0.875, 0.75)
     """

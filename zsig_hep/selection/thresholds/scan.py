@@ -3,7 +3,6 @@
 An event is selected when its score is at or above the threshold, so events of equal score stand on the same side.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.errors import InputError
-from zsig_hep.ntuples.datasets import Role
-from zsig_hep.selection.events import Booleans, Events, Floats, Integers
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings, check_background_uncertainties, significance
-from zsig_hep.selection.varied_events import VariationPair, background_uncertainty_above
+from zsig_hep.selection.events import Booleans, Floats, Integers, ScoredEvents
+from zsig_hep.selection.settings import WorkingPointSettings
+from zsig_hep.selection.varied_events import background_uncertainty_above
+from zsig_hep.statistics.objective import Objective
+from zsig_hep.statistics.process_table import ProcessTable, Role
 from zsig_hep.statistics.significance import Significance
 from zsig_hep.statistics.yields import effective_entries
 
@@ -26,8 +26,7 @@ class ThresholdScan:
 
     Attributes:
         threshold: the distinct scores in ascending order, shape [T]; the first selects every event.
-        process_names: names of the signal and background processes, length P.
-        roles: role of each process, length P.
+        processes: the signal and background processes.
         yields: sum of weights at or above each threshold, shape [P, T], in events.
         variances: sum of squared weights, shape [P, T].
         entries: number of simulated events, shape [P, T].
@@ -36,13 +35,13 @@ class ThresholdScan:
         significance: figure of merit, shape [T]; NaN or infinite where the background is not positive.
         significance_uncertainty: its standard deviation from the finite simulation, shape [T].
         qualifies: whether the threshold meets every requirement of the settings, shape [T].
+        objective: what `significance` is.
         common_uncertainty: relative uncertainty that moves all backgrounds together, shape [T], where it is taken from
             systematic variations; None where it is that of the settings.
     """
 
     threshold: Floats
-    process_names: tuple[str, ...]
-    roles: tuple[Role, ...]
+    processes: ProcessTable
     yields: Floats
     variances: Floats
     entries: Integers
@@ -51,32 +50,28 @@ class ThresholdScan:
     significance: Floats
     significance_uncertainty: Floats
     qualifies: Booleans
+    objective: Objective
     common_uncertainty: Floats | None = None
-
-    @property
-    def is_signal(self) -> Booleans:
-        """Which processes are signal, shape [P]."""
-        return np.array([role == "signal" for role in self.roles], dtype=np.bool_)
 
     @cached_property
     def signal(self) -> Floats:
         """Signal yield above each threshold, shape [T]."""
-        return self._summed(self.yields, "signal")
+        return np.asarray(self.processes.summed(self.yields, "signal"))
 
     @cached_property
     def signal_variance(self) -> Floats:
         """Sum of squared signal weights above each threshold, shape [T]."""
-        return self._summed(self.variances, "signal")
+        return np.asarray(self.processes.summed(self.variances, "signal"))
 
     @cached_property
     def background(self) -> Floats:
         """Background yield above each threshold, shape [T]."""
-        return self._summed(self.yields, "background")
+        return np.asarray(self.processes.summed(self.yields, "background"))
 
     @cached_property
     def background_variance(self) -> Floats:
         """Sum of squared background weights above each threshold, shape [T]."""
-        return self._summed(self.variances, "background")
+        return np.asarray(self.processes.summed(self.variances, "background"))
 
     @property
     def effective_background(self) -> Floats:
@@ -97,7 +92,7 @@ class ThresholdScan:
     @property
     def background_entry_efficiency(self) -> Floats:
         """Fraction of the simulated background events above each threshold, whatever their weights, shape [T]."""
-        passing = self.entries[~self.is_signal].sum(axis=0)
+        passing = self.processes.summed(self.entries, "background")
         return np.asarray(passing / passing[0])
 
     @property
@@ -108,76 +103,50 @@ class ThresholdScan:
 
     def dominant_backgrounds(self, fraction: float) -> Integers:
         """Indices of the background processes that make more than a fraction of the background before the cut."""
-        shares = self.total_yields / self.total_yields[~self.is_signal].sum()
-        return np.flatnonzero(~self.is_signal & (shares > fraction))
+        background = self.processes.is_background
+        return np.flatnonzero(background & (self.total_yields / self.total_yields[background].sum() > fraction))
 
     def effective_entries_of(self, process: int) -> Floats:
         """Effective entries of one process above each threshold, shape [T]; 0 where its yield is not positive."""
         return _positive_effective_entries(self.yields[process], self.variances[process])
 
-    def _summed(self, values: Floats, role: Role) -> Floats:
-        chosen = self.is_signal if role == "signal" else ~self.is_signal
-        return np.asarray(values[chosen].sum(axis=0))
 
-
-def scan_thresholds(
-    score: npt.ArrayLike,
-    weight: npt.ArrayLike,
-    process: npt.ArrayLike,
-    *,
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
-    variations: Sequence[VariationPair] = (),
-) -> ThresholdScan:
+def scan_thresholds(events: ScoredEvents, settings: WorkingPointSettings) -> ThresholdScan:
     """Yields and significance above every distinct score, with one sort and cumulative sums from the highest score down.
 
     Args:
-        score: classifier output, larger for signal, finite, shape [N].
-        weight: signed event weights, shape [N], in events at the luminosity.
-        process: index into `process_names`, shape [N].
-        process_names: names of all processes.
-        roles: role of each process; events of data processes are left out.
+        events: data are left out. Their variations give the background uncertainty where `settings.variations_in_figure`
+            says so.
         settings: figure of merit and requirements.
-        variations: events under systematic variations, from which the background uncertainty is taken where
-            `settings.variations_in_figure` says so.
 
     Returns:
         The scan over T <= N distinct scores of signal and background events.
 
     Raises:
-        InputError: lengths differ, a score or weight is not finite, an index is out of range, an uncertainty is given
-            for what is no background process, or the signal (each, unless they are summed) or the background has no
-            positive yield before the cut.
+        InputError: an uncertainty is given for what is no background process, the signal (each, unless they are summed)
+            or the background has no positive yield before the cut, or a varied score is not finite.
 
     Example:
-        >>> import numpy as np
-        >>> scan = scan_thresholds(
-        ...     np.array([0.9, 0.4, 0.6, 0.1]), np.array([2.0, 1.0, 4.0, 3.0]), np.array([0, 0, 1, 1]),
-        ...     process_names=("hmumu", "dy"), roles=("signal", "background"),
-        ...     settings=WorkingPointSettings(figure_of_merit="s_over_sqrt_b", minimum_effective_background=2))
+        >>> events = ScoredEvents.from_arrays(
+        ...     [0.9, 0.4, 0.6, 0.1], [2.0, 1.0, 4.0, 3.0], [0, 0, 1, 1], names=["hmumu", "dy"],
+        ...     roles=["signal", "background"])
+        >>> settings = WorkingPointSettings(figure_of_merit="s_over_sqrt_b", minimum_effective_background=2)
+        >>> scan = scan_thresholds(events, settings)
         >>> scan.threshold, scan.signal, scan.background
         (array([0.1, 0.4, 0.6, 0.9]), array([3., 3., 2., 2.]), array([7., 4., 4., 0.]))
         >>> scan.significance.round(3), scan.qualifies
         (array([1.134, 1.5  , 1.   ,   inf]), array([False, False, False, False]))
     """
-    events = Events.checked(score, weight, process, process_names=process_names, roles=roles)
-    check_background_uncertainties(settings, process_names, roles)
-    kept = [index for index, role in enumerate(roles) if role != "data"]
-    row_of_process = np.full(len(roles), -1, dtype=np.int64)
-    row_of_process[kept] = np.arange(len(kept))
-    simulated = row_of_process[events.process] >= 0
-    threshold, yields, variances, entries = _cumulative(
-        events.score[simulated], events.weight[simulated], row_of_process[events.process[simulated]], len(kept)
-    )
-    kept_names, kept_roles = tuple(process_names[index] for index in kept), tuple(roles[index] for index in kept)
-    _require_positive_yields(yields, kept_names, kept_roles, each_signal=settings.signals != "sum")
-    uncertainty = _common_uncertainty(threshold, yields, kept_names, kept_roles, process_names, settings, variations)
-    z = significance(yields, variances, kept_names, kept_roles, settings, common_uncertainty=uncertainty)
+    objective = settings.objective
+    objective.require_known_backgrounds(events.processes)
+    events = events.simulated
+    threshold, yields, variances, entries = _cumulative(events)
+    _require_positive_yields(yields, events.processes, each_signal=objective.signals != "sum")
+    uncertainty = _common_uncertainty(events, threshold, yields, settings)
+    z = objective.evaluate(yields, variances, events.processes, common_uncertainty=uncertainty)
     scan = ThresholdScan(
         threshold=threshold,
-        process_names=kept_names,
-        roles=kept_roles,
+        processes=events.processes,
         yields=yields,
         variances=variances,
         entries=entries,
@@ -186,27 +155,20 @@ def scan_thresholds(
         significance=z.value,
         significance_uncertainty=z.uncertainty,
         qualifies=np.zeros(threshold.size, dtype=np.bool_),
+        objective=objective,
         common_uncertainty=uncertainty,
     )
     return replace(scan, qualifies=_qualifying(scan, settings))
 
 
 def _common_uncertainty(
-    threshold: Floats,
-    yields: Floats,
-    kept_names: Sequence[str],
-    kept_roles: Sequence[Role],
-    process_names: Sequence[str],
-    settings: WorkingPointSettings,
-    variations: Sequence[VariationPair],
+    events: ScoredEvents, threshold: Floats, yields: Floats, settings: WorkingPointSettings
 ) -> Floats | None:
     """Relative uncertainty that moves all backgrounds, at every threshold; None for that of the settings."""
-    if not (settings.variations_in_figure and variations):
+    if not (settings.variations_in_figure and events.variations):
         return None
-    rows = [row for row, role in enumerate(kept_roles) if role == "background"]
-    backgrounds = [kept_names[row] for row in rows]
-    sigma = background_uncertainty_above(variations, threshold, yields[rows], process_names, backgrounds)
-    total = yields[rows].sum(axis=0)
+    sigma = background_uncertainty_above(events, threshold, yields)
+    total = events.processes.summed(yields, "background")
     relative = np.divide(sigma, total, out=np.zeros_like(total), where=total > 0)
     return np.asarray(np.hypot(relative, settings.relative_background_uncertainty))
 
@@ -222,11 +184,10 @@ def significance_at_signal_efficiency(scan: ThresholdScan, efficiencies: npt.Arr
         The significances with their uncertainties, in the shape of `efficiencies`; NaN where no threshold keeps so much.
 
     Example:
-        >>> import numpy as np
-        >>> scan = scan_thresholds(
-        ...     np.array([0.9, 0.4, 0.6, 0.1]), np.array([2.0, 2.0, 4.0, 3.0]), np.array([0, 0, 1, 1]),
-        ...     process_names=("hmumu", "dy"), roles=("signal", "background"),
-        ...     settings=WorkingPointSettings(figure_of_merit="s_over_sqrt_b"))
+        >>> events = ScoredEvents.from_arrays(
+        ...     [0.9, 0.4, 0.6, 0.1], [2.0, 2.0, 4.0, 3.0], [0, 0, 1, 1], names=["hmumu", "dy"],
+        ...     roles=["signal", "background"])
+        >>> scan = scan_thresholds(events, WorkingPointSettings(figure_of_merit="s_over_sqrt_b"))
         >>> significance_at_signal_efficiency(scan, [0.5, 0.75]).value
         array([inf,  2.])
     """
@@ -253,7 +214,7 @@ def required_effective_entries(scan: ThresholdScan, settings: WorkingPointSettin
         Effective entries of K backgrounds, shape [K, T], and their names: the whole, then each dominant process.
     """
     dominant = scan.dominant_backgrounds(settings.dominant_background_fraction)
-    names = ("the whole background", *(f"background '{scan.process_names[index]}'" for index in dominant))
+    names = ("the whole background", *(f"background '{scan.processes.names[index]}'" for index in dominant))
     return np.stack([scan.effective_background, *(scan.effective_entries_of(int(index)) for index in dominant)]), names
 
 
@@ -269,7 +230,7 @@ def sufficient_signal(scan: ThresholdScan, settings: WorkingPointSettings) -> Bo
     """
     efficiency = scan.signal_efficiency
     if settings.signals != "sum":
-        each = scan.yields[scan.is_signal] / scan.total_yields[scan.is_signal, None]
+        each = scan.yields[scan.processes.is_signal] / scan.total_yields[scan.processes.is_signal, None]
         efficiency = each.mean(axis=0) if settings.signals == "mean" else each.min(axis=0)
     return np.asarray((efficiency >= settings.minimum_signal_efficiency) & (scan.signal > 0))
 
@@ -282,16 +243,17 @@ def _qualifying(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans
     return np.asarray(enough & np.isfinite(scan.significance))
 
 
-def _cumulative(score: Floats, weight: Floats, row: Integers, rows: int) -> tuple[Floats, Floats, Floats, Integers]:
-    """Distinct scores [T], and per row the sums of w, w^2 and 1 at or above each of them [rows, T]."""
+def _cumulative(events: ScoredEvents) -> tuple[Floats, Floats, Floats, Integers]:
+    """Distinct scores [T], and per process the sums of w, w^2 and 1 at or above each of them [P, T]."""
+    rows = len(events.processes)
     # A stable sort adds tied events in their order on every machine.
-    order = np.argsort(score, kind="stable")
-    ordered = score[order]
+    order = np.argsort(events.score, kind="stable")
+    ordered = events.score[order]
     first = np.ones(ordered.size, dtype=np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     threshold = ordered[first]
-    cell = row[order] * threshold.size + np.cumsum(first) - 1
-    w = weight[order]
+    cell = events.process[order] * threshold.size + np.cumsum(first) - 1
+    w = events.weight[order]
 
     def above(values: Floats | None) -> npt.NDArray[Any]:
         sums = np.bincount(cell, weights=values, minlength=rows * threshold.size).reshape(rows, -1)
@@ -307,23 +269,21 @@ def _positive_effective_entries(sum_w: Floats, sum_w2: Floats) -> Floats:
     return np.where(sum_w > 0, effective_entries(sum_w, sum_w2), 0.0)
 
 
-def _require_positive_yields(
-    yields: Floats, process_names: Sequence[str], roles: Sequence[Role], *, each_signal: bool
-) -> None:
-    before = dict(zip(process_names, yields[:, 0] if yields.size else np.zeros(len(roles)), strict=True))
-    of_role = dict(zip(process_names, roles, strict=True))
-    for role in ("signal", "background"):
-        total = sum(float(value) for name, value in before.items() if of_role[name] == role)
+def _require_positive_yields(yields: Floats, processes: ProcessTable, *, each_signal: bool) -> None:
+    before = yields[:, 0] if yields.size else np.zeros(len(processes))
+    roles: tuple[Role, ...] = ("signal", "background")
+    for role in roles:
+        total = sum(before[processes.rows(role)].tolist())
         if not total > 0:
             message = (
                 f"The {role} yield before the cut is {total:g}; a threshold scan needs a positive {role} yield: "
                 f"at least one process of role {role} with events whose weights add up to more than 0."
             )
             raise InputError(message)
-    empty = [name for name, value in before.items() if of_role[name] == "signal" and not value > 0]
+    empty = [row for row in processes.rows("signal") if not before[row] > 0]
     if each_signal and empty:
         message = (
-            f"The yield of signal process '{empty[0]}' before the cut is {before[empty[0]]:g}; as a hypothesis of its "
-            "own it needs a positive one. Leave the process out, or set signals: sum."
+            f"The yield of signal process '{processes.names[empty[0]]}' before the cut is {before[empty[0]]:g}; as a "
+            "hypothesis of its own it needs a positive one. Leave the process out, or set signals: sum."
         )
         raise InputError(message)

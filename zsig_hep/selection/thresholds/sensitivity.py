@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from zsig_hep.errors import InputError
-from zsig_hep.ntuples.table import EventTable
-from zsig_hep.selection.events import Events, Floats
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings
-from zsig_hep.selection.smooth_figure import Derivatives, Parameter, SmoothFigure
+from zsig_hep.selection.events import Floats, ScoredEvents
+from zsig_hep.selection.settings import WorkingPointSettings
+from zsig_hep.selection.smooth_figure import Derivatives, Parameter, SmoothFigure, central_spread
 from zsig_hep.selection.thresholds.scan import ThresholdScan, scan_thresholds
 from zsig_hep.selection.thresholds.working_points import choose_working_point
 from zsig_hep.statistics.significance import FigureOfMerit
@@ -46,22 +45,35 @@ class Impact:
 
     Attributes:
         parameter: what is varied.
-        significance: dZmax/dtheta; None where the optimum is a kink.
-        significance_uncertainty: its standard deviation over the replicas.
-        cut: dt*/dtheta in the unit of the score; None where there is no stationary maximum.
-        cut_uncertainty: half of the central 68 % of the replicas that have one.
-        cut_with_bandwidths: dt*/dtheta with half and with twice the bandwidth; None where there is no maximum.
+        significance_slope: dZmax/dtheta; None where the optimum is a kink.
+        significance_slope_uncertainty: its standard deviation over the replicas.
+        cut_slope: dt*/dtheta in the unit of the score; None where there is no stationary maximum.
+        cut_slope_uncertainty: half of the central 68 % of the replicas that have one.
+        cut_slope_with_bandwidths: dt*/dtheta with half and with twice the bandwidth; None where there is no maximum.
         shift: change of Z when a background's yield moves up by its systematic uncertainty, k dZmax/dtheta; None for
             other parameters.
     """
 
     parameter: Parameter
-    significance: float | None
-    significance_uncertainty: float | None
-    cut: float | None
-    cut_uncertainty: float | None
-    cut_with_bandwidths: tuple[float | None, float | None]
+    significance_slope: float | None
+    significance_slope_uncertainty: float | None
+    cut_slope: float | None
+    cut_slope_uncertainty: float | None
+    cut_slope_with_bandwidths: tuple[float | None, float | None]
     shift: float | None
+
+
+@dataclass(frozen=True)
+class OtherMaximum:
+    """Another local maximum of the significance.
+
+    Attributes:
+        cut: where it is.
+        significance: Z there.
+    """
+
+    cut: float
+    significance: float
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,7 @@ class ImpactTable:
         significance: Z of the smoothed yields at t*, on the events that chose it.
         curvature: Z_tt at t*.
         residual: |Z_t| h / Z at t*, which is 0 at a stationary point.
-        runner_up: the best other local maximum, its cut and Z; None when there is none.
+        runner_up: the best other local maximum; None when there is none.
         bandwidth: h, in the unit of the score.
         replicas: number of the bootstrap's replicas that have a stationary maximum.
         figure_of_merit: what is differentiated: that of the settings, or in place of an exact Poisson tail the Asimov
@@ -95,7 +107,7 @@ class ImpactTable:
     significance: float | None = None
     curvature: float | None = None
     residual: float | None = None
-    runner_up: tuple[float, float] | None = None
+    runner_up: OtherMaximum | None = None
     bandwidth: float | None = None
     replicas: int = 0
     figure_of_merit: FigureOfMerit | None = None
@@ -113,12 +125,12 @@ class _Optimum:
 
     def moves(self, index: int) -> Floats:
         """dt*/dtheta of one parameter, shape [R]; 0 where only rounding is left."""
-        found = self.derivatives.answer[:, index].numpy()
+        found = self.derivatives.response[:, index].numpy()
         return np.where(np.abs(found) < _ROUNDING * self.bandwidth, 0.0, found)
 
 
 def cut_sensitivities(
-    score: npt.ArrayLike, table: EventTable, settings: WorkingPointSettings, generator: np.random.Generator
+    events: ScoredEvents, settings: WorkingPointSettings, generator: np.random.Generator
 ) -> ImpactTable:
     """Differentiate the optimal cut on all events, with errors from a Poisson bootstrap over events.
 
@@ -129,8 +141,7 @@ def cut_sensitivities(
     their own cut; the classifier is held, so that the errors are those of the simulation that is scanned.
 
     Args:
-        score: out-of-fold scores of the events of the table, larger for signal, finite, shape [N].
-        table: events with signed weights and processes.
+        events: with out-of-fold scores; data are left out.
         settings: figure of merit, requirements, bandwidth and number of replicas.
         generator: source of randomness.
 
@@ -138,48 +149,36 @@ def cut_sensitivities(
         The table; its status says which derivatives exist.
 
     Raises:
-        InputError: the scores do not fit the table, or one is not finite.
+        InputError: the events cannot be scanned, or their scores spread too far for the bandwidth.
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> process = np.repeat(["higgs", "dy"], 4000)
-        >>> score = rng.normal(1.0 * (process == "higgs"))
-        >>> table = EventTable.from_arrays(
-        ...     {"x": score}, weight=np.where(process == "higgs", 0.01, 0.5), process=process,
-        ...     roles={"higgs": "signal", "dy": "background"}, luminosity_ifb=1.0)
-        >>> found = cut_sensitivities(score, table, WorkingPointSettings(), rng)
+        >>> process = np.repeat([0, 1], 4000)
+        >>> events = ScoredEvents.from_arrays(
+        ...     rng.normal(1.0 - process), np.where(process == 0, 0.01, 0.5), process, names=["higgs", "dy"],
+        ...     roles=["signal", "background"])
+        >>> found = cut_sensitivities(events, WorkingPointSettings(), rng)
         >>> found.status, [row.parameter.process or row.parameter.kind for row in found.rows]
         ('ok', ['higgs', 'luminosity', 'dy'])
     """
-    arrays = (score, table.weight, table.process)
-    scan = scan_thresholds(*arrays, process_names=table.process_names, roles=table.roles, settings=settings)
+    scan = scan_thresholds(events, settings)
     point = choose_working_point(scan, settings)
     if point.threshold is None:
         return ImpactTable("no_working_point", point.reason)
-    events = _simulated(Events.checked(*arrays, process_names=table.process_names), table, scan)
+    events = events.simulated
     bandwidth = settings.sensitivity.relative_bandwidth * _mean_excess(events, scan, point.threshold)
     allowed = scan.threshold[scan.qualifies]
     grid = _grid(float(allowed[0]), float(allowed[-1]), bandwidth)
-    differentiable = settings.smooth_relative
-    at = {
-        factor: SmoothFigure.of_events(events, factor * bandwidth, scan.process_names, scan.roles, differentiable)
-        for factor in (1.0, 0.5, 2.0)
-    }
+    objective = settings.objective.differentiable
+    at = {factor: SmoothFigure.of_events(events, factor * bandwidth, objective) for factor in (1.0, 0.5, 2.0)}
     nominal, *others = (_optimum(figure, grid) for figure in at.values())
-    drawn = _replicas(events, at[1.0], grid, generator)
+    drawn = _replicas(events, at[1.0], grid, settings.sensitivity.replicas, generator)
     return _table(at[1.0], grid, nominal, others, _optimum(drawn, grid), drawn)
 
 
-def _simulated(events: Events, table: EventTable, scan: ThresholdScan) -> Events:
-    """Signal and background events, with the rows of the scan as their processes."""
-    row = np.array([scan.process_names.index(n) if n in scan.process_names else -1 for n in table.process_names])
-    kept = row[events.process] >= 0
-    return Events(events.score[kept], events.weight[kept], row[events.process[kept]])
-
-
-def _mean_excess(events: Events, scan: ThresholdScan, cut: float) -> float:
+def _mean_excess(events: ScoredEvents, scan: ThresholdScan, cut: float) -> float:
     """Mean of x - t over the signal above the cut t; the whole range above it if weights leave nothing better."""
-    selected = scan.is_signal[events.process] & (events.score >= cut)
+    selected = scan.processes.is_signal[events.process] & (events.score >= cut)
     weight = events.weight[selected]
     excess = float((weight * (events.score[selected] - cut)).sum() / weight.sum())
     return excess if excess > 0 else float(scan.threshold[-1] - scan.threshold[0]) or 1.0
@@ -200,18 +199,20 @@ def _optimum(figure: SmoothFigure, grid: Tensor) -> _Optimum:
     values = figure.on_grid(grid)
     cut = figure.maximum(grid, values)
     found = figure.derivatives(cut)
-    residual = (found.cut * figure.bandwidth / found.value).abs().numpy()
+    residual = (found.cut_slope * figure.bandwidth / found.value).abs().numpy()
     inside = ((cut > grid[0]) & (cut < grid[-1])).numpy()
     return _Optimum(
         values, cut, found, inside & (found.cut_cut.numpy() < 0) & (residual < _STATIONARY), figure.bandwidth
     )
 
 
-def _replicas(events: Events, figure: SmoothFigure, grid: Tensor, generator: np.random.Generator) -> SmoothFigure:
+def _replicas(
+    events: ScoredEvents, figure: SmoothFigure, grid: Tensor, replicas: int, generator: np.random.Generator
+) -> SmoothFigure:
     """Histograms of the events, each counted n ~ Poisson(1) times, in bins much narrower than the bandwidth."""
     width, reach = figure.bandwidth / _BINS_PER_BANDWIDTH, _REACH * figure.bandwidth
     start, stop = float(grid[0]) - reach, float(grid[-1]) + reach
-    bins, count = int(np.ceil((stop - start) / width)), len(figure.process_names)
+    bins, count = int(np.ceil((stop - start) / width)), len(figure.processes)
     near = events.score > start
     bin_of = np.minimum((events.score[near] - start) / width, bins - 1).astype(np.int64)
     cell, weight = events.process[near] * bins + bin_of, events.weight[near]
@@ -223,14 +224,12 @@ def _replicas(events: Events, figure: SmoothFigure, grid: Tensor, generator: np.
         (histogram(number * weight), histogram(number * weight**2))
         for number in (
             generator.poisson(1.0, cell.size).astype(np.float64)
-            for _ in range(figure.settings.sensitivity.replicas)
+            for _ in range(replicas)
         )
     ]  # fmt: skip
     sums, squares = (torch.tensor(np.stack(each)) for each in zip(*drawn, strict=True))
     centers = start + width * (torch.arange(bins, dtype=torch.float64) + 0.5)
-    return SmoothFigure(
-        centers, sums, squares, figure.bandwidth, figure.process_names, figure.roles, figure.settings
-    )  # fmt: skip
+    return SmoothFigure(centers, sums, squares, figure.bandwidth, figure.processes, figure.objective)
 
 
 def _table(
@@ -248,16 +247,16 @@ def _table(
     return ImpactTable(
         status=status,
         reason=reason,
-        rows=tuple(sorted(rows, key=lambda row: -abs(row.significance or 0.0))),
+        rows=tuple(sorted(rows, key=lambda row: -abs(row.significance_slope or 0.0))),
         cut=float(nominal.cut),
-        cut_uncertainty=_central_spread(replicas.cut.numpy()[good]),
+        cut_uncertainty=central_spread(replicas.cut.numpy()[good]),
         significance=float(found.value),
         curvature=float(found.cut_cut),
-        residual=abs(float(found.cut * figure.bandwidth / found.value)),
+        residual=abs(float(found.cut_slope * figure.bandwidth / found.value)),
         runner_up=runner_up,
         bandwidth=figure.bandwidth,
         replicas=int(good.sum()),
-        figure_of_merit=figure.settings.figure_of_merit,
+        figure_of_merit=figure.objective.figure,
     )
 
 
@@ -277,17 +276,17 @@ def _impact(
     known = parameter.relative_uncertainty if parameter.kind == "cross_section" else None
     return Impact(
         parameter=parameter,
-        significance=value if smooth else None,
-        significance_uncertainty=float(np.std(slopes[np.isfinite(slopes)], ddof=1)) if smooth else None,
-        cut=float(nominal.moves(index)[0]) if stationary else None,
-        cut_uncertainty=_central_spread(moves) if stationary else None,
-        cut_with_bandwidths=(half, double) if stationary else (None, None),
+        significance_slope=value if smooth else None,
+        significance_slope_uncertainty=float(np.std(slopes[np.isfinite(slopes)], ddof=1)) if smooth else None,
+        cut_slope=float(nominal.moves(index)[0]) if stationary else None,
+        cut_slope_uncertainty=central_spread(moves) if stationary else None,
+        cut_slope_with_bandwidths=(half, double) if stationary else (None, None),
         shift=known * value if known and smooth else None,
     )
 
 
-def _runner_up(optimum: _Optimum, grid: Tensor) -> tuple[float, float] | None:
-    """Cut and Z of the highest other local maximum on the grid, its ends included."""
+def _runner_up(optimum: _Optimum, grid: Tensor) -> OtherMaximum | None:
+    """The highest other local maximum on the grid, its ends included."""
     values = optimum.values[:, 0].numpy()
     padded = np.concatenate([[-np.inf], values, [-np.inf]])
     is_peak = (values > padded[:-2]) & (values >= padded[2:])
@@ -295,13 +294,13 @@ def _runner_up(optimum: _Optimum, grid: Tensor) -> tuple[float, float] | None:
     if not is_peak.any():
         return None
     best = int(np.where(is_peak, values, -np.inf).argmax())
-    return float(grid[best]), float(values[best])
+    return OtherMaximum(float(grid[best]), float(values[best]))
 
 
 def _status(
     grid: Tensor,
     nominal: _Optimum,
-    runner_up: tuple[float, float] | None,
+    runner_up: OtherMaximum | None,
     drawn: SmoothFigure,
 ) -> tuple[Status, str]:
     cut, values = float(nominal.cut), nominal.values[:, 0].numpy()
@@ -316,7 +315,7 @@ def _status(
             f"Z rises up to the {'loosest' if cut == float(grid[0]) else 'tightest'} cut that the requirements of the "
             f"working point allow, {cut:.4g}: the cut does not answer to the parameters"
         )
-    slope, curvature = float(nominal.derivatives.cut), float(nominal.derivatives.cut_cut)
+    slope, curvature = float(nominal.derivatives.cut_slope), float(nominal.derivatives.cut_cut)
     if abs(slope) * nominal.bandwidth >= _STATIONARY * best:
         return "kink", (
             f"at the highest Z the slope in the cut is {slope:.3g} and not zero: there the smallest significance changes "
@@ -327,21 +326,12 @@ def _status(
     if runner_up is not None:
         with torch.no_grad():
             first, second = (
-                drawn(torch.full((len(drawn.weights),), at, dtype=torch.float64)) for at in (cut, runner_up[0])
+                drawn(torch.full((len(drawn.weights),), at, dtype=torch.float64)) for at in (cut, runner_up.cut)
             )
         spread = float(np.nanstd((first - second).numpy(), ddof=1))
-        if best - runner_up[1] < 2 * spread:
+        if best - runner_up.significance < 2 * spread:
             return "several_maxima", (
-                f"Z = {runner_up[1]:.4g} at the cut {runner_up[0]:.4g} is within two standard deviations "
+                f"Z = {runner_up.significance:.4g} at the cut {runner_up.cut:.4g} is within two standard deviations "
                 f"({spread:.2g} each) of Z = {best:.4g} at {cut:.4g}: the cut may jump from one to the other"
             )
     return "ok", ""
-
-
-def _central_spread(values: Floats) -> float | None:
-    """Half of the central 68 % interval, which single wild replicas do not move; None for fewer than two values."""
-    finite = values[np.isfinite(values)]
-    if finite.size < 2:
-        return None
-    low, high = np.quantile(finite, [0.1587, 0.8413])
-    return float(high - low) / 2

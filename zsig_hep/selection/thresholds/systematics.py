@@ -1,15 +1,17 @@
 """Systematic variations at a working point: yields up and down, what each does to Z, and the background uncertainty."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zsig_hep.ntuples.datasets import Role
 from zsig_hep.ntuples.variations import VariationKind
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings, significance
-from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, held_out_selection
-from zsig_hep.selection.varied_events import VariationPair, VariedYield, background_uncertainty, varied_yields
+from zsig_hep.selection.events import ScoredEvents
+from zsig_hep.selection.numbers import as_arrays
+from zsig_hep.selection.settings import WorkingPointSettings
+from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, varied_selections
+from zsig_hep.selection.varied_events import VariedYield, background_uncertainty, varied_yields
+from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.significance import FigureOfMerit
 from zsig_hep.statistics.yields import Yield
 
@@ -60,58 +62,51 @@ class SystematicTable:
 
 
 def systematic_table(
-    point: HeldOutWorkingPoint,
-    pairs: Sequence[VariationPair],
-    *,
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
+    point: HeldOutWorkingPoint, events: ScoredEvents, settings: WorkingPointSettings
 ) -> SystematicTable | None:
     """Vary the yields at a held-out working point.
 
     The cut of each fold stays; events under shape variations have their own scores. The background uncertainty adds up over
-    variations in quadrature and over processes within a variation (`selection.variations`, equation 1).
+    variations in quadrature and over processes within a variation (`selection.varied_events`, equation 1).
 
     Args:
         point: the working point.
-        pairs: events under every variation.
-        process_names: of the table.
-        roles: of the processes.
+        events: with their variations.
         settings: figure of merit.
 
     Returns:
         The table; None without variations or a working point.
     """
-    if point.status != "ok" or not pairs:
+    if point.status != "ok" or not events.variations:
         return None
-    selections = [(_passes(up.score, up.fold, point), _passes(down.score, down.fold, point)) for up, down in pairs]
-    varied = varied_yields(pairs, selections, point.yields, process_names)
-    role_of = dict(zip(process_names, roles, strict=True))
+    varied = varied_yields(events, varied_selections(events, point.thresholds), point.yields)
+    processes, objective = events.processes.simulated, settings.objective
+
+    def moved(process: Mapping[str, Yield], figure: Objective, common_uncertainty: float | None = None) -> float:
+        """Figure of merit where some processes have other yields."""
+        arrays = as_arrays({**point.yields, **process}, processes)
+        return float(figure.evaluate(*arrays, processes, common_uncertainty=common_uncertainty).value)
+
     rows = tuple(
         SystematicRow(
             name=up.name,
             kind=up.kind,
             yields=varied[up.name],
-            significance_up=_significance(
-                {name: each.up for name, each in varied[up.name].items()}, point, role_of, settings
-            ),
-            significance_down=_significance(
-                {name: each.down for name, each in varied[up.name].items()}, point, role_of, settings
-            ),
+            significance_up=moved({name: each.up for name, each in varied[up.name].items()}, objective),
+            significance_down=moved({name: each.down for name, each in varied[up.name].items()}, objective),
         )
-        for up, _ in pairs
+        for up, _ in events.variations
     )
-    backgrounds = [name for name, role in role_of.items() if role == "background"]
-    sigma = background_uncertainty(varied, backgrounds)
-    uncertain = settings.model_copy(update={"figure_of_merit": uncertain_relative(settings.figure_of_merit)})
+    sigma = background_uncertainty(varied, processes.backgrounds)
+    uncertain = replace(objective, figure=uncertain_relative(objective.figure))
     relative = sigma / point.background.value if point.background is not None else 0.0
-    common = float(np.hypot(settings.relative_background_uncertainty, relative))
+    common = float(np.hypot(objective.relative_background_uncertainty, relative))
     return SystematicTable(
         rows=rows,
         background_uncertainty=sigma,
-        figure=uncertain.figure_of_merit,
-        significance=_significance({}, point, role_of, uncertain, common),
-        significance_without=_significance({}, point, role_of, uncertain, settings.relative_background_uncertainty),
+        figure=uncertain.figure,
+        significance=moved({}, uncertain, common),
+        significance_without=moved({}, uncertain, objective.relative_background_uncertainty),
         notes=tuple(_notes(rows)),
     )
 
@@ -126,26 +121,6 @@ def uncertain_relative(figure: FigureOfMerit) -> FigureOfMerit:
     if figure.knows_background_uncertainty:
         return figure
     return _UNCERTAIN_RELATIVE.get(figure, FigureOfMerit.ASIMOV_WITH_UNCERTAINTY)
-
-
-def _passes(score: np.ndarray, fold: np.ndarray, point: HeldOutWorkingPoint) -> np.ndarray:
-    return held_out_selection(score, fold, point.thresholds)
-
-
-def _significance(
-    moved: Mapping[str, Yield],
-    point: HeldOutWorkingPoint,
-    role_of: Mapping[str, Role],
-    settings: WorkingPointSettings,
-    common_uncertainty: float | None = None,
-) -> float:
-    """Figure of merit where some processes have other yields."""
-    yields = {**point.yields, **moved}
-    values = np.array([yields[name].value for name in point.yields])
-    variances = np.array([yields[name].variance for name in point.yields])
-    roles = [role_of[name] for name in point.yields]
-    z = significance(values, variances, tuple(point.yields), roles, settings, common_uncertainty=common_uncertainty)
-    return float(z.value)
 
 
 def _notes(rows: Sequence[SystematicRow]) -> list[str]:

@@ -1,17 +1,15 @@
 """The uncertainty that the finite simulation leaves on a significance at fixed cuts, three ways."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from zsig_hep.errors import InputError
-from zsig_hep.ntuples.datasets import Role
-from zsig_hep.selection.events import Booleans, Events, Floats, Integers
-from zsig_hep.selection.figure_of_merit import SelectionSignificance, WorkingPointSettings, significance
+from zsig_hep.selection.events import Booleans, Floats, ScoredEvents
 from zsig_hep.selection.thresholds.bootstrap import bootstrap_significances
 from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, held_out_selection
+from zsig_hep.statistics.objective import Objective, SelectionSignificance
 
 
 @dataclass(frozen=True)
@@ -40,15 +38,10 @@ class SignificanceUncertainties:
 
 def significance_uncertainties(
     selected: Booleans,
-    weight: npt.ArrayLike,
-    process: npt.ArrayLike,
-    fold: npt.NDArray[np.integer],
-    *,
-    fold_count: int,
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
+    events: ScoredEvents,
+    objective: Objective,
     generator: np.random.Generator,
+    *,
     replicas: int = 1000,
     common_uncertainty: float | None = None,
 ) -> SignificanceUncertainties:
@@ -62,50 +55,44 @@ def significance_uncertainties(
 
     Args:
         selected: events that pass, shape [N].
-        weight: signed event weights, shape [N], in events at the luminosity.
-        process: index into `process_names`, shape [N].
-        fold: fold of each event in [0, fold_count), equal shares by a hash of the event identity, shape [N].
-        fold_count: number of folds K, at least 2.
-        process_names: names of all processes.
-        roles: role of each process; events of data processes are left out.
-        settings: figure of merit.
+        events: the N events, of at least 2 folds; data are left out.
+        objective: the figure of merit.
         generator: source of the replicas' randomness.
         replicas: number of replicas, at least 2.
-        common_uncertainty: relative uncertainty of all backgrounds together, in place of that of the settings.
+        common_uncertainty: relative uncertainty of all backgrounds together, in place of that of the objective.
 
     Returns:
         The significance with its three uncertainties; these are NaN, and None, where the selected background is not
         positive.
 
     Raises:
-        InputError: lengths differ, a weight is not finite, an index or a fold is out of range, or a number is too small.
+        InputError: the selection has another shape or type, or a number is too small.
 
     Example:
         >>> rng = np.random.default_rng(1)
-        >>> found = significance_uncertainties(
-        ...     np.ones(5000, dtype=bool), np.repeat([0.02, 0.5], [1000, 4000]), np.repeat([0, 1], [1000, 4000]),
-        ...     rng.integers(0, 50, 5000), fold_count=50, process_names=("hmumu", "dy"), roles=("signal", "background"),
-        ...     settings=WorkingPointSettings(), generator=rng)
+        >>> events = ScoredEvents.from_arrays(
+        ...     np.zeros(5000), np.repeat([0.02, 0.5], [1000, 4000]), np.repeat([0, 1], [1000, 4000]),
+        ...     names=["hmumu", "dy"], roles=["signal", "background"], fold=rng.integers(0, 50, 5000), fold_count=50)
+        >>> found = significance_uncertainties(np.ones(5000, dtype=bool), events, Objective(), rng)
         >>> round(found.significance, 3), round(found.propagated, 4), round(found.bootstrap, 4), round(found.jackknife, 4)
         (0.446, 0.0145, 0.0145, 0.0162)
     """
-    events = Events.checked(np.zeros(np.shape(weight)), weight, process, process_names=process_names, roles=roles)
-    passes, folds = _checked(selected, fold, events, fold_count, replicas)
+    passes = _checked(selected, events, replicas)
     nominal, drawn = bootstrap_significances(
-        passes[None], events.weight, events.process,
-        process_names=process_names, roles=roles, settings=settings, generator=generator, replicas=replicas,
-        common_uncertainty=common_uncertainty,
-    )  # fmt: skip
-    rows = [index for index, role in enumerate(roles) if role != "data"]
-    yields, variances = (
-        _by_fold(passes, values, events.process, folds, (len(roles), fold_count))[rows]
-        for values in (events.weight, events.weight**2)
+        passes[None], events, objective, generator=generator, replicas=replicas, common_uncertainty=common_uncertainty
     )
-    names, of_role = [process_names[row] for row in rows], [roles[row] for row in rows]
+    passing = events.select(passes).simulated
+
+    def by_fold(values: Floats) -> Floats:
+        """Sums by process and fold, shape [P, K]."""
+        shape = len(passing.processes), passing.fold_count
+        cell = passing.process * shape[1] + passing.fold
+        return np.bincount(cell, weights=values, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
 
     def figure(yields: Floats, variances: Floats) -> SelectionSignificance:
-        return significance(yields, variances, names, of_role, settings, common_uncertainty=common_uncertainty)
+        return objective.evaluate(yields, variances, passing.processes, common_uncertainty=common_uncertainty)
 
+    yields, variances = by_fold(passing.weight), by_fold(passing.weight**2)
     z = figure(yields.sum(axis=1), variances.sum(axis=1))
     # Without background some figures have a value by convention, which must not pass for one without uncertainty.
     defined = bool(np.isfinite(z.uncertainty))
@@ -116,57 +103,36 @@ def significance_uncertainties(
         bootstrap=float(np.std(finite, ddof=1)) if finite.size > 1 else np.nan,
         jackknife=_jackknife(yields, variances, figure) if defined else None,
         replicas=int(finite.size),
-        folds=fold_count,
+        folds=events.fold_count,
     )
 
 
 def held_out_uncertainties(
     point: HeldOutWorkingPoint,
-    score: npt.ArrayLike,
-    weight: npt.ArrayLike,
-    process: npt.ArrayLike,
-    fold: npt.NDArray[np.integer],
-    *,
-    process_names: Sequence[str],
-    roles: Sequence[Role],
-    settings: WorkingPointSettings,
+    events: ScoredEvents,
+    objective: Objective,
     generator: np.random.Generator,
+    *,
     replicas: int = 1000,
 ) -> SignificanceUncertainties | None:
     """`significance_uncertainties` of a held-out working point, on the events that it was found with.
 
     Args:
-        point: of `hold_out_working_point` with the same arguments.
-        score: out-of-fold classifier output, shape [N].
-        weight: signed event weights, shape [N].
-        process: index into `process_names`, shape [N].
-        fold: fold of each event, shape [N].
-        process_names: names of all processes.
-        roles: role of each process.
-        settings: figure of merit.
+        point: of `hold_out_working_point` on these events.
+        events: with out-of-fold scores.
+        objective: the figure of merit.
         generator: source of the replicas' randomness.
         replicas: number of replicas.
 
     Returns:
         The uncertainties; None where the working point has no significance.
-
-    Raises:
-        InputError: as `significance_uncertainties`.
     """
     if point.status != "ok":
         return None
-    scores = np.asarray(score, dtype=np.float64)
+    selected = held_out_selection(events, point.thresholds)
     return significance_uncertainties(
-        held_out_selection(scores, fold, point.thresholds), weight, process, fold,
-        fold_count=len(point.thresholds), process_names=process_names, roles=roles, settings=settings,
-        generator=generator, replicas=replicas, common_uncertainty=point.common_uncertainty,
-    )  # fmt: skip
-
-
-def _by_fold(passes: Booleans, values: Floats, process: Integers, folds: Integers, shape: tuple[int, int]) -> Floats:
-    """Sum of the passing values by process and fold, in that shape."""
-    cell = process[passes] * shape[1] + folds[passes]
-    return np.bincount(cell, weights=values[passes], minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
+        selected, events, objective, generator, replicas=replicas, common_uncertainty=point.common_uncertainty
+    )
 
 
 def _jackknife(
@@ -182,22 +148,15 @@ def _jackknife(
     return float(np.sqrt((count - 1) * np.var(z)))
 
 
-def _checked(
-    selected: Booleans, fold: npt.NDArray[np.integer], events: Events, fold_count: int, replicas: int
-) -> tuple[Booleans, Integers]:
-    passes, folds = np.asarray(selected), np.asarray(fold)
-    if passes.dtype != np.bool_ or not passes.shape == folds.shape == events.weight.shape:
+def _checked(selected: Booleans, events: ScoredEvents, replicas: int) -> Booleans:
+    passes = np.asarray(selected)
+    if passes.dtype != np.bool_ or passes.shape != events.weight.shape:
         message = (
-            "The selection must be booleans, and selection, weights and folds of one length; found "
-            f"{passes.dtype} of shape {passes.shape}, and shapes {events.weight.shape} and {folds.shape}."
+            f"The selection must be booleans of shape {events.weight.shape}; found {passes.dtype} of shape "
+            f"{passes.shape}."
         )
         raise InputError(message)
-    if fold_count < 2 or replicas < 2:
-        message = f"A jackknife needs 2 folds and a bootstrap 2 replicas; found {fold_count} and {replicas}."
+    if events.fold_count < 2 or replicas < 2:
+        message = f"A jackknife needs 2 folds and a bootstrap 2 replicas; found {events.fold_count} and {replicas}."
         raise InputError(message)
-    if folds.size and (folds.dtype.kind not in "iu" or folds.min() < 0 or folds.max() >= fold_count):
-        message = (
-            f"Folds must be integers in [0, {fold_count}); found {folds.dtype} from {folds.min()} to {folds.max()}."
-        )
-        raise InputError(message)
-    return passes, folds.astype(np.int64)
+    return passes

@@ -211,5 +211,5 @@ def test_exact_tails_refuse_tensors_and_their_relative_takes_them():
     yields = torch.tensor([3.0, 40.0, 2.0, 15.0], dtype=torch.float64)
     with pytest.raises(InputError, match="found a torch tensor"):
         significance(yields, yields, NAMES[:4], ROLES[:4], options)
-    z = significance(yields, yields, NAMES[:4], ROLES[:4], options.smooth_relative)
+    z = significance(yields, yields, NAMES[:4], ROLES[:4], options.differentiable_counterpart)
     assert float(z.value) == pytest.approx(float(alone(5.0, 40.0, 15.0)), rel=1e-12)

@@ -1,0 +1,106 @@
+"""The numbers of a selection: yields, efficiencies and significance, alike for cuts on a score and rectangular cuts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zsig_hep.statistics.objective import Objective, SelectionSignificance
+from zsig_hep.statistics.process_table import ProcessTable
+from zsig_hep.statistics.yields import Yield
+
+
+@dataclass(frozen=True)
+class HypothesisSignificance:
+    """Significance of one signal process alone over the background of a selection.
+
+    Attributes:
+        significance: figure of merit.
+        significance_uncertainty: its standard deviation from the finite simulation.
+    """
+
+    significance: float
+    significance_uncertainty: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionNumbers:
+    """What a selection leaves; every number is None, and `yields` empty, where there is no selection.
+
+    Attributes:
+        yields: what passes, by process.
+        signal: sum of the signal processes.
+        background: sum of the background processes.
+        signal_efficiency: fraction of the signal yield that passes.
+        background_efficiency: fraction of the background yield that passes.
+        purity: s / (s + b); None where s + b is not positive.
+        significance: figure of merit; None where it is not finite.
+        significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts; None likewise.
+        hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
+    """
+
+    yields: Mapping[str, Yield] = field(default_factory=dict)
+    signal: Yield | None = None
+    background: Yield | None = None
+    signal_efficiency: float | None = None
+    background_efficiency: float | None = None
+    purity: float | None = None
+    significance: float | None = None
+    significance_uncertainty: float | None = None
+    hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
+
+
+def selection_numbers(
+    passing: Mapping[str, Yield],
+    before: Mapping[str, float],
+    processes: ProcessTable,
+    objective: Objective,
+    common_uncertainty: float | None = None,
+) -> dict[str, Any]:
+    """The fields of `SelectionNumbers`.
+
+    Args:
+        passing: yield of each process that passes.
+        before: yield of each process before the selection.
+        processes: those processes, none of them data.
+        objective: what is maximised.
+        common_uncertainty: relative uncertainty of all backgrounds together, in place of that of the objective.
+    """
+    nothing = Yield(0.0, 0.0, 0)
+    signal, background = (
+        sum((passing[name] for name in names), nothing) for names in (processes.signals, processes.backgrounds)
+    )
+    z = objective.evaluate(*as_arrays(passing, processes), processes, common_uncertainty=common_uncertainty)
+    all_selected = signal.value + background.value
+    return {
+        "yields": dict(passing),
+        "signal": signal,
+        "background": background,
+        "signal_efficiency": signal.value / sum(before[name] for name in processes.signals),
+        "background_efficiency": background.value / sum(before[name] for name in processes.backgrounds),
+        "purity": signal.value / all_selected if all_selected > 0 else None,
+        "significance": _finite(z.value),
+        "significance_uncertainty": _finite(z.uncertainty),
+        "hypotheses": by_signal(z, processes),
+    }
+
+
+def as_arrays(yields: Mapping[str, Yield], processes: ProcessTable) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of w and w^2 in the order of the processes, shape [P] each."""
+    return (
+        np.array([yields[name].value for name in processes.names]),
+        np.array([yields[name].variance for name in processes.names]),
+    )
+
+
+def by_signal(z: SelectionSignificance, processes: ProcessTable) -> dict[str, HypothesisSignificance]:
+    """Significance of each signal hypothesis by its name; empty where signals are summed."""
+    if z.hypotheses is None:
+        return {}
+    numbers = zip(processes.signals, z.hypotheses.value, z.hypotheses.uncertainty, strict=True)
+    return {name: HypothesisSignificance(float(value), float(uncertainty)) for name, value, uncertainty in numbers}
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
