@@ -4,7 +4,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "imports", "tests"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "docs"]
 nox.options.default_venv_backend = "venv"
 
 
@@ -20,7 +20,7 @@ def lint(session: nox.Session) -> None:
     session.install("ruff", "codespell")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("codespell", "zsig_hep", "analyses", "tests", "data_samples", "README.md")
+    session.run("codespell", "zsig_hep", "analyses", "tests", "data_samples", "docs", "README.md")
 
 
 @nox.session
@@ -42,6 +42,13 @@ def tests(session: nox.Session) -> None:
     """All tests."""
     _install(session, "test")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, in which a warning is an error."""
+    _install(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "--quiet", "-b", "html", "docs", "docs/_build")
 
 
 @nox.session

@@ -1,11 +1,11 @@
 """Compare selections of one analysis on the same events, folds, weights and scan, over several seeds.
 
-    python analyses/compare.py analyses/hmumu --seeds 5
+    python -m analyses.compare analyses/hmumu --seeds 5
 
-Each seed draws other folds and other networks.  Compared are the losses of this package, boosted trees (xgboost, extra
-`test`), and the analysis's own cuts without a classifier (`cut_variable` in its cut.py), whose last cut is chosen like
-every other threshold.  Printed are held-out significances: mean and spread over seeds, the Monte-Carlo error of one
-seed, and the difference to the weighted cross entropy, paired by seed.
+Each seed has other folds and other networks. Compared are losses of this package, boosted trees (xgboost, extra `test`),
+and the analysis's own cuts without a classifier (`cut_variable` in its cut.py), whose last cut is chosen like every other
+threshold. Printed are held-out significances: mean and standard deviation over seeds, the Monte-Carlo error of one seed,
+and the difference to the weighted cross entropy, paired by seed.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
+from analyses.tables import Spread, paired_difference, table
 from zsig_hep.analysis import Analysis
 from zsig_hep.errors import ZsigError
 from zsig_hep.learning import (
@@ -39,8 +40,13 @@ from zsig_hep.learning.classifier.calibration import signal_quantiles, signal_sh
 from zsig_hep.learning.training.members import Member, make_members
 from zsig_hep.ntuples import EventTable
 from zsig_hep.ntuples.identity import assign_folds
-from zsig_hep.pipeline.stages import Chain
-from zsig_hep.selection import ClassifierEvaluation, evaluate_classifier, significance_at_signal_efficiency
+from zsig_hep.pipeline import Pipeline
+from zsig_hep.selection import (
+    ClassifierEvaluation,
+    ScoredEvents,
+    evaluate_classifier,
+    significance_at_signal_efficiency,
+)
 
 Scores = npt.NDArray[np.float64]
 Method = Callable[[EventTable, TrainingSettings, int], Scores]
@@ -143,20 +149,23 @@ def methods(analysis: Analysis) -> dict[str, Method]:
     }
 
 
-def compare(analysis: Analysis, table: EventTable, seeds: int, only: set[str]) -> dict[str, list[dict[str, float]]]:
-    """Evaluate every method for every seed."""
+def refolded(table: EventTable, seed: int) -> EventTable:
+    """The same events in other folds."""
+    return dataclasses.replace(table, fold=assign_folds(table.identity, table.fold_count, seed))
+
+
+def compare(analysis: Analysis, events: EventTable, seeds: int, only: set[str]) -> dict[str, list[dict[str, float]]]:
+    """Numbers of every method for every seed."""
     results: dict[str, list[dict[str, float]]] = {}
-    simulated = table.select(~table.is_data)
     for seed in range(1, seeds + 1):
-        fold = assign_folds(simulated.identity, simulated.fold_count, seed)
-        folded = dataclasses.replace(simulated, fold=fold)
+        folded = refolded(events, seed)
         for name, method in methods(analysis).items():
             if only and name not in only:
                 continue
-            scores = method(folded, analysis.training, seed)
-            evaluation = evaluate_classifier("compared", name, scores, folded, analysis.selection)
-            results.setdefault(name, []).append(numbers(evaluation))
-            print(f"seed {seed}: {name}: Z = {results[name][-1]['significance']:.3f}", file=sys.stderr)
+            scored = ScoredEvents.of_table(folded, method(folded, analysis.training, seed))
+            found = numbers(evaluate_classifier("compared", name, scored, analysis.selection))
+            results.setdefault(name, []).append(found)
+            print(f"seed {seed}: {name}: Z = {found['significance']:.3f}", file=sys.stderr)
     return results
 
 
@@ -180,46 +189,31 @@ def markdown(results: Mapping[str, list[dict[str, float]]]) -> str:
     """Render the comparison."""
     heads = ["selection", "held-out Z", "MC error", f"minus {BASELINE}", "s", "b", "b eff. entries", "signal eff."]
     heads += [f"Z at {efficiency}" for efficiency in EFFICIENCIES]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for name, rows in results.items():
-        column = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-        cells = [
-            name,
-            with_spread(column["significance"]),
-            f"{column['simulation_error'].mean():.3f}",
-            difference(rows, results.get(BASELINE)) if name != BASELINE else "",
-            f"{column['signal'].mean():.1f}",
-            f"{column['background'].mean():.1f}",
-            f"{column['effective_background'].mean():.0f}",
-            f"{column['signal_efficiency'].mean():.2f}",
-            *(with_spread(column[f"at_{efficiency}"], 2) for efficiency in EFFICIENCIES),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def with_spread(values: npt.NDArray[np.float64], digits: int = 3) -> str:
-    """Mean and standard deviation over seeds; a dash where a seed has none, as without background above the cut."""
-    if not np.isfinite(values).all():
-        return "–"
-    spread = values.std(ddof=1) if len(values) > 1 else np.nan
-    return f"{values.mean():.{digits}f} ± {spread:.{digits}f}"
-
-
-def difference(rows: list[dict[str, float]], baseline: list[dict[str, float]] | None) -> str:
-    """Mean difference of the held-out significance to the baseline, with the error of the mean over paired seeds."""
-    if baseline is None:
-        return ""
-    values: npt.NDArray[np.float64] = np.array(
-        [a["significance"] - b["significance"] for a, b in zip(rows, baseline, strict=True)]
-    )
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return f"{values.mean():+.3f} ± {error:.3f}" if np.isfinite(values).all() else "–"
+    columns = {name: {key: np.array([row[key] for row in rows]) for key in rows[0]} for name, rows in results.items()}
+    lines = []
+    for name, column in columns.items():
+        z, is_compared = column["significance"], name != BASELINE and BASELINE in columns
+        lines.append(
+            [
+                name,
+                Spread.of(z, 3),
+                f"{column['simulation_error'].mean():.3f}",
+                paired_difference(z, columns[BASELINE]["significance"]) if is_compared else "",
+                f"{column['signal'].mean():.1f}",
+                f"{column['background'].mean():.1f}",
+                f"{column['effective_background'].mean():.0f}",
+                f"{column['signal_efficiency'].mean():.2f}",
+                *(Spread.of(column[f"at_{efficiency}"]) for efficiency in EFFICIENCIES),
+            ]
+        )
+    return table(heads, lines)
 
 
 def main() -> None:
     """Read the command line, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m analyses.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("analysis", type=Path, help="folder of an analysis")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--ntuples", type=Path, help="read the ntuples from this folder instead")
@@ -231,14 +225,15 @@ def main() -> None:
         analysis = Analysis.from_file(arguments.analysis)
         if arguments.ntuples:
             analysis = analysis.with_ntuples(arguments.ntuples)
-        chain = Chain(analysis, arguments.output or Path("output") / f"compare-{analysis.name}")
-        chain.columns()
-        results = compare(analysis, chain.table, arguments.seeds, set(arguments.only))
+        pipeline = Pipeline(analysis, arguments.output or Path("output") / f"compare-{analysis.name}")
+        pipeline.columns()
+        events = pipeline.table.simulated
+        results = compare(analysis, events, arguments.seeds, set(arguments.only))
     except ZsigError as error:
         sys.exit(f"compare: {error}")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))
-    for name, value in chain.table.yields().items():
+    for name, value in events.yields().items():
         print(f"{name}: {value.value:.5g} +- {value.uncertainty:.2g} events, {value.effective_entries:.0f} effective")
     print(markdown(results))
 

@@ -25,7 +25,7 @@ from analyses.efficiency_curves import (
 )
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples import EventTable
-from zsig_hep.statistics.process_table import Role
+from zsig_hep.statistics import ProcessTable, Role
 
 FEATURES = ("x1", "x2")
 MARGIN = 6.0
@@ -113,20 +113,20 @@ class GaussianToy:
             message = f"Toy {self.name!r} needs one signal and at least one background; its signals are {signals}."
             raise InputError(message)
 
+    @functools.cached_property
+    def process_table(self) -> ProcessTable:
+        """Names and roles of the processes."""
+        return ProcessTable.of(*zip(*((process.name, process.role) for process in self.processes), strict=True))
+
     @property
     def process_names(self) -> tuple[str, ...]:
         """Names of the processes."""
-        return tuple(process.name for process in self.processes)
-
-    @property
-    def roles(self) -> Mapping[str, Role]:
-        """Role of each process by name."""
-        return {process.name: process.role for process in self.processes}
+        return self.process_table.names
 
     @property
     def is_signal(self) -> npt.NDArray[np.bool_]:
         """Bool [P], true for the signal process."""
-        return np.array([process.role == "signal" for process in self.processes])
+        return self.process_table.is_signal
 
     @property
     def centres(self) -> Floats:
@@ -172,7 +172,7 @@ class GaussianToy:
             dict(zip(FEATURES, events.features.T, strict=True)),
             weight=events.weight,
             process=np.array(self.process_names)[events.process],
-            roles=self.roles,
+            roles={process.name: process.role for process in self.processes},
             luminosity_ifb=self.luminosity_ifb,
             folds=folds,
             fold_seed=fold_seed,

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import uproot
 import yaml
 
 from zsig_hep.analysis import Analysis
+
+# One thread, as on a busy machine: several that wait for each other make small tests slow and sums differ in their order.
+torch.set_num_threads(1)
 
 COLUMNS = """
 from helpers import MAXIMUM
@@ -113,10 +117,10 @@ def small_search(tmp_path_factory: pytest.TempPathFactory) -> SmallSearch:
 @pytest.fixture(scope="session")
 def finished_output(small_search: SmallSearch, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output of one complete run, shared by all tests: copy it before changing it."""
-    from zsig_hep.pipeline.stages import Chain
+    from zsig_hep.pipeline.stages import Pipeline
 
     output = tmp_path_factory.mktemp("finished") / "out"
-    Chain(small_search.analysis(), output).run()
+    Pipeline(small_search.analysis(), output).run()
     return output
 
 

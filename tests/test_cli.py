@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tests.conftest import write_events
 from zsig_hep import __version__
 from zsig_hep.cli import main
-from zsig_hep.pipeline.stages import Chain
+from zsig_hep.pipeline.stages import Pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -279,7 +279,7 @@ def test_an_interruption_says_how_to_go_on(zsig, search, monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Chain, "run", interrupt)
+    monkeypatch.setattr(Pipeline, "run", interrupt)
     result = zsig("run", search.folder, "--quiet", status=130)
     assert result.stderr == "zsig: interrupted; run again to go on from here\n"
 
@@ -288,11 +288,12 @@ def test_a_bug_keeps_its_traceback(search, tmp_path, monkeypatch):
     def fail(self):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Chain, "run", fail)
+    monkeypatch.setattr(Pipeline, "run", fail)
     result = CliRunner().invoke(main, ["run", str(search.folder), "-o", str(tmp_path / "out")])
     assert isinstance(result.exception, ZeroDivisionError)
 
 
+@pytest.mark.slow
 def test_the_installed_command_reads_and_tells_its_mistakes(search, tmp_path):
     search.write(ntuples={"columns": ["x", "yy"]})
     result = in_a_process("columns", search.folder, "-o", tmp_path / "out", cwd=tmp_path)
@@ -308,6 +309,7 @@ def test_the_installed_command_reads_and_tells_its_mistakes(search, tmp_path):
     assert result.stderr == "reading ntuples\n"
 
 
+@pytest.mark.slow
 def test_workers_of_coffea_give_the_same(zsig, search, finished_output):
     zsig("columns", search.folder, "-o", "out", "--executor", "futures", "--workers", "1", "--quiet")
     table = Path("out/columns/events.parquet").read_bytes()

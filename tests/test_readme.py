@@ -1,10 +1,11 @@
+"""The README: its examples run, its analysis is valid, its links lead to files."""
+
 import re
 import runpy
 from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import TypeAdapter
 
 from zsig_hep.analysis import Analysis
 
@@ -13,38 +14,26 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-def run(block, tmp_path):
-    """Execute an example as a script of its own."""
-    script = tmp_path / "example.py"
-    script.write_text(block, encoding="utf-8")
-    return runpy.run_path(str(script))
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0])
-def test_every_example_of_the_readme_runs(block, tmp_path, capsys):
-    run(block, tmp_path)
-    if "print" in block:
-        assert re.fullmatch(r"Z = 3\.\d\d \+- 0\.\d\d\n", capsys.readouterr().out)
-
-
-def test_the_loss_fits_into_fifteen_lines_and_learns(tmp_path):
-    (block,) = (block for block in BLOCKS if "ZLoss" in block)
-    lines = [line for line in block.splitlines() if line]
-    assert len(lines) <= 15
-    names = run(block, tmp_path)
-    is_signal, weights = names["is_signal"], names["weights"]
-    selected = names["model"](names["x"]).squeeze(-1).detach() > 0
-    s, b = (weights[selected & flag].sum() for flag in (is_signal, ~is_signal))
-    assert s / b.sqrt() > 5 * weights[is_signal].sum() / weights[~is_signal].sum().sqrt()
+def test_every_example_of_the_readme_runs(block, tmp_path, monkeypatch):
+    (tmp_path / "data_samples").symlink_to(ROOT / "data_samples")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "example.py").write_text(block, encoding="utf-8")
+    names = runpy.run_path(str(tmp_path / "example.py"))
+    assert (tmp_path / "significance.png").read_bytes().startswith(b"\x89PNG")
+    # Six features of half of the Drell-Yan events: above what no cut gives, below the analysis of all of them.
+    assert 0.6 < names["evaluation"].working_point.significance < 1.6
 
 
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL))
-def test_every_setting_of_the_readme_is_valid(block):
-    for group, content in yaml.safe_load(block).items():
-        TypeAdapter(Analysis.model_fields[group].annotation).validate_python(content)
+def test_every_analysis_of_the_readme_is_valid(block):
+    assert len(block.splitlines()) <= 15
+    Analysis.model_validate(yaml.safe_load(block))
 
 
-def test_links_lead_to_files():
+def test_it_is_short_and_its_links_lead_to_files():
+    assert len(README.splitlines()) < 150
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if not target.startswith("http"):
             assert (ROOT / target).exists(), target

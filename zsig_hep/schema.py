@@ -28,7 +28,7 @@ def analysis_schema() -> JsonDict:
     for model in (schema, *schema["$defs"].values()):
         for described in model.get("properties", {}).values():
             # The keys of the group have these defaults already.
-            if "$ref" in described:
+            if isinstance(described.get("default"), dict) and "$ref" in described:
                 described.pop("default", None)
     _require_names(schema, schema["$defs"])
     return {"$schema": _DIALECT, **schema, "title": "Analysis file of zsig_hep"}

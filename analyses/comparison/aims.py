@@ -27,6 +27,7 @@ from analyses.comparison.methods import OPTIMIZERS
 from analyses.comparison.networks import predictor, train_from, warm_start
 from analyses.comparison.samples import POINTS_PER_AXIS, TOYS, VALIDATION_SHARE, ToyCase
 from analyses.comparison.units import EFFICIENCIES, Floats, Unit
+from analyses.tables import Spread, table
 from zsig_hep.learning import BCELossSettings, LossSettings, TrainingSettings, ZLossSettings
 from zsig_hep.learning.classifier.calibration import signal_share_below
 from zsig_hep.learning.losses.settings import EffectiveWeightsLossSettings
@@ -105,6 +106,13 @@ def ensembles(name: str, loss: LossSettings, size: Size) -> tuple[ToyCase, Float
     return case, shares.reshape(len(size.seeds), VALIDATION_SHARE, -1).mean(1)
 
 
+def against_limit(name: str, size: Size) -> Floats:
+    """Z of ensembles over that of the likelihood ratio at each efficiency, shape (seeds, efficiencies)."""
+    case, scores = ensembles(name, BCELossSettings(), size)
+    limits = case.toy.likelihood_ratio_curve(points_per_axis=POINTS_PER_AXIS).significance_at(EFFICIENCIES)
+    return _at_efficiencies(case, scores) / limits
+
+
 def uncertain_backgrounds(name: str, size: Size) -> Iterator[tuple[str, Floats]]:
     """Z at the best cut over that of the fixed point, shape (seeds, 1)."""
     for label, loss in {
@@ -125,13 +133,8 @@ def _at_efficiencies(case: ToyCase, outputs: Floats) -> Floats:
     return np.stack([case.toy.exact_curve(row, POINTS_PER_AXIS).significance_at(EFFICIENCIES) for row in outputs])
 
 
-def _row(label: str, fractions: Floats) -> str:
-    cells = [f"{column.mean():.3f} ± {column.std(ddof=1):.3f}" for column in fractions.T]
-    return f"| {label} | " + " | ".join(cells) + " |"
-
-
-def _head(first: str, columns: Sequence[object]) -> str:
-    return "\n".join([f"| {first} | " + " | ".join(map(str, columns)) + " |", "|---" * (len(columns) + 1) + "|"])
+def _row(label: str, fractions: Floats) -> list[object]:
+    return [label, *(Spread.of(column, 3) for column in fractions.T)]
 
 
 def main(line: list[str] | None = None) -> None:
@@ -146,21 +149,22 @@ def main(line: list[str] | None = None) -> None:
     arguments = parser.parse_args(line)
     size = Size(arguments.seeds, 500, (2, 1)) if arguments.reduced else Size(arguments.seeds)
     if "linear" in arguments.tables:
-        print(_head("linear model / best linear cut, at signal efficiency", EFFICIENCIES))
-        for name in ("case_1", "case_2"):
-            for label, fractions in linear_models(name, arguments.output, size):
-                print(_row(f"{TOYS[name].name}, {label}", fractions), flush=True)
+        rows = [
+            _row(f"{TOYS[name].name}, {label}", fractions)
+            for name in ("case_1", "case_2")
+            for label, fractions in linear_models(name, arguments.output, size)
+        ]
+        print(table(["linear model / best linear cut, at signal efficiency", *EFFICIENCIES], rows) + "\n", flush=True)
     if "limit" in arguments.tables:
-        print("\n" + _head("ensemble / likelihood ratio, at signal efficiency", EFFICIENCIES))
-        for name in ("case_1", "case_2"):
-            case, scores = ensembles(name, BCELossSettings(), size)
-            limits = case.toy.likelihood_ratio_curve(POINTS_PER_AXIS).significance_at(EFFICIENCIES)
-            print(_row(f"{TOYS[name].name}, weighted BCE", _at_efficiencies(case, scores) / limits), flush=True)
+        rows = [_row(f"{TOYS[name].name}, weighted BCE", against_limit(name, size)) for name in ("case_1", "case_2")]
+        print(table(["ensemble / likelihood ratio, at signal efficiency", *EFFICIENCIES], rows) + "\n", flush=True)
     if "uncertain" in arguments.tables:
-        print("\n" + _head("ensemble / fixed point", ["best cut"]))
-        for name in ("overlap_100", "overlap_3000"):
-            for label, fractions in uncertain_backgrounds(name, size):
-                print(_row(f"{TOYS[name].name}, {label}", fractions), flush=True)
+        rows = [
+            _row(f"{TOYS[name].name}, {label}", fractions)
+            for name in ("overlap_100", "overlap_3000")
+            for label, fractions in uncertain_backgrounds(name, size)
+        ]
+        print(table(["ensemble / fixed point", "best cut"], rows), flush=True)
 
 
 if __name__ == "__main__":

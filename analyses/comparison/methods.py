@@ -97,16 +97,16 @@ def losses(sample: TrainingSample, goal: Goal) -> dict[str, LossSettings]:
 
 def _submodular_path(sample: TrainingSample, goal: Goal) -> tuple[float, ...]:
     """The default values of a relative eps, lowered by a common factor to k^2 eps < 3/4 for the largest k."""
-    background = sample.yields[~np.array(sample.signal_processes)].sum()
-    first = min(0.3, 0.7 / max(goal.background_uncertainties.values()) ** 2 / background)
+    background = sample.processes.summed(sample.yields, "background")
+    first = min(0.3, 0.7 / max(goal.objective.background_uncertainties.values()) ** 2 / background)
     return tuple(float(first * factor) for factor in (1, 1 / 3, 1 / 10, 1 / 30))
 
 
 def overall_uncertainty(sample: TrainingSample, goal: Goal) -> float:
     """Relative uncertainty of the whole background before the cut, from independent ones of its processes."""
-    signal = np.array(sample.signal_processes)
-    each = np.array([goal.background_uncertainties.get(name, 0.0) for name in sample.process_names])
-    return float(np.linalg.norm((each * sample.yields)[~signal]) / sample.yields[~signal].sum())
+    background = sample.yields[sample.processes.is_background]
+    each = goal.objective.uncertainties_of(sample.processes.backgrounds)
+    return float(np.linalg.norm(each * background) / background.sum())
 
 
 def rounds_of(loss: LossSettings, goal: Goal) -> int:

@@ -21,8 +21,9 @@ from analyses.toys import FEATURES, OVERLAP_100, OVERLAP_3000, PAPER_CASE_1, PAP
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import TrainingSample, TrainingSettings
 from zsig_hep.learning.training.members import Member
-from zsig_hep.pipeline.stages import Chain
+from zsig_hep.pipeline import Pipeline
 from zsig_hep.selection import (
+    ScoredEvents,
     WorkingPointSettings,
     choose_working_point,
     scan_thresholds,
@@ -91,13 +92,12 @@ class ToyCase:
             features=np.concatenate([each.features for each in drawn]).astype(np.float32),
             feature_names=FEATURES,
             weights=np.concatenate([each.weight for each in drawn]) / len(drawn),
-            is_signal=np.concatenate([each.is_signal for each in drawn]),
             process=np.concatenate([each.process for each in drawn]).astype(np.int64),
             yields=self.toy.yields,
             # Members are told apart by folds of their own; no event is withheld for a test.
             fold=np.full(size * len(drawn), -1),
             fold_count=len(drawn),
-            process_names=self.toy.process_names,
+            processes=self.toy.process_table,
         )
         validates = np.arange(size) % VALIDATION_SHARE == 0
         members = tuple(
@@ -126,15 +126,15 @@ class ToyCase:
     def _working_point(
         self, validation: Floats, unit: Unit, member: Member, outputs: Floats, yields: Floats
     ) -> dict[str, object]:
-        scan = scan_thresholds(
+        processes = self.toy.process_table
+        events = ScoredEvents.from_arrays(
             validation,
             unit.sample.weights[member.validation] * unit.sample.fold_count * VALIDATION_SHARE,
             unit.sample.process[member.validation],
-            process_names=self.toy.process_names,
-            roles=[process.role for process in self.toy.processes],
-            settings=self.settings,
+            names=processes.names,
+            roles=processes.roles,
         )
-        threshold = choose_working_point(scan, self.settings).threshold
+        threshold = choose_working_point(scan_thresholds(events, self.settings), self.settings).threshold
         if threshold is None:
             return {"working_point": None, "signal_efficiency": None}
         selected = yields[:, outputs >= threshold].sum(1)
@@ -224,10 +224,9 @@ def _load_search(name: str, output: Path, ntuples: Path | None) -> SearchCase:
     analysis = Analysis.from_file(Path(__file__).parents[1] / stem)
     if ntuples is not None:
         analysis = analysis.with_ntuples(ntuples / stem)
-    chain = Chain(analysis, output / "columns" / stem)
-    chain.columns()
+    pipeline = Pipeline(analysis, output / "columns" / stem)
+    pipeline.columns()
     uncertainties = UNCERTAINTIES[stem] if name != stem else {}
     # The sample with a third of the events gets as many steps from smaller batches and more epochs.
     epochs, batch_sizes = ((20, 10), (1024, 1024)) if stem == "leptoquark" else ((20, 6), (1024, 2048))
-    table = chain.table.select(~chain.table.is_data)
-    return SearchCase(name, analysis, table, uncertainties, epochs, batch_sizes)
+    return SearchCase(name, analysis, pipeline.table.simulated, uncertainties, epochs, batch_sizes)

@@ -7,14 +7,15 @@ from functools import cached_property
 
 import numpy as np
 
+from analyses.compare import refolded
 from analyses.comparison.units import EFFICIENCIES, Predict, Unit
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import TrainingSettings, make_sample
 from zsig_hep.learning.classifier.calibration import signal_share_below
 from zsig_hep.learning.training.members import make_members
 from zsig_hep.ntuples import EventTable
-from zsig_hep.ntuples.identity import assign_folds
 from zsig_hep.selection import (
+    ScoredEvents,
     WorkingPointSettings,
     evaluate_classifier,
     significance_at_signal_efficiency,
@@ -74,28 +75,24 @@ class SearchCase:
         }
         return WorkingPointSettings.model_validate(content)
 
-    def _folded(self, seed: int) -> EventTable:
-        fold = assign_folds(self.table.identity, self.table.fold_count, seed)
-        return dataclasses.replace(self.table, fold=fold)
-
     def units(self, seeds: Sequence[int]) -> list[Unit]:
         """One ensemble per seed, with a network per fold."""
         units = []
         for seed in seeds:
-            sample = make_sample(self._folded(seed), self.training)
+            sample = make_sample(refolded(self.table, seed), self.training)
             members = make_members(sample.fold, sample.fold_count, [1000 * seed + 1])
             units.append(Unit((seed,), sample, members, training_goal(self.settings)))
         return units
 
     def judge(self, unit: Unit, predict: Predict) -> list[dict[str, object]]:
         """Held-out significance, and out-of-fold significance at the efficiencies."""
-        table = self._folded(unit.seeds[0])
+        table = refolded(self.table, unit.seeds[0])
         outputs, quantiles = predict(unit.sample.features), unit.quantiles(predict)
         scores = np.empty(len(table.weight))
         for index, member in enumerate(unit.members):
             tested = table.fold == member.fold
             scores[tested] = signal_share_below(outputs[None, index, tested], quantiles[None, index])[0]
-        evaluation = evaluate_classifier(self.name, self.name, scores, table, self.settings)
+        evaluation = evaluate_classifier(self.name, self.name, ScoredEvents.of_table(table, scores), self.settings)
         point = evaluation.working_point
         at = significance_at_signal_efficiency(evaluation.scan, EFFICIENCIES)
         return [

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from analyses.comparison.methods import BASELINE, LABELS, OPTIMIZERS
 from analyses.comparison.samples import SAMPLES
 from analyses.comparison.units import EFFICIENCIES
+from analyses.tables import Spread, paired_difference, table
 
 Row = Mapping[str, Any]
 Limits = Mapping[str, Mapping[str, Sequence[float]]]
@@ -67,26 +68,15 @@ class Results:
         return next((row["error"] for row in of_seed.values() if "error" in row), None)
 
 
-def with_spread(values: Sequence[float], digits: int = 3) -> str:
-    """Mean and standard deviation; a dash where a seed has none."""
-    array = np.array(values)
-    if not len(array) or not np.isfinite(array).all():
-        return "–"
-    return f"{array.mean():.{digits}f} ± {array.std(ddof=1) if len(array) > 1 else np.nan:.{digits}f}"
+def spread(of_seeds: Mapping[int, Floats], column: int) -> Spread:
+    """Mean and standard deviation over seeds of one number."""
+    return Spread.of([row[column] for row in of_seeds.values()], 3)
 
 
 def difference(mine: Mapping[int, Floats], baseline: Mapping[int, Floats], column: int = CUT) -> str:
-    """Mean difference paired by seed, with the error of the mean."""
-    values = np.array([mine[seed][column] - baseline[seed][column] for seed in mine if seed in baseline])
-    if not len(values) or not np.isfinite(values).all():
-        return "–"
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return f"{values.mean():+.3f} ± {error:.3f}"
-
-
-def table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Render a table."""
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *lines))
+    """Mean difference over the seeds that both have, with the error of the mean."""
+    pairs = [(mine[seed][column], baseline[seed][column]) for seed in mine if seed in baseline]
+    return paired_difference([own for own, _ in pairs], [other for _, other in pairs])
 
 
 def _kinds(results: Results, sample: str, model: str) -> Iterator[tuple[str, str, str, str]]:
@@ -111,7 +101,7 @@ def loss_table(results: Results, sample: str, model: str, limit: str = "limit") 
             lines.append([label, "refused", *[""] * (len(heads) - 2)])
             continue
         is_baseline = (of_model, loss) == (model, BASELINE)
-        columns = [with_spread([row[column] for row in values.values()]) for column in range(CUT + 2)]
+        columns = [spread(values, column) for column in range(CUT + 2)]
         cells = [label, *columns[: CUT + 1], "" if is_baseline else difference(values, baseline)]
         if is_toy:
             cells += [columns[CUT + 1], "" if is_baseline else difference(values, baseline, CUT + 1)]
@@ -130,11 +120,9 @@ def optimizer_table(results: Results, sample: str, model: str) -> str:
     present = [name for name in OPTIMIZERS if results.losses(sample, model, name)]
     lines = []
     for loss in LABELS:
-        cells = [
-            with_spread([row[column] for row in results.values(sample, model, loss, name).values()]) for name in present
-        ]
-        if any(results.values(sample, model, loss, name) for name in present):
-            lines.append([LABELS[loss], *cells])
+        found = [results.values(sample, model, loss, name) for name in present]
+        if any(found):
+            lines.append([LABELS[loss], *(spread(each, column) for each in found)])
     return table(["loss", *(OPTIMIZERS[name].label for name in present)], lines)
 
 
@@ -147,8 +135,7 @@ def summary_table(results: Results, model: str = "mlp") -> str:
         cells = []
         for sample in samples:
             values = results.values(sample, of_model, loss, optimizer)
-            column = _column(results, sample)
-            cells.append(with_spread([row[column] for row in values.values()]) if values else "")
+            cells.append(spread(values, _column(results, sample)) if values else "")
         lines.append([label, *cells])
     order = [*LABELS.values(), "boosted trees", "boosted trees, effective weights"]
     lines.sort(key=lambda cells: order.index(cells[0]))

@@ -39,7 +39,7 @@ def grow_ensemble(unit: Unit, depth: int, rounds: int = 0) -> Predict:
         depth: of the trees.
         rounds: of effective weights after the first ensemble.
     """
-    signal, recipe = np.array(unit.sample.signal_processes), EffectiveWeightsLossSettings()
+    recipe = EffectiveWeightsLossSettings()
     factors: Floats = np.ones((len(unit.members), len(unit.sample.yields)))
     kept: list[xgboost.Booster] = []
     kept_figures = np.full(len(unit.members), -np.inf)
@@ -61,7 +61,7 @@ def grow_ensemble(unit: Unit, depth: int, rounds: int = 0) -> Predict:
                 kept[index], kept_figures[index] = grown[index], np.nan_to_num(judgement.figure, nan=-np.inf)
         factors = np.stack(
             [
-                effective_weights(judgement, row, unit.sample.yields, signal, recipe.damping)
+                effective_weights(judgement, row, unit.sample.yields, unit.sample.processes.is_signal, recipe.damping)
                 for judgement, row in zip(judgements, factors, strict=True)
             ]
         )

@@ -3,14 +3,13 @@
     python -m analyses.hmumu_systematics.penalty --seeds 5
 
 A network is trained with weighted cross entropy plus lambda times the mean squared difference of its outputs for the same
-background event with nominal and with shifted jets. The cut is chosen, and quoted on other folds, with the background uncertainty
-of all variations. lambda = 0 is the baseline; each seed has other folds and networks, and differences are paired by seed.
+background event with nominal and with shifted jets. The cut is chosen, and quoted on other folds, with the background
+uncertainty of all variations. lambda = 0 is the baseline; each seed has other folds and networks, and differences are paired
+by seed.
 """
 
 import argparse
 import os
-import tempfile
-from pathlib import Path
 
 # Before torch is imported: OpenMP threads that spin while they wait starve each other on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -18,12 +17,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from analyses.hmumu_systematics.seeds import seeded
+from analyses.hmumu_systematics.seeds import pipelines, with_variations
+from analyses.tables import Spread, paired_difference
 from zsig_hep.learning import BCELoss
 from zsig_hep.learning.classifier.calibration import signal_quantiles, signal_share_below
 from zsig_hep.ntuples import EventTable
-from zsig_hep.pipeline.stages import Chain
-from zsig_hep.selection import hold_out_working_point, varied_events
+from zsig_hep.pipeline import Results
+from zsig_hep.selection import ScoredEvents, hold_out_working_point, varied_events
 
 LAMBDAS = (0.0, 1.0, 10.0, 100.0)
 LEARNING_RATE, HIDDEN = 5e-3, 48
@@ -88,19 +88,13 @@ def fit(
         optimizer.step()
 
 
-def significance(chain: Chain, strength: float, seed: int, steps: int) -> float:
-    """Held-out significance with the uncertainty of all variations."""
-    results = chain.results
+def significance(results: Results, strength: float, seed: int, steps: int) -> float:
+    """Held-out significance with the uncertainty of all variations; NaN where there is none."""
     table, shapes = results.table, results.shapes
     scores = scored(table, shapes, strength, seed, steps)
     varied = varied_events(table, results.variations, scores[0], shapes, dict(zip(shapes, scores[1:], strict=True)))
-    settings = results.analysis.selection.model_copy(
-        update={"figure_of_merit": "asimov_with_uncertainty", "variations_in_figure": True}
-    )
-    point = hold_out_working_point(
-        scores[0], table.weight, table.process, table.fold, fold_count=table.fold_count,
-        process_names=table.process_names, roles=table.roles, settings=settings, variations=varied,
-    )  # fmt: skip
+    events = ScoredEvents.of_table(table, scores[0], varied)
+    point = hold_out_working_point(events, with_variations(results.analysis))
     return np.nan if point.significance is None else point.significance
 
 
@@ -111,20 +105,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="of the optimiser; 400 overfit without a penalty")
     arguments = parser.parse_args()
     found = []
-    for seed in range(1, arguments.seeds + 1):
-        with tempfile.TemporaryDirectory(prefix="zsig-penalty-") as folder:
-            chain = Chain(seeded(seed), Path(folder))
-            chain.columns()
-            found.append([significance(chain, strength, seed, arguments.steps) for strength in LAMBDAS])
+    for seed, pipeline in pipelines(arguments.seeds):
+        pipeline.columns()
+        found.append([significance(pipeline.results, strength, seed, arguments.steps) for strength in LAMBDAS])
         print(f"seed {seed}: " + "  ".join(f"{value:.3f}" for value in found[-1]), flush=True)
-    values = np.array(found)
-    for column, strength in enumerate(LAMBDAS):
-        difference = values[:, column] - values[:, 0]
-        error = np.nanstd(difference, ddof=1) / np.sqrt(len(values))
-        print(
-            f"lambda {strength:5g}: Z = {np.nanmean(values[:, column]):.3f} +- {np.nanstd(values[:, column], ddof=1):.3f}, "
-            f"minus baseline {np.nanmean(difference):+.3f} +- {error:.3f}"
-        )
+    baseline, *_ = columns = np.array(found).T
+    for strength, values in zip(LAMBDAS, columns, strict=True):
+        minus_baseline = paired_difference(values, baseline)
+        print(f"lambda {strength:5g}: Z = {Spread.of(values, 3)}, minus baseline {minus_baseline}")
 
 
 if __name__ == "__main__":

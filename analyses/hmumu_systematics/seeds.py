@@ -10,6 +10,7 @@ categories of the best edges and of equal signal yield, and rectangular cuts wit
 import argparse
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported: OpenMP threads that spin while they wait starve each other on a busy machine.
@@ -17,10 +18,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 
+from analyses.tables import Spread
 from zsig_hep.analysis import Analysis
-from zsig_hep.pipeline.results import Results
-from zsig_hep.pipeline.stages import Chain
-from zsig_hep.selection import evaluate_classifier
+from zsig_hep.pipeline import Pipeline, Results
+from zsig_hep.selection import WorkingPointSettings, hold_out_working_point
 
 HERE = Path(__file__).parent
 
@@ -32,24 +33,33 @@ def seeded(seed: int) -> Analysis:
     return analysis.model_copy(update={"ntuples": ntuples})
 
 
+def pipelines(seeds: int) -> Iterator[tuple[int, Pipeline]]:
+    """Number and pipeline of each seed; its output folder is removed when the next one is asked for."""
+    for seed in range(1, seeds + 1):
+        with tempfile.TemporaryDirectory(prefix="zsig-seeds-") as folder:
+            yield seed, Pipeline(seeded(seed), folder)
+
+
+def with_variations(analysis: Analysis) -> WorkingPointSettings:
+    """The settings of the cut, with the background uncertainty of all variations in the figure of merit."""
+    update = {"figure_of_merit": "asimov_with_uncertainty", "variations_in_figure": True}
+    return WorkingPointSettings.model_validate(analysis.selection.model_dump() | update)
+
+
 def measured(results: Results) -> dict[str, float]:
     """Held-out significances of one seed; NaN where there is none."""
-    with_variations = results.analysis.selection.model_copy(
-        update={"figure_of_merit": "asimov_with_uncertainty", "variations_in_figure": True}
-    )
-    found = {}
+    settings = with_variations(results.analysis)
+    found: dict[str, float | None] = {}
     for each in results.evaluations:
         table = results.systematics[each.name]
-        varied = results.varied[each.name]
-        scores = results.scores[each.name]
-        chosen = evaluate_classifier(each.name, each.label, scores, results.table, with_variations, variations=varied)
+        chosen = hold_out_working_point(results.events[each.name], settings)
         found |= {
             f"{each.label}: cut": each.working_point.significance,
             f"{each.label}: the same cut, uncertain background": None if table is None else table.significance,
             f"{each.label}: background uncertainty at this cut [%]": None
             if table is None
             else 100 * table.background_uncertainty / each.working_point.background.value,
-            f"{each.label}: cut chosen with the variations": chosen.working_point.significance,
+            f"{each.label}: cut chosen with the variations": chosen.significance,
         }
     categories = results.categories
     label, equal = results.evaluations[0].label, categories.equal_signal[-1]
@@ -65,17 +75,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
     arguments = parser.parse_args()
     rows = []
-    for seed in range(1, arguments.seeds + 1):
-        with tempfile.TemporaryDirectory(prefix="zsig-seeds-") as folder:
-            chain = Chain(seeded(seed), Path(folder))
-            chain.scan()
-            rows.append(measured(chain.results))
+    for seed, pipeline in pipelines(arguments.seeds):
+        pipeline.scan()
+        rows.append(measured(pipeline.results))
         print(f"seed {seed} done", flush=True)
     for name in rows[0]:
-        values = np.array([row[name] for row in rows])
-        print(
-            f"{name:60s} {np.nanmean(values):7.3f} +- {np.nanstd(values, ddof=1):.3f} ({np.isfinite(values).sum()} seeds)"
-        )
+        values = np.array([row[name] for row in rows if np.isfinite(row[name])])
+        print(f"{name:60s} {Spread.of(values, 3)} ({len(values)} seeds)")
 
 
 if __name__ == "__main__":

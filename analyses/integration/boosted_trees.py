@@ -2,9 +2,8 @@
 
     python analyses/integration/boosted_trees.py           # pip install xgboost scikit-learn
 
-The scan takes plain arrays: an out-of-fold score, the expected events, the process and the fold of each event.  The
-cut that is applied to a fold is chosen on the other folds, and the significance adds up what passes in the folds that
-did not choose.
+`ScoredEvents` takes plain arrays: out-of-fold score, weight in expected events, process and fold of each event. The cut of
+each fold is chosen on the other folds; the significance is that of the events that pass in the folds that did not choose.
 """
 
 import tempfile
@@ -16,9 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold
 from xgboost import XGBClassifier
 
-from zsig_hep.analysis import Analysis
-from zsig_hep.ntuples import run_columns
-from zsig_hep.selection import WorkingPointSettings, hold_out_working_point
+from zsig_hep import Analysis, Pipeline, ScoredEvents, WorkingPointSettings, hold_out_working_point
 
 PROCESSES = {"vbf": "signal", "ggf": "signal", "dy": "background", "ttbar": "background"}
 CLASSIFIERS = {
@@ -28,16 +25,11 @@ CLASSIFIERS = {
 
 
 def hmumu_frame() -> pd.DataFrame:
-    """Stands for the user's DataFrame: features, `process`, and `weight`, which adds up to the expected events."""
-    analysis = Analysis.from_file(Path(__file__).parents[1] / "hmumu")
+    """Stands for your DataFrame: features, `process`, and `weight`, which adds up to the expected events."""
     with tempfile.TemporaryDirectory() as folder:
-        table = run_columns(
-            analysis.ntuples,
-            analysis.processes,
-            base_folder=analysis.folder,
-            luminosity_ifb=analysis.luminosity_ifb,
-            output_folder=Path(folder),
-        ).table
+        pipeline = Pipeline(Analysis.from_file(Path(__file__).parents[1] / "hmumu"), folder)
+        pipeline.columns()
+        table = pipeline.table
     frame = pd.DataFrame(table.features, columns=list(table.feature_names))
     return frame.assign(process=np.array(table.process_names)[table.process], weight=table.weight)
 
@@ -58,16 +50,16 @@ for name, classifier in CLASSIFIERS.items():
     for train, test in splits:
         classifier.fit(features.iloc[train], is_signal.iloc[train], sample_weight=balanced.iloc[train])
         score[test] = classifier.predict_proba(features.iloc[test])[:, 1]
-    point = hold_out_working_point(
+    events = ScoredEvents.from_arrays(
         score,
         frame["weight"],
         frame["process"].map(list(PROCESSES).index),
-        fold,
+        names=list(PROCESSES),
+        roles=list(PROCESSES.values()),
+        fold=fold,
         fold_count=len(splits),
-        process_names=tuple(PROCESSES),
-        roles=tuple(PROCESSES.values()),
-        settings=WorkingPointSettings(minimum_effective_background=50),
     )
+    point = hold_out_working_point(events, WorkingPointSettings(minimum_effective_background=50))
     print(
         f"{name:12} Z = {point.significance:.2f} +- {point.significance_uncertainty:.2f} with "
         f"{point.signal.value:.1f} signal and {point.background.value:.1f} background events, "

@@ -1,9 +1,9 @@
-"""Our FeatureProcessor inside somebody's coffea processor, in a plain Runner on NanoAOD files; then table and scan.
+"""`FeatureProcessor` inside your own coffea processor, in a plain Runner on NanoAOD files; then table and scan.
 
     python analyses/integration/coffea_runner.py
 
-One pass over the events fills the user's histogram and writes the chunk files.  The `Runner`, its executor and its
-schema are the user's; so is the normalisation, here with the sums that NanoAOD keeps in its `Runs` tree.
+One pass over the events fills your histogram and writes the chunk files. The `Runner`, its executor, its schema and the
+normalisation are yours; here the sums of weights come from the `Runs` tree of NanoAOD.
 """
 
 import tempfile
@@ -16,8 +16,8 @@ import uproot
 from coffea.nanoevents import NanoAODSchema
 from coffea.processor import IterativeExecutor, ProcessorABC, Runner
 
-from zsig_hep.ntuples import EventTable, FeatureProcessor
-from zsig_hep.selection import WorkingPointSettings, hold_out_working_point
+from zsig_hep import EventTable, ScoredEvents, WorkingPointSettings, hold_out_working_point
+from zsig_hep.ntuples import FeatureProcessor
 
 SAMPLES = Path(__file__).parents[2] / "data_samples" / "hmumu"
 LUMINOSITY_IPB = 140_000.0
@@ -38,7 +38,7 @@ def columns(events: ak.Array) -> tuple[dict[str, ak.Array], ak.Array]:
 
 
 class MuonProcessor(ProcessorABC):
-    """The processor that the user has already; two lines are new."""
+    """The processor that you have already; two lines are new."""
 
     def __init__(self, folder: Path) -> None:
         self.features = FeatureProcessor(columns, folder=folder, weights=dict.fromkeys(ROLES, "genWeight"))  # new
@@ -83,18 +83,9 @@ table = EventTable.from_arrays(
     identity=events["zsig:identity"],
 )
 peak = table.select(abs(table.feature("dimuon_mass") - 125.0) < 2.0)
-point = hold_out_working_point(
-    peak.feature("dijet_mass"),
-    peak.weight,
-    peak.process,
-    peak.fold,
-    fold_count=table.fold_count,
-    process_names=table.process_names,
-    roles=table.roles,
-    settings=WorkingPointSettings(),
-)
+point = hold_out_working_point(ScoredEvents.of_table(peak, peak.feature("dijet_mass")), WorkingPointSettings())
 
 print(f"histogram of {', '.join(output['muon_pt'].axes['process'])}; {len(chunks)} chunk files")
 for name, total in table.yields().items():
-    print(f"{name:6} {total.value:8.2f} +- {total.variance**0.5:.2f}")
+    print(f"{name:6} {total.value:8.2f} +- {total.uncertainty:.2f}")
 print(f"cut on the dijet mass: Z = {point.significance:.2f} +- {point.significance_uncertainty:.2f}")

@@ -1,16 +1,16 @@
-"""A campaign in the manner of columnflow, read into processes: the yields of `analyses/hmumu`, its two signals as one.
+"""A campaign as columnflow describes it, read into processes: the yields of `analyses/hmumu`, its two signals as one.
 
     python analyses/integration/columnflow.py
 
-`columnflow.yaml` has the arguments of `order` objects under their own names.  A role given to `h` is that of the
-processes that it contains.  The file has no sums of weights: they come from the `Runs` trees.
+`columnflow.yaml` has the arguments of `order` objects under their own names. A role given to `h` is that of the
+processes that it contains. The file has no sums of weights: they come from the `Runs` trees.
 """
 
 import tempfile
 from pathlib import Path
 
-from zsig_hep.analysis import Analysis
-from zsig_hep.ntuples import NtupleSettings, read_fileset, run_columns
+from zsig_hep import Analysis, Pipeline
+from zsig_hep.ntuples import NtupleSettings, read_fileset
 
 HERE = Path(__file__).parent
 
@@ -23,13 +23,8 @@ analysis = Analysis(
 )
 
 with tempfile.TemporaryDirectory() as output:
-    result = run_columns(
-        analysis.ntuples,
-        analysis.processes,
-        base_folder=analysis.folder,
-        luminosity_ifb=analysis.luminosity_ifb,
-        output_folder=Path(output),
-    )
+    pipeline = Pipeline(analysis, output)
+    pipeline.columns()
 
-for name, total in result.table.yields().items():
-    print(f"{name:3} {total.value:8.2f} +- {total.variance**0.5:.2f}")
+for name, total in pipeline.table.yields().items():
+    print(f"{name:3} {total.value:8.2f} +- {total.uncertainty:.2f}")

@@ -1,8 +1,8 @@
-"""The significance loss in a Lightning module, with the data and the network of the user.
+"""The Z loss in a Lightning module, with your data and your network.
 
     python analyses/integration/lightning_module.py        # pip install lightning
 
-The loss stands in `training_step`; the yields that every batch has to stand for are part of the module.
+The loss is called in `training_step`; the yield that each process has in every batch is part of the module.
 """
 
 import logging
@@ -14,10 +14,17 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from zsig_hep.analysis import Analysis
-from zsig_hep.learning import BCELoss, ZLoss, rescale_to_process_yields
-from zsig_hep.ntuples import EventTable, run_columns
-from zsig_hep.selection import WorkingPointSettings, hold_out_working_point
+from zsig_hep import (
+    Analysis,
+    BCELoss,
+    EventTable,
+    ScoredEvents,
+    WorkingPointSettings,
+    ZLoss,
+    hold_out_working_point,
+)
+from zsig_hep.learning import rescale_to_process_yields
+from zsig_hep.ntuples import run_columns
 
 FOLDS = 3
 
@@ -58,7 +65,7 @@ def tensors(table: EventTable, mask: np.ndarray) -> tuple[torch.Tensor, ...]:
 def train(table: EventTable, mask: np.ndarray) -> SignificanceModule:
     """Fit a module to some events."""
     features, is_signal, weight, process = tensors(table, mask)
-    yields = torch.bincount(process, weight, minlength=len(table.process_names))
+    yields = torch.bincount(process, weight, minlength=len(table.processes))
     module = SignificanceModule(features.mean(0), features.std(0), yields, warm_epochs=4)
     trainer = lightning.Trainer(
         max_epochs=10,
@@ -94,14 +101,6 @@ for fold in range(FOLDS):
     with torch.no_grad():
         scores[table.fold == fold] = module(tensors(table, table.fold == fold)[0])
 
-point = hold_out_working_point(
-    scores,
-    table.weight,
-    table.process,
-    table.fold,
-    fold_count=FOLDS,
-    process_names=table.process_names,
-    roles=table.roles,
-    settings=WorkingPointSettings(minimum_effective_background=50),
-)
+settings = WorkingPointSettings(minimum_effective_background=50)
+point = hold_out_working_point(ScoredEvents.of_table(table, scores), settings)
 print(f"Z loss in a Lightning module: Z = {point.significance:.2f} +- {point.significance_uncertainty:.2f}")

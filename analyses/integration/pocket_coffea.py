@@ -2,8 +2,8 @@
 
     python analyses/integration/pocket_coffea.py
 
-`pocket_coffea.json` has the form that `pocket-coffea build-datasets` and PocketCoffea's skims write.  Cross sections
-and sums of weights come from it, the role of each sample from here, and the columns from `analyses/hmumu`.
+`pocket_coffea.json` has the form that `pocket-coffea build-datasets` and PocketCoffea's skims write. Cross sections and sums
+of weights come from it, the role of each sample from this script, and the columns from `analyses/hmumu`.
 """
 
 import tempfile
@@ -29,4 +29,4 @@ with tempfile.TemporaryDirectory() as output:
     )
 
 for name, total in result.table.yields().items():
-    print(f"{name:13} {total.value:8.2f} +- {total.variance**0.5:.2f}")
+    print(f"{name:13} {total.value:8.2f} +- {total.uncertainty:.2f}")

@@ -1,10 +1,10 @@
-"""The significance loss in somebody's own torch training: own Dataset, DataLoader, network and loop.
+"""The Z loss in your own torch training: your Dataset, DataLoader, network and loop.
 
     python analyses/integration/torch_loop.py
 
-What the loss asks of the loop: weights are expected events, none of them negative, and every batch stands for the
-whole sample, each process with its full yield (`rescale_to_process_yields`).  A few epochs of weighted cross entropy
-come first: started at random, a set loss can end in equal scores for all events.
+The loss needs two things. Weights are expected events, none of them negative. Every batch stands for the whole sample, so
+each process has its full yield in it (`rescale_to_process_yields`). A few epochs of weighted cross entropy come first: from
+random weights, the Z loss can end in equal scores for all events.
 """
 
 import tempfile
@@ -14,17 +14,24 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from zsig_hep.analysis import Analysis
-from zsig_hep.learning import BCELoss, ZLoss, rescale_to_process_yields
-from zsig_hep.ntuples import EventTable, run_columns
-from zsig_hep.selection import WorkingPointSettings, hold_out_working_point
+from zsig_hep import (
+    Analysis,
+    BCELoss,
+    EventTable,
+    ScoredEvents,
+    WorkingPointSettings,
+    ZLoss,
+    hold_out_working_point,
+)
+from zsig_hep.learning import rescale_to_process_yields
+from zsig_hep.ntuples import run_columns
 
 FOLDS = 3
 WARM_EPOCHS, EPOCHS = 4, 8
 
 
 class Events(Dataset[tuple[torch.Tensor, ...]]):
-    """The user's dataset: features, signal flag, expected events and process of each event."""
+    """Your dataset: features, signal flag, expected events and process of each event."""
 
     def __init__(self, table: EventTable, mask: np.ndarray) -> None:
         features = np.nan_to_num(table.features[mask], nan=3.0)  # no third jet: one below the threshold, ln 20
@@ -34,7 +41,7 @@ class Events(Dataset[tuple[torch.Tensor, ...]]):
             torch.from_numpy(table.weight[mask]),
             torch.from_numpy(table.process[mask]),
         )
-        self.yields = torch.bincount(self.columns[3], self.columns[2], minlength=len(table.process_names))
+        self.yields = torch.bincount(self.columns[3], self.columns[2], minlength=len(table.processes))
 
     def __len__(self) -> int:
         """Number of events."""
@@ -46,7 +53,7 @@ class Events(Dataset[tuple[torch.Tensor, ...]]):
 
 
 def network(events: Events) -> torch.nn.Module:
-    """The user's network; the first layer standardises."""
+    """Your network; the first layer standardises."""
     features = events.columns[0]
     normalise = torch.nn.BatchNorm1d(features.shape[1], affine=False, momentum=None)
     normalise(features)
@@ -56,7 +63,7 @@ def network(events: Events) -> torch.nn.Module:
 
 
 def train(events: Events) -> torch.nn.Module:
-    """The user's loop."""
+    """Your loop."""
     model = network(events)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     loader = DataLoader(events, sampler=BatchSampler(RandomSampler(events), 2048, drop_last=False), batch_size=None)
@@ -88,14 +95,6 @@ for fold in range(FOLDS):
     with torch.no_grad():
         scores[held_out] = model(Events(table, held_out).columns[0]).squeeze(-1)
 
-point = hold_out_working_point(
-    scores,
-    table.weight,
-    table.process,
-    table.fold,
-    fold_count=FOLDS,
-    process_names=table.process_names,
-    roles=table.roles,
-    settings=WorkingPointSettings(minimum_effective_background=50),
-)
+settings = WorkingPointSettings(minimum_effective_background=50)
+point = hold_out_working_point(ScoredEvents.of_table(table, scores), settings)
 print(f"Z loss in a torch loop: Z = {point.significance:.2f} +- {point.significance_uncertainty:.2f}")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from analyses.efficiency_curves import EfficiencyCurve, WorkingPoint
 from analyses.paper_toy import published
 from analyses.paper_toy.lines import Line
+from analyses.tables import Spread
 from analyses.toys import GaussianToy
 
 Floats = npt.NDArray[np.float64]
@@ -27,31 +28,6 @@ class Selection:
     label: str
     curves: Mapping[str, tuple[EfficiencyCurve, ...]]
     lines: Mapping[str, tuple[Line, ...]] | None = None
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean and standard deviation over seeds; the deviation of a single value is None.
-
-    Example:
-        >>> str(Spread.of([1.0, 2.0, 3.0])), str(Spread.of([4.216], digits=3))
-        ('2.00 ± 1.00', '4.216')
-    """
-
-    mean: float
-    deviation: float | None
-    digits: int = 2
-
-    @classmethod
-    def of(cls, values: Sequence[float] | Floats, digits: int = 2) -> "Spread":
-        """Spread of values, one per seed."""
-        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        return cls(float(np.mean(values)), deviation, digits)
-
-    def __str__(self) -> str:
-        """Mean ± deviation."""
-        text = f"{self.mean:.{self.digits}f}"
-        return text if self.deviation is None else f"{text} ± {self.deviation:.{self.digits}f}"
 
 
 @dataclass(frozen=True)

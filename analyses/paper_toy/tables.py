@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from analyses.paper_toy import published
 from analyses.paper_toy.experiments import TOYS, Passage, Results, published_bce_line, published_line
 from analyses.paper_toy.landscape import landscape
 from analyses.paper_toy.lines import Line
-from analyses.paper_toy.measures import Row, Selection, Spread, peak, published_row, row
+from analyses.paper_toy.measures import Row, Selection, peak, published_row, row
 from analyses.paper_toy.population import COLLAPSED_SPREAD
 from analyses.paper_toy.trajectories import ANGLE_TOLERANCE, CLEAR_SPREAD, EFFICIENCY_TOLERANCE
+from analyses.tables import Spread, table
 from analyses.toys import GaussianToy
 
 
@@ -75,19 +76,6 @@ def all_rows(toy: GaussianToy, results: Results) -> list[Row]:
     for name, before in (("Z loss", "Z line of the paper, exact"), ("BCE", "BCE line of the paper, exact")):
         rows.insert(labels.index(before), published_row(name))
     return rows
-
-
-def table(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """A markdown table.
-
-    Example:
-        >>> print(table(["a", "b"], [[1, 2]]))
-        | a | b |
-        |---|---|
-        | 1 | 2 |
-    """
-    body = ["| " + " | ".join(str(cell) for cell in line) + " |" for line in lines]
-    return "\n".join(["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *body])
 
 
 def _size(results: Results) -> str:

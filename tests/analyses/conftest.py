@@ -1,5 +1,7 @@
 """Analyses of the repository, and small event files made by hand."""
 
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +13,8 @@ import pytest
 import uproot
 from coffea.nanoevents import BaseSchema, NanoEventsFactory
 
-from zsig_hep.ntuples import load_columns
+from zsig_hep.analysis import Analysis
+from zsig_hep.ntuples import ColumnsResult, load_columns, run_columns
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,6 +22,35 @@ MUON_MASS = 0.1056584
 
 Event = Mapping[str, Any]
 MakeEvents = Callable[[Sequence[Event], str], ak.Array]
+ReadColumns = Callable[[str], ColumnsResult]
+
+
+@pytest.fixture(scope="session")
+def read_columns(tmp_path_factory: pytest.TempPathFactory) -> ReadColumns:
+    """What the columns of an analysis are, read once."""
+
+    @functools.cache
+    def read(name: str) -> ColumnsResult:
+        analysis = Analysis.from_file(ROOT / "analyses" / name)
+        return run_columns(
+            analysis.ntuples,
+            analysis.processes,
+            base_folder=analysis.folder,
+            luminosity_ifb=analysis.luminosity_ifb,
+            output_folder=tmp_path_factory.mktemp(name),
+            variations=analysis.variations,
+        )
+
+    return read
+
+
+def invariant_mass(*objects: tuple[float, float, float, float]) -> float:
+    """Invariant mass of objects given as (pt, eta, phi, mass)."""
+    x = sum(pt * math.cos(phi) for pt, _, phi, _ in objects)
+    y = sum(pt * math.sin(phi) for pt, _, phi, _ in objects)
+    z = sum(pt * math.sinh(eta) for pt, eta, _, _ in objects)
+    energy = sum(math.sqrt((pt * math.cosh(eta)) ** 2 + m**2) for pt, eta, _, m in objects)
+    return math.sqrt(max(energy**2 - x**2 - y**2 - z**2, 0.0))
 
 
 def columns_module(name: str) -> ModuleType:

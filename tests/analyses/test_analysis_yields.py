@@ -11,9 +11,10 @@ import pytest
 import uproot
 import yaml
 
-from zsig_hep.ntuples import ColumnsResult, NtupleSettings, Process, run_columns
+from tests.analyses.conftest import ROOT, ReadColumns
+from tests.analyses.conftest import invariant_mass as mass
+from zsig_hep.ntuples import ColumnsResult
 
-ROOT = Path(__file__).parents[2]
 IPB_AT_140_IFB = 140_000.0
 BRANCHES = (
     "genWeight",
@@ -38,15 +39,6 @@ LEPTOQUARK = {
 SAMPLES = {"hmumu": HMUMU, "leptoquark": LEPTOQUARK}
 
 Entry = dict[str, Any]
-
-
-def mass(*objects: tuple[float, float, float, float]) -> float:
-    """Invariant mass of objects given as (pt, eta, phi, mass)."""
-    x = sum(pt * math.cos(phi) for pt, _, phi, _ in objects)
-    y = sum(pt * math.sin(phi) for pt, _, phi, _ in objects)
-    z = sum(pt * math.sinh(eta) for pt, eta, _, _ in objects)
-    energy = sum(math.sqrt((pt * math.cosh(eta)) ** 2 + m**2) for pt, eta, _, m in objects)
-    return math.sqrt(max(energy**2 - x**2 - y**2 - z**2, 0.0))
 
 
 def collection(entry: Entry, name: str) -> list[tuple[float, float, float, float]]:
@@ -125,21 +117,10 @@ def generated_sum(path: Path) -> float:
         return float(file["Runs"]["genEventSumw"].array(library="np").sum())
 
 
-def from_package(name: str, output: Path) -> ColumnsResult:
-    given = settings_of(name)
-    return run_columns(
-        NtupleSettings.model_validate(given["ntuples"]),
-        {process: Process.model_validate(values) for process, values in given["processes"].items()},
-        base_folder=ROOT / "analyses" / name,
-        luminosity_ifb=given["luminosity_ifb"],
-        output_folder=output,
-    )
-
-
 @pytest.fixture(scope="module", params=["hmumu", "leptoquark"])
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ColumnsResult, Any]:
+def both(request: pytest.FixtureRequest, read_columns: ReadColumns) -> tuple[str, ColumnsResult, Any]:
     name = request.param
-    return name, from_package(name, tmp_path_factory.mktemp(name)), independent(name)
+    return name, read_columns(name), independent(name)
 
 
 def test_yields_agree(both: tuple[str, ColumnsResult, Any]) -> None:

@@ -67,16 +67,16 @@ class TestToys:
     def test_a_network_is_judged_on_its_own_validation_events_at_full_yields(self, overlap):
         seen = []
 
-        def judge(score, weight, process, _names, _signal):
+        def judge(score, weight, process, processes):
+            assert processes is unit.sample.processes
             seen.append((score, np.bincount(process, weight)))
             return Judgement(float(score.mean()), np.ones(3), 0.5)
 
         (unit,) = overlap.units((1, 2))
-        goal = judge
         outputs = [np.linspace(0, 1, 120, dtype=np.float32), np.linspace(5, 9, 120, dtype=np.float32) ** 2]
-        both = judge_folds(outputs, unit.members, unit.sample, goal)
+        both = judge_folds(outputs, unit.members, unit.sample, judge)
         alone = [
-            judge_folds([values], [member], unit.sample, goal)[0]
+            judge_folds([values], [member], unit.sample, judge)[0]
             for values, member in zip(outputs, unit.members, strict=True)
         ]
         assert [judgement.figure for judgement in both] == [judgement.figure for judgement in alone]
@@ -124,7 +124,8 @@ class TestMethods:
     def test_uncertainties_bring_the_losses_that_know_them(self, overlap):
         (unit,) = overlap.units((1,))
         with_them = methods.losses(unit.sample, unit.goal)
-        without = methods.losses(unit.sample, dataclasses.replace(unit.goal, background_uncertainties={}))
+        certain = dataclasses.replace(unit.goal.objective, background_uncertainties={})
+        without = methods.losses(unit.sample, dataclasses.replace(unit.goal, objective=certain))
         extra = set(with_them) - set(without)
         assert "effective_weights" in extra
         assert all("uncertaint" in name or "effective" in name for name in extra)
@@ -171,7 +172,7 @@ def test_trees_with_effective_weights_keep_the_best_round(overlap):
     figures = iter([1.0, 3.0, 2.0])
     seen = []
 
-    def judge(_score, _weight, _process, _names, _signal):
+    def judge(_score, _weight, _process, _processes):
         return Judgement(next(figures), np.array([1.0, -1.0, -9.0]), 0.5)
 
     goal = dataclasses.replace(unit.goal, judge=judge)
@@ -237,6 +238,7 @@ def test_tables_divide_by_limits_and_pair_seeds():
     assert "| – | – |" in tables.loss_table(tables.Results(rows, {}), "case_1", "mlp")
 
 
+@pytest.mark.slow
 def test_the_aims_are_printed_as_fractions_of_the_limits(tmp_path, capsys):
     aims.main(["--output", str(tmp_path), "--seeds", "1", "2", "--reduced", "--tables", "linear", "limit"])
     lines = [line for line in capsys.readouterr().out.splitlines() if "±" in line]

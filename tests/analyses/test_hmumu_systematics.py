@@ -1,8 +1,7 @@
-"""The dimuon search with variations: its yields up and down against uproot and NumPy, and the shifted jets by hand."""
+"""The dimuon search with variations: yields against uproot and NumPy, shifted jets by hand, and the scripts behind its numbers."""
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,28 +11,17 @@ import pytest
 import uproot
 import yaml
 
-from zsig_hep.analysis import Analysis
-from zsig_hep.ntuples import ColumnsResult, run_columns
-
-ROOT = Path(__file__).parents[2]
-MakeEvents = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def analysis() -> Analysis:
-    return Analysis.from_file(ROOT / "analyses" / "hmumu_systematics")
+from analyses.hmumu_systematics import penalty, seeds
+from tests.analyses.conftest import ROOT, MakeEvents
+from tests.analyses.conftest import invariant_mass as mass
+from zsig_hep.pipeline import Pipeline, Results
 
 
 @pytest.fixture(scope="module")
-def result(analysis: Analysis, tmp_path_factory: pytest.TempPathFactory) -> ColumnsResult:
-    return run_columns(
-        analysis.ntuples,
-        analysis.processes,
-        base_folder=analysis.folder,
-        luminosity_ifb=analysis.luminosity_ifb,
-        output_folder=tmp_path_factory.mktemp("columns"),
-        variations=analysis.variations,
-    )
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    pipeline = Pipeline(seeds.seeded(1), tmp_path_factory.mktemp("hmumu_systematics"))
+    pipeline.columns()
+    return pipeline.results
 
 
 def selected(events: Any, scale: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -62,16 +50,8 @@ def selected(events: Any, scale: Callable[[np.ndarray], np.ndarray]) -> np.ndarr
     return np.array(passed)
 
 
-def mass(*objects: tuple[float, float, float, float]) -> float:
-    x = sum(pt * math.cos(phi) for pt, _, phi, _ in objects)
-    y = sum(pt * math.sin(phi) for pt, _, phi, _ in objects)
-    z = sum(pt * math.sinh(eta) for pt, eta, _, _ in objects)
-    energy = sum(math.sqrt((pt * math.cosh(eta)) ** 2 + m**2) for pt, eta, _, m in objects)
-    return math.sqrt(max(energy**2 - x**2 - y**2 - z**2, 0.0))
-
-
 @pytest.mark.parametrize("direction", [1.0, -1.0])
-def test_yields_under_every_kind_of_variation_are_those_of_a_loop(result: ColumnsResult, direction: float) -> None:
+def test_yields_under_every_kind_of_variation_are_those_of_a_loop(results: Results, direction: float) -> None:
     (file,) = (ROOT / "data_samples" / "hmumu_shower").glob("hmumu_ttbar_*.root")
     with uproot.open(file) as opened:
         events = opened["Events"].arrays()
@@ -82,14 +62,14 @@ def test_yields_under_every_kind_of_variation_are_those_of_a_loop(result: Column
     weight = factor * ak.to_numpy(events.genWeight).astype(np.float64)
     shower = ak.to_numpy(events.PSWeight).astype(np.float64)
     row = 0 if direction > 0 else 1
-    ttbar = result.table.process == result.table.process_names.index("ttbar")
+    ttbar = results.table.process == results.table.process_names.index("ttbar")
     nominal = selected(events, np.ones_like)
-    assert result.table.weight[ttbar].sum() == pytest.approx(weight[nominal].sum(), rel=1e-9)
+    assert results.table.weight[ttbar].sum() == pytest.approx(weight[nominal].sum(), rel=1e-9)
     for name, (up, down) in {"isr": (0, 2), "fsr": (1, 3)}.items():
         expected = (weight * shower[:, (up, down)[row]])[nominal].sum()
-        assert result.table.weight_variations[name][row][ttbar].sum() == pytest.approx(expected, rel=1e-9)
+        assert results.table.weight_variations[name][row][ttbar].sum() == pytest.approx(expected, rel=1e-9)
     shifted = selected(events, lambda pt: 1 + direction * np.hypot(0.01, 0.9 / pt))
-    varied = result.shapes["jesUp" if direction > 0 else "jesDown"]
+    varied = results.shapes["jesUp" if direction > 0 else "jesDown"]
     found = varied.weight[varied.process == varied.process_names.index("ttbar")]
     assert found.sum() == pytest.approx(weight[shifted].sum(), rel=1e-9)
     assert len(found) == shifted.sum()
@@ -108,3 +88,24 @@ def test_a_shifted_jet_moves_the_missing_momentum_with_it(hmumu: ModuleType, mak
 def test_an_unknown_variation_is_refused(hmumu: ModuleType, make_events: MakeEvents) -> None:
     with pytest.raises(KeyError, match="jerUp"):
         hmumu.columns(make_events([{"muons": [], "jets": [], "MET_pt": 20.0}], "hmumu_vbf"), "jerUp")
+
+
+def test_a_seed_changes_folds_and_networks_and_nothing_else() -> None:
+    first, second = seeds.seeded(1), seeds.seeded(2)
+    assert (first.ntuples.fold_seed, second.ntuples.fold_seed) == (1, 2)
+    assert first.training.seed != second.training.seed
+    same_folds = second.model_copy(update={"ntuples": first.ntuples})
+    assert same_folds.with_training(seed=first.training.seed) == first
+
+
+@pytest.mark.slow
+def test_a_strong_penalty_holds_the_outputs_of_shifted_events_together(results: Results) -> None:
+    table, shapes = results.table, results.shapes
+    moved = []
+    for strength in (0.0, 1000.0):
+        nominal, up, _ = penalty.scored(table, shapes, strength, seed=1, steps=15)
+        background = np.flatnonzero(table.is_background)
+        _, i, j = np.intersect1d(table.identity[background], shapes["jesUp"].identity, return_indices=True)
+        moved.append(np.abs(nominal[background][i] - up[j]).mean())
+    assert moved[1] < 0.5 * moved[0]
+    assert np.isfinite(penalty.significance(results, 1000.0, seed=1, steps=15))

@@ -12,12 +12,12 @@ import pytest
 import uproot
 from coffea.processor import IterativeExecutor, Runner
 
+from tests.analyses.conftest import ROOT, ReadColumns
 from zsig_hep.analysis import Analysis
-from zsig_hep.ntuples import FeatureProcessor, read_fileset, run_columns
+from zsig_hep.ntuples import FeatureProcessor, read_fileset
 from zsig_hep.ntuples.filesets.content import Roles
 from zsig_hep.ntuples.reading import QuietNanoAODSchema
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "analyses" / "integration"
 
 # The package as it is here, whatever is installed, and one thread as on a worker.
@@ -52,19 +52,12 @@ def yields(text: str) -> dict[str, tuple[float, float]]:
 
 
 @pytest.fixture(scope="module")
-def hmumu_yields(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[float, float]]:
+def hmumu_yields(read_columns: ReadColumns) -> dict[str, tuple[float, float]]:
     """Yields and their uncertainties of analyses/hmumu."""
-    analysis = Analysis.from_file(ROOT / "analyses" / "hmumu")
-    result = run_columns(
-        analysis.ntuples,
-        analysis.processes,
-        base_folder=analysis.folder,
-        luminosity_ifb=analysis.luminosity_ifb,
-        output_folder=tmp_path_factory.mktemp("hmumu"),
-    )
-    return {name: (total.value, total.variance**0.5) for name, total in result.table.yields().items()}
+    return {name: (total.value, total.uncertainty) for name, total in read_columns("hmumu").table.yields().items()}
 
 
+@pytest.mark.slow
 def test_coffea_runner(hmumu_yields):
     printed = run("coffea_runner.py")
     found = yields(printed)
@@ -100,15 +93,18 @@ def test_runner_on_nanoaod_of_cms(name, tmp_path):
     assert selected["zsig:weight"].tolist() == weight[ak.num(jets) > 0].tolist()
 
 
+@pytest.mark.slow
 def test_torch_loop():
     assert 1.2 < significance(run("torch_loop.py")) < 2.2
 
 
+@pytest.mark.slow
 def test_lightning_module():
     pytest.importorskip("lightning")
     assert 1.2 < significance(run("lightning_module.py", OF_LIGHTNING)) < 2.2
 
 
+@pytest.mark.slow
 def test_boosted_trees():
     pytest.importorskip("sklearn")
     pytest.importorskip("xgboost")
@@ -117,12 +113,14 @@ def test_boosted_trees():
     assert all(1.6 < significance(line) < 2.6 for line in lines)
 
 
+@pytest.mark.slow
 def test_pocket_coffea(hmumu_yields):
     found = yields(run("pocket_coffea.py"))
     samples = {"VBFHto2Mu": "vbf", "GluGluHto2Mu": "ggf", "DYto2Mu": "dy", "TTto2L2Nu": "ttbar"}
     assert found == {sample: pytest.approx(hmumu_yields[name], abs=0.005) for sample, name in samples.items()}
 
 
+@pytest.mark.slow
 def test_columnflow(hmumu_yields):
     found = yields(run("columnflow.py"))
     (vbf, vbf_error), (ggf, ggf_error) = hmumu_yields["vbf"], hmumu_yields["ggf"]
@@ -155,6 +153,7 @@ def test_filesets_have_the_cross_sections_of_the_analysis(name):
         assert dataset.effective_cross_section_pb == pytest.approx(of_analysis.effective_cross_section_pb, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_notebook(tmp_path):
     nbformat = pytest.importorskip("nbformat")
     pytest.importorskip("nbclient")

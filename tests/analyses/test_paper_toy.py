@@ -11,9 +11,8 @@ from analyses.paper_toy.__main__ import main
 from analyses.paper_toy.experiments import TOYS, published_bce_line, published_line
 from analyses.paper_toy.landscape import landscape
 from analyses.paper_toy.lines import Line, linear_cut_curve
-from analyses.paper_toy.measures import Spread, background_efficiencies, peak, published_row
+from analyses.paper_toy.measures import background_efficiencies, peak, published_row
 from analyses.paper_toy.population import minimum, outputs, population_loss, rise, valley
-from analyses.paper_toy.tables import table
 from analyses.paper_toy.training import (
     Samples,
     Schedule,
@@ -38,15 +37,16 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_writes_figures_and_tables(output):
     names = ("boundaries", "landscapes", "efficiencies_case_1", "efficiencies_case_2", "collapse", "eps_working_point")
     for name in names:
         assert (output / f"{name}.png").stat().st_size > 5000
         assert (output / f"{name}.pdf").read_bytes().startswith(b"%PDF")
-    assert (output / "eps_working_point.png").stat().st_size < 80_000
     assert "BCE, as published | 4.22" in (output / "tables.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_numbers_of_the_command_are_sane(output):
     found = json.loads((output / "results.json").read_text(encoding="utf-8"))
     for toy in TOYS:
@@ -192,7 +192,6 @@ def test_distance_counts_angle_and_position():
     assert shifted == pytest.approx(0.0398 / 0.05, rel=1e-2), "a tenth of a standard deviation at the median"
 
 
-def test_tables():
-    assert table(["a"], [[1], ["b"]]) == "| a |\n|---|\n| 1 |\n| b |"
-    assert str(Spread.of([1.0, 3.0], 1)) == "2.0 ± 1.4"
-    assert published_row("BCE").peak.mean == 4.216
+def test_published_values_have_no_spread():
+    row = published_row("BCE")
+    assert (row.peak.mean, row.peak.deviation) == (4.216, None)

@@ -25,10 +25,10 @@ from scipy.stats import norm
 from zsig_hep.analysis import Analysis
 from zsig_hep.ntuples import EventTable
 from zsig_hep.ntuples.identity import assign_folds
-from zsig_hep.pipeline.stages import Chain
+from zsig_hep.pipeline import Pipeline
 from zsig_hep.selection import Box, CutSettings, WorkingPointSettings
 from zsig_hep.selection.boxes.problem import BoxProblem
-from zsig_hep.selection.boxes.results import selection_numbers
+from zsig_hep.selection.boxes.results import box_numbers
 from zsig_hep.selection.boxes.search import polish, search
 from zsig_hep.selection.boxes.soft_cuts import _quantiles, smooth_starts
 from zsig_hep.statistics import asimov
@@ -89,8 +89,7 @@ class Objective:
 
     def __init__(self, problem: BoxProblem) -> None:
         self.problem, self.quantiles = problem, _quantiles(problem)
-        self.is_signal = np.array([role == "signal" for role in problem.roles])
-        everything = problem.scan(np.zeros(problem.weight.size))
+        self.is_signal, everything = problem.processes.is_signal, problem.everything
         self.signal = float(everything.signal[0])
         self.dominant = everything.dominant_backgrounds(problem.selection.dominant_background_fraction)
         self.squared = problem.weight**2
@@ -207,7 +206,7 @@ def run_hmumu(table: EventTable, seed: int, factor: float) -> dict[str, tuple[fl
     return {
         name: (
             float(np.mean(chosen[name])),
-            selection_numbers(table, selected[name], HMUMU)["significance"] or math.nan,
+            box_numbers(table, selected[name], HMUMU.objective)["significance"] or math.nan,
             float(np.mean(seconds[name])),
         )
         for name in METHODS
@@ -217,9 +216,9 @@ def run_hmumu(table: EventTable, seed: int, factor: float) -> dict[str, tuple[fl
 def hmumu_table() -> EventTable:
     analysis = Analysis.from_file(Path(__file__).parents[2] / "analyses" / "hmumu")
     with tempfile.TemporaryDirectory() as folder:
-        chain = Chain(analysis, Path(folder))
-        chain.columns()
-        return chain.table
+        pipeline = Pipeline(analysis, folder)
+        pipeline.columns()
+        return pipeline.table
 
 
 def report(title: str, runs: list[dict[str, tuple[float, float, float]]], last: str) -> None:

@@ -15,12 +15,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from benchmark_scan import PROCESSES, ROLES, make_events
+from benchmark_scan import make_events
 from scipy.optimize import differential_evolution
 
 from zsig_hep.selection import (
     CategorySettings,
     HeldOutCategories,
+    ScoredEvents,
     ThresholdScan,
     WorkingPointSettings,
     choose_categories,
@@ -64,7 +65,7 @@ def evolution(scan: ThresholdScan, count: int, seconds: float) -> float:
 
 
 def speed(events: int, candidates: list[int], count: int, plain_candidates: int) -> None:
-    scan = scan_thresholds(*make_events(events), process_names=PROCESSES, roles=ROLES, settings=SETTINGS)
+    scan = scan_thresholds(make_events(events), SETTINGS)
     for number in candidates:
         start = time.process_time()
         found = choose_categories(scan, SETTINGS, CategorySettings(count=count, candidates=number))[-1]
@@ -91,17 +92,21 @@ def speed(events: int, candidates: list[int], count: int, plain_candidates: int)
 def held_out_table(file: Path, count: int, candidates: int, minimum: float) -> HeldOutCategories:
     arrays = np.load(file)
     start = time.process_time()
-    found = hold_out_categories(
-        *(arrays[name] for name in ("score", "weight", "process", "fold")),
+    events = ScoredEvents.from_arrays(
+        *(arrays[name] for name in ("score", "weight", "process")),
+        names=arrays["process_names"].tolist(),
+        roles=arrays["roles"].tolist(),
+        fold=arrays["fold"],
         fold_count=int(arrays["fold"].max()) + 1,
-        process_names=tuple(arrays["process_names"].tolist()),
-        roles=tuple(arrays["roles"].tolist()),
-        settings=WorkingPointSettings(minimum_effective_background=minimum),
-        category_settings=CategorySettings(count=count, candidates=candidates),
+    )
+    found = hold_out_categories(
+        events,
+        WorkingPointSettings(minimum_effective_background=minimum),
+        CategorySettings(count=count, candidates=candidates),
     )
     point = found.working_point
     print(
-        f"{file.name}: {arrays['score'].size} events, {candidates} candidates, {time.process_time() - start:.1f} s (CPU); "
+        f"{file.name}: {len(events)} events, {candidates} candidates, {time.process_time() - start:.1f} s (CPU); "
         f"single cut Z {point.significance:.4f} +- {point.significance_uncertainty:.4f}"
     )
     rows = zip(found.optima, found.equal_signal, found.over_equal_signal, found.over_single_cut, strict=True)

@@ -1,9 +1,9 @@
-"""Speed of the columns chain over bare uproot reading of the same branches, and growth of memory with the files.
+"""Speed of reading columns over bare uproot reading of the same branches, and growth of memory with the files.
 
 Run by name: `OMP_NUM_THREADS=1 python tests/benchmarks/benchmark_columns.py`. Writes flat ntuples to a temporary folder.
 
 Bare reading takes the same 16 branches of the same files, in the same process, steps and types, through the same memory
-map, and drops them. The chain also hashes, checks, normalises and writes the events. Three ratios are printed: of
+map, and drops them. `run_columns` also hashes, checks, normalises and writes the events. Three ratios are printed: of
 wall-clock time; of CPU time; and of CPU time without that of the system, which is mostly fresh memory and file cache
 and depends on the machine.
 """
@@ -60,7 +60,7 @@ def processes(events: int) -> dict[str, Process]:
     return {"signal": process("signal", 0.1), "background": process("background", 10.0)}
 
 
-def run_chain(folder: Path, events: int, *, columns: str | list[str]) -> int:
+def read_columns(folder: Path, events: int, *, columns: str | list[str]) -> int:
     settings = NtupleSettings(columns=columns)
     output = folder / "out"
     result = run_columns(settings, processes(events), base_folder=folder, luminosity_ifb=140.0, output_folder=output)
@@ -86,7 +86,7 @@ def seconds(function: Callable[[], int]) -> np.ndarray:
 
 
 def peak_megabytes(folder: Path, events: int) -> float:
-    run_chain(folder, events, columns="columns.py:columns")
+    read_columns(folder, events, columns="columns.py:columns")
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
@@ -97,7 +97,7 @@ def benchmark(folder: Path, events: int, repetitions: int, compression: uproot.c
     for size in sizes:
         for seed, role in enumerate(("signal", "background")):
             write_ntuple(folder / f"{role}_{size}.root", size, seed, compression)
-    run_chain(folder, sizes[0], columns=FEATURES)
+    read_columns(folder, sizes[0], columns=FEATURES)
     read_bare(folder, sizes[0])
     for label, columns in (("all events kept", FEATURES), ("selective cut", "columns.py:columns")):
         compare(label, sizes[1], repetitions, folder, columns)
@@ -111,14 +111,14 @@ def compare(label: str, size: int, repetitions: int, folder: Path, columns: str 
     ratios, rates = [], []
     for _ in range(repetitions):
         bare = seconds(lambda: read_bare(folder, size))
-        chain = seconds(lambda: run_chain(folder, size, columns=columns))
-        ratios.append(bare / chain)
-        rates.append(2e-6 * size / np.array([bare[1], chain[1]]))
+        ours = seconds(lambda: read_columns(folder, size, columns=columns))
+        ratios.append(bare / ours)
+        rates.append(2e-6 * size / np.array([bare[1], ours[1]]))
     wall, cpu, user = np.median(ratios, axis=0)
-    bare_rate, chain_rate = np.median(rates, axis=0)
+    bare_rate, our_rate = np.median(rates, axis=0)
     print(
         f"{label}: ratio {wall:.2f} in wall-clock time, {cpu:.2f} in CPU time, {user:.2f} without system time "
-        f"(bare {bare_rate:.2f}, chain {chain_rate:.2f} M events per CPU second)"
+        f"(bare {bare_rate:.2f}, here {our_rate:.2f} M events per CPU second)"
     )
 
 

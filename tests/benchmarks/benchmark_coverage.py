@@ -17,14 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from zsig_hep.selection import (
-    WorkingPointSettings,
-    held_out_uncertainties,
-    hold_out_working_point,
-    significance,
-)
+from zsig_hep.selection import ScoredEvents, WorkingPointSettings, held_out_uncertainties, hold_out_working_point
+from zsig_hep.statistics import ProcessTable
 
-NAMES, ROLES = ("signal", "dy", "top"), ("signal", "background", "background")
+PROCESSES = ProcessTable(("signal", "dy", "top"), ("signal", "background", "background"))
 YIELDS = np.array([30.0, 3000.0, 300.0])
 CENTRES = np.array([1.5, -0.5, 0.5])
 NOMINAL = float(stats.norm.cdf(1) - stats.norm.cdf(-1))
@@ -50,7 +46,7 @@ class PseudoExperiment:
 
 def truth(thresholds: Sequence[float | None], settings: WorkingPointSettings) -> float:
     passing = stats.norm.sf(np.array(thresholds, dtype=np.float64)[:, None] - CENTRES).mean(axis=0)
-    return float(significance(YIELDS * passing, np.zeros(3), NAMES, ROLES, settings).value)
+    return float(settings.objective.evaluate(YIELDS * passing, np.zeros(3), PROCESSES).value)
 
 
 def pseudo_experiment(
@@ -58,10 +54,12 @@ def pseudo_experiment(
 ) -> PseudoExperiment | None:
     process = np.repeat(np.arange(3), rng.poisson(events / 3, size=3))
     score, weight = rng.normal(CENTRES[process]), (3 * YIELDS / events)[process]
-    arrays = (score, weight, process, rng.integers(0, folds, size=process.size))
-    named = {"process_names": NAMES, "roles": ROLES, "settings": settings}
-    point = hold_out_working_point(*arrays, fold_count=folds, **named)
-    found = held_out_uncertainties(point, *arrays, generator=rng, replicas=replicas, **named)
+    sample = ScoredEvents.from_arrays(
+        score, weight, process, names=PROCESSES.names, roles=PROCESSES.roles,
+        fold=rng.integers(0, folds, size=process.size), fold_count=folds,
+    )  # fmt: skip
+    point = hold_out_working_point(sample, settings)
+    found = held_out_uncertainties(point, sample, settings.objective, rng, replicas=replicas)
     if found is None or found.jackknife is None:
         return None
     return PseudoExperiment(

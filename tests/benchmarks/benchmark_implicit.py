@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from zsig_hep.learning.implicit.held_out_objectives import HeldOutSignificance
 from zsig_hep.learning.implicit.linear_solvers import ConjugateGradient, Exact, Neumann
 from zsig_hep.learning.implicit.tuning import tune
 from zsig_hep.learning.implicit.tuning_problem import TuningProblem
-from zsig_hep.pipeline.stages import Chain
+from zsig_hep.pipeline import Pipeline
 
 EVALUATIONS = 25
 SEEDS = range(5)
@@ -78,9 +77,9 @@ def hmumu(table: object, seed: int) -> Sample:
 def hmumu_table() -> object:
     """Read the ntuples."""
     with tempfile.TemporaryDirectory() as folder:
-        chain = Chain(Analysis.from_file("analyses/hmumu"), Path(folder))
-        chain.columns()
-        return chain.table
+        pipeline = Pipeline(Analysis.from_file("analyses/hmumu"), folder)
+        pipeline.columns()
+        return pipeline.table
 
 
 def seconds(action: Callable[[], object]) -> tuple[float, object]:

@@ -13,10 +13,11 @@ import numpy as np
 import pyhf
 from scipy.stats import norm
 
-from zsig_hep.fits import ExportSettings, build_templates
+from zsig_hep.fits import Channels, ExportSettings, build_templates
 from zsig_hep.fits.pyhf_workspace import build_workspace
 from zsig_hep.fits.templates import ChannelTemplates, FitTemplates, Template
-from zsig_hep.ntuples.table import EventTable
+from zsig_hep.ntuples import EventTable
+from zsig_hep.selection import ScoredEvents
 from zsig_hep.statistics import asimov, asimov_with_uncertainty
 
 POINTS = (
@@ -31,7 +32,6 @@ POINTS = (
     (50.0, 1000.0, 0.05),
     (200.0, 10_000.0, 0.01),
 )
-COUNTING = ExportSettings(simulation_uncertainty=False)
 
 
 def single_bin(signal: float, background: float, relative: float) -> FitTemplates:
@@ -84,8 +84,8 @@ def category_templates(count: int, *, settings: ExportSettings) -> FitTemplates:
         roles={"higgs": "signal", "dy": "background", "top": "background"},
         luminosity_ifb=140.0,
     )
-    category = np.digitize(score, [0.5, 0.75, 0.9]) - 1
-    return build_templates(score, table, settings, category=category)
+    channels = Channels.of_categories(((0.5, 0.75, 0.9),) * table.fold_count)
+    return build_templates(ScoredEvents.of_table(table, score), channels, settings, luminosity_ifb=140.0)
 
 
 def category_rows(count: int) -> list[tuple[str, float, float]]:

@@ -12,34 +12,29 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from zsig_hep.selection import WorkingPointSettings, scan_thresholds
+from zsig_hep.selection import ScoredEvents, WorkingPointSettings, scan_thresholds
 from zsig_hep.statistics import evaluate
 
 PROCESSES = ("signal", "dy", "top", "diboson")
 ROLES = ("signal", "background", "background", "background")
 YIELDS = np.array([50.0, 1e5, 1e4, 1e3])
 SETTINGS = WorkingPointSettings()
-Events = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.int32]]
 
 
-def make_events(count: int) -> Events:
+def make_events(count: int) -> ScoredEvents:
     rng = np.random.default_rng(1)
     process = rng.integers(0, len(PROCESSES), size=count, dtype=np.int32)
     score = 1 / (1 + np.exp(-rng.normal(2.0 * (process == 0) - 1.0)))
     sign = np.where(rng.random(count) < 0.05, -1.0, 1.0)
-    return score.astype(np.float32), sign * (YIELDS / np.bincount(process))[process], process
+    weight = sign * (YIELDS / np.bincount(process))[process]
+    return ScoredEvents.from_arrays(score.astype(np.float32), weight, process, names=PROCESSES, roles=ROLES)
 
 
-def scan_all(events: Events) -> npt.NDArray[np.float64]:
-    return scan_thresholds(*events, process_names=PROCESSES, roles=ROLES, settings=SETTINGS).significance
-
-
-def loop(events: Events, thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    score, weight, process = events
+def loop(events: ScoredEvents, thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     significances = []
     for threshold in thresholds:
-        passing = score >= threshold
-        w, of_process = weight[passing], process[passing]
+        passing = events.score >= threshold
+        w, of_process = events.weight[passing], events.process[passing]
         yields = np.bincount(of_process, weights=w, minlength=len(PROCESSES))
         variances = np.bincount(of_process, weights=w * w, minlength=len(PROCESSES))
         np.bincount(of_process, minlength=len(PROCESSES))
@@ -65,11 +60,11 @@ def main() -> None:
     arguments = parser.parse_args()
     for count in arguments.events:
         events = make_events(count)
-        thresholds = np.linspace(0.0, np.quantile(events[0], 0.999), arguments.thresholds)
-        found = scan_thresholds(*events, process_names=PROCESSES, roles=ROLES, settings=SETTINGS)
+        thresholds = np.linspace(0.0, np.quantile(events.score, 0.999), arguments.thresholds)
+        found = scan_thresholds(events, SETTINGS)
         index = np.searchsorted(found.threshold, thresholds)
         np.testing.assert_allclose(found.significance[index], loop(events, thresholds), rtol=1e-9)
-        every = median_seconds(lambda events=events: scan_all(events), arguments.repetitions)
+        every = median_seconds(lambda events=events: scan_thresholds(events, SETTINGS), arguments.repetitions)
         looped = median_seconds(lambda events=events, at=thresholds: loop(events, at), arguments.repetitions)
         print(
             f"{count:>9} events: all {found.threshold.size} thresholds {every:.3f} s, loop over {thresholds.size} "

@@ -3,9 +3,10 @@
 Run by name, after `zsig train analyses/hmumu --output OUT`:
 `OMP_NUM_THREADS=1 python tests/benchmarks/benchmark_score_processor.py OUT`.
 
-The samples are chained with themselves until there are enough events. Each line is a process of its own, whose start and
-imports are not timed; those of workers are, but for the wall-clock time of a dask cluster's start. Bare reading takes the branches that the columns take, in the same steps, and
-drops them; "columns" selects events and writes their features (`FeatureProcessor`), without a model.
+The samples are read again and again until there are enough events. Each line is a process of its own, whose start and
+imports are not timed. Those of workers are timed, except for the wall-clock time of a dask cluster's start. Bare reading takes
+the branches that the columns take, in the same steps, and drops them; "columns" selects events and writes their features
+(`FeatureProcessor`), without a model.
 """
 
 import argparse
@@ -145,7 +146,7 @@ def measure(setting: Setting, backend: str, kind: str, workers: int) -> tuple[fl
 
 
 def prepare(output: Path, loss: str, folder: Path, events: int) -> tuple[Setting, int]:
-    """Chain the samples and export the model; give the number of events."""
+    """Multiply the samples and export the model; give the number of events."""
     analysis = Analysis.from_file(ANALYSIS)
     datasets = resolve_datasets(analysis.ntuples, analysis.processes, analysis.folder)
     own = sum(uproot.open(file.path)["Events"].num_entries for each in datasets for file in each.files)

@@ -10,15 +10,15 @@ from scipy.stats import norm
 from tests.fits.channels import PROCESSES, make_fit, scaled, single_bin, template
 from zsig_hep.errors import OutputError
 from zsig_hep.fits import (
+    Channels,
     ExportSettings,
     build_templates,
     build_workspace,
     validate_workspace,
-    write_fit_inputs,
     write_workspace,
 )
 from zsig_hep.fits.pyhf_workspace import luminosity_uncertainty
-from zsig_hep.ntuples.table import EventTable
+from zsig_hep.selection import ScoredEvents
 from zsig_hep.statistics import asimov, asimov_with_uncertainty
 
 # pyhf 0.7 reads its schema by a class that jsonschema means to remove.
@@ -234,7 +234,6 @@ def test_without_pyhf_it_is_written_unchecked(monkeypatch, tmp_path):
     workspace = build_workspace(make_fit(), SETTINGS)
     assert write_workspace(tmp_path / "workspace.json", workspace) is False
     assert json.loads((tmp_path / "workspace.json").read_text()) == workspace
-    assert write_fit_inputs(tmp_path, make_fit(), SETTINGS)["workspace_checked_by_pyhf"] is False
 
 
 class TestAgreementOfSignificances:
@@ -297,21 +296,16 @@ class TestAgreementOfSignificances:
 
     def test_categories_of_events_add_in_quadrature(self, pyhf):
         rng = np.random.default_rng(2)
-        process = np.repeat(["higgs", "dy"], 5000)
-        score = 1 / (1 + np.exp(-rng.normal(np.where(process == "higgs", 1.0, -1.0))))
-        weight = np.where(process == "higgs", 0.01, 0.2)
-        table = EventTable.from_arrays(
-            {"mass": score},
-            weight=weight,
-            process=process,
-            roles={"higgs": "signal", "dy": "background"},
-            luminosity_ifb=140.0,
-        )
+        process = np.repeat([0, 1], 5000)
+        score = 1 / (1 + np.exp(-rng.normal(np.where(process == 0, 1.0, -1.0))))
+        weight = np.where(process == 0, 0.01, 0.2)
+        events = ScoredEvents.from_arrays(score, weight, process, names=["higgs", "dy"], roles=["signal", "background"])
         category = np.digitize(score, [0.5, 0.8])
-        fit = build_templates(score, table, SETTINGS, category=category)
+        channels = Channels.of_categories(((0.0, 0.5, 0.8),) * 5)
+        fit = build_templates(events, channels, SETTINGS, luminosity_ifb=140.0)
         values = []
         for index in range(3):
-            s, b = (weight[(process == name) & (category == index)].sum() for name in ("higgs", "dy"))
+            s, b = (weight[(process == row) & (category == index)].sum() for row in (0, 1))
             values.append(float(asimov(s, b)))
         found = discovery_significance(pyhf, build_workspace(fit, ExportSettings(simulation_uncertainty=False)))
         assert found == pytest.approx(np.sqrt(np.square(values).sum()), rel=1e-3)

@@ -4,9 +4,12 @@ import json
 
 import pytest
 
-from zsig_hep.pipeline.stages import Chain
+from zsig_hep.pipeline.stages import Pipeline
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 )
 def test_a_training_a_working_point_and_its_report(small_search, tmp_path, selection, differentiated, words):
     analysis = small_search.analysis(training={"loss": {"name": "soft_significance"}}, selection=selection)
-    Chain(analysis, tmp_path / "out").run()
+    Pipeline(analysis, tmp_path / "out").run()
     summary = json.loads((tmp_path / "out" / "report" / "summary.json").read_text())
     for classifier in summary["classifiers"]:
         assert classifier["working_point"]["status"] == "ok"

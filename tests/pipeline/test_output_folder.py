@@ -10,7 +10,7 @@ import pytest
 from zsig_hep.errors import OutputError
 from zsig_hep.pipeline.output_folder import (
     RECORD,
-    Workspace,
+    OutputFolder,
     code_fingerprint,
     file_identity,
     fingerprint,
@@ -32,19 +32,19 @@ DAMAGED = [
 
 
 @pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path / "out")
+def output_folder(tmp_path):
+    return OutputFolder(tmp_path / "out")
 
 
-def build(workspace: Workspace, stage: str = "columns", expected: str = "a", content: str = "result") -> None:
-    with workspace.building(stage, expected) as folder:
+def build(output_folder: OutputFolder, stage: str = "columns", expected: str = "a", content: str = "result") -> None:
+    with output_folder.building(stage, expected) as folder:
         (folder / "deep").mkdir()
         (folder / "result").write_text(content)
         (folder / "deep" / "table").write_text("1 2 3")
 
 
-def half_build(workspace: Workspace, error: BaseException) -> None:
-    with workspace.building("columns", "b") as folder:
+def half_build(output_folder: OutputFolder, error: BaseException) -> None:
+    with output_folder.building("columns", "b") as folder:
         (folder / "result").write_text("half")
         raise error
 
@@ -114,94 +114,94 @@ def test_a_file_is_known_by_name_size_and_time(tmp_path):
     assert file_identity("root://host//a.root", is_remote=True) == ["root://host//a.root"]
 
 
-def test_a_stage_is_put_in_place_at_the_end_only(workspace):
-    with workspace.building("training/z", "a") as folder:
+def test_a_stage_is_put_in_place_at_the_end_only(output_folder):
+    with output_folder.building("training/z", "a") as folder:
         (folder / "model").write_text("m")
-        assert not workspace.folder("training/z").exists()
-        assert not workspace.is_current("training/z", "a")
-    assert workspace.is_current("training/z", "a")
-    assert not workspace.is_current("training/z", "b")
-    assert sorted(path.name for path in (workspace.root / "training").iterdir()) == ["z"]
-    record = json.loads((workspace.folder("training/z") / RECORD).read_text())
+        assert not output_folder.folder("training/z").exists()
+        assert not output_folder.is_current("training/z", "a")
+    assert output_folder.is_current("training/z", "a")
+    assert not output_folder.is_current("training/z", "b")
+    assert sorted(path.name for path in (output_folder.root / "training").iterdir()) == ["z"]
+    record = json.loads((output_folder.folder("training/z") / RECORD).read_text())
     assert record["files"] == {"model": 1}
     assert record["versions"]["torch"]
 
 
-def test_a_new_stage_replaces_all_of_the_old_one(workspace):
-    build(workspace)
-    with workspace.building("columns", "b") as folder:
+def test_a_new_stage_replaces_all_of_the_old_one(output_folder):
+    build(output_folder)
+    with output_folder.building("columns", "b") as folder:
         (folder / "other").write_text("")
-    assert sorted(everything_in(workspace.root)) == ["columns/other", f"columns/{RECORD}"]
+    assert sorted(everything_in(output_folder.root)) == ["columns/other", f"columns/{RECORD}"]
 
 
 @pytest.mark.parametrize("error", [KeyError("bug"), KeyboardInterrupt(), OSError(errno.EIO, "broken disk")])
-def test_an_error_leaves_the_old_stage_as_it_was(workspace, error):
-    build(workspace)
-    before = everything_in(workspace.root)
+def test_an_error_leaves_the_old_stage_as_it_was(output_folder, error):
+    build(output_folder)
+    before = everything_in(output_folder.root)
     with pytest.raises(type(error)):
-        half_build(workspace, error)
-    assert everything_in(workspace.root) == before
-    assert [path.name for path in workspace.root.iterdir()] == ["columns"]
-    assert workspace.is_current("columns", "a")
+        half_build(output_folder, error)
+    assert everything_in(output_folder.root) == before
+    assert [path.name for path in output_folder.root.iterdir()] == ["columns"]
+    assert output_folder.is_current("columns", "a")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT])
-def test_a_disk_that_does_not_take_the_stage_is_an_output_error(workspace, number):
-    build(workspace)
-    before = everything_in(workspace.root)
+def test_a_disk_that_does_not_take_the_stage_is_an_output_error(output_folder, number):
+    build(output_folder)
+    before = everything_in(output_folder.root)
     match = rf"cannot write .*columns: {os.strerror(number)}\. Choose another output folder"
     with pytest.raises(OutputError, match=match):
-        half_build(workspace, OSError(number, os.strerror(number)))
-    assert everything_in(workspace.root) == before
-    assert [path.name for path in workspace.root.iterdir()] == ["columns"]
+        half_build(output_folder, OSError(number, os.strerror(number)))
+    assert everything_in(output_folder.root) == before
+    assert [path.name for path in output_folder.root.iterdir()] == ["columns"]
 
 
-def test_a_disk_that_is_full_when_the_stage_is_put_in_place(workspace, monkeypatch):
-    build(workspace)
+def test_a_disk_that_is_full_when_the_stage_is_put_in_place(output_folder, monkeypatch):
+    build(output_folder)
 
     def full(*_arguments, **_options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(OutputError, match="No space left"), workspace.building("columns", "b"):
+    with pytest.raises(OutputError, match="No space left"), output_folder.building("columns", "b"):
         monkeypatch.setattr(Path, "write_text", full)
     monkeypatch.undo()
-    assert workspace.is_current("columns", "a")
-    assert [path.name for path in workspace.root.iterdir()] == ["columns"]
+    assert output_folder.is_current("columns", "a")
+    assert [path.name for path in output_folder.root.iterdir()] == ["columns"]
 
 
-def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(workspace):
-    build(workspace)
+def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(output_folder):
+    build(output_folder)
     for suffix in ("part", "old"):
-        leftover = workspace.root / f".columns.{os.getpid()}.{suffix}"
+        leftover = output_folder.root / f".columns.{os.getpid()}.{suffix}"
         leftover.mkdir()
         (leftover / "half").write_text("half")
-    build(workspace, expected="b")
-    assert workspace.is_current("columns", "b")
-    assert sorted(everything_in(workspace.root)) == ["columns/deep/table", "columns/result", f"columns/{RECORD}"]
+    build(output_folder, expected="b")
+    assert output_folder.is_current("columns", "b")
+    assert sorted(everything_in(output_folder.root)) == ["columns/deep/table", "columns/result", f"columns/{RECORD}"]
 
 
 @pytest.mark.parametrize("content", DAMAGED)
-def test_a_damaged_record_is_not_current(workspace, content):
-    build(workspace)
-    (workspace.folder("columns") / RECORD).write_bytes(content)
-    assert workspace.recorded("columns") is None
-    assert not workspace.is_current("columns", "a")
+def test_a_damaged_record_is_not_current(output_folder, content):
+    build(output_folder)
+    (output_folder.folder("columns") / RECORD).write_bytes(content)
+    assert output_folder.recorded("columns") is None
+    assert not output_folder.is_current("columns", "a")
 
 
-def test_a_stage_that_lost_a_file_is_not_current(workspace):
-    build(workspace)
-    (workspace.folder("columns") / "deep" / "table").unlink()
-    assert not workspace.is_current("columns", "a")
-    build(workspace)
-    (workspace.folder("columns") / "result").write_text("resu")
-    assert not workspace.is_current("columns", "a")
+def test_a_stage_that_lost_a_file_is_not_current(output_folder):
+    build(output_folder)
+    (output_folder.folder("columns") / "deep" / "table").unlink()
+    assert not output_folder.is_current("columns", "a")
+    build(output_folder)
+    (output_folder.folder("columns") / "result").write_text("resu")
+    assert not output_folder.is_current("columns", "a")
 
 
-def test_a_stage_that_is_not_there_is_not_current(workspace):
-    assert workspace.recorded("columns") is None
-    (workspace.root / "training").write_text("a file in the way")
-    assert workspace.recorded("training/z") is None
-    with pytest.raises(OutputError, match=r"cannot write .*training/z"), workspace.building("training/z", "a"):
+def test_a_stage_that_is_not_there_is_not_current(output_folder):
+    assert output_folder.recorded("columns") is None
+    (output_folder.root / "training").write_text("a file in the way")
+    assert output_folder.recorded("training/z") is None
+    with pytest.raises(OutputError, match=r"cannot write .*training/z"), output_folder.building("training/z", "a"):
         pass
 
 
@@ -209,7 +209,7 @@ def test_a_stage_that_is_not_there_is_not_current(workspace):
 def test_an_output_folder_that_cannot_be_made(tmp_path, inside):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(OutputError, match=r"cannot write .*file.*Choose another output folder"):
-        Workspace(tmp_path / inside)
+        OutputFolder(tmp_path / inside)
     assert (tmp_path / "file").read_text() == "kept"
 
 
@@ -219,15 +219,15 @@ def test_an_output_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(OutputError, match=r"cannot write .*out: Permission denied"):
-        Workspace(tmp_path / "out")
+        OutputFolder(tmp_path / "out")
 
 
 def test_the_name_of_an_output_folder_can_be_too_long(tmp_path):
     with pytest.raises(OutputError, match="name too long"):
-        Workspace(tmp_path / ("x" * 300))
+        OutputFolder(tmp_path / ("x" * 300))
 
 
-def test_making_a_workspace_leaves_no_trace(tmp_path):
-    Workspace(tmp_path / "deep" / "out")
-    Workspace(tmp_path / "deep" / "out")
+def test_making_an_output_folder_leaves_no_trace(tmp_path):
+    OutputFolder(tmp_path / "deep" / "out")
+    OutputFolder(tmp_path / "deep" / "out")
     assert not list((tmp_path / "deep" / "out").iterdir())

@@ -21,8 +21,7 @@ from zsig_hep.errors import InputError, ModelFileError, OutputError, TrainingErr
 from zsig_hep.learning import Classifier, ZLossSettings
 from zsig_hep.ntuples import EventTable
 from zsig_hep.pipeline.galleries import report_gallery
-from zsig_hep.pipeline.stages import Chain, RunOptions
-from zsig_hep.selection import held_out_selection
+from zsig_hep.pipeline.stages import Pipeline, RunOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -58,10 +57,10 @@ def chain(small_search, tmp_path):
 
     def make(
         output: Path, search: SmallSearch = small_search, *, progress=None, force: bool = False, **changes
-    ) -> Chain:
+    ) -> Pipeline:
         lines: list[str] = []
         options = RunOptions(force=force)
-        made = Chain(search.analysis(**changes), output, options, announce=lines.append, training_progress=progress)
+        made = Pipeline(search.analysis(**changes), output, options, announce=lines.append, training_progress=progress)
         made.lines = lines
         return made
 
@@ -87,7 +86,7 @@ def one_thread():
 @pytest.fixture
 def no_figures(monkeypatch):
     """Leave the figures out, which take most of the time of a run."""
-    monkeypatch.setattr(Chain, "_draw", lambda self, folder, figures: [])
+    monkeypatch.setattr(Pipeline, "_draw", lambda self, folder, figures: [])
 
 
 def times(output: Path) -> dict[str, int]:
@@ -146,9 +145,9 @@ def test_scores_are_those_of_the_models_and_thresholds_select_them(finished_outp
         assert np.array_equal(score, model.out_of_fold_scores(table.features, table.fold))
         point = content["working_point"]
         assert point["status"] == "ok"
-        selected = held_out_selection(score, table.fold, point["thresholds"])
-        assert table.weight[selected & table.is_background].sum() == pytest.approx(point["background"], rel=1e-12)
-        assert table.weight[selected & table.is_signal].sum() == pytest.approx(point["signal"], rel=1e-12)
+        selected = score >= np.array(point["thresholds"])[table.fold]
+        for role, chosen in (("background", table.is_background), ("signal", table.is_signal)):
+            assert table.weight[selected & chosen].sum() == pytest.approx(point[role]["yield"], rel=1e-12)
 
 
 def test_histograms_hold_the_yields(finished_output):
@@ -170,6 +169,7 @@ def test_a_second_run_redoes_nothing(output, chain):
     assert summary == read_json(output / "report" / "summary.json")
 
 
+@pytest.mark.slow
 def test_a_forced_run_redoes_everything_and_finds_the_same(output, chain, no_figures):
     before, old = times(output), read_json(output / "report" / "summary.json")
     model = tensors(output)
@@ -189,6 +189,7 @@ def test_a_forced_run_redoes_everything_and_finds_the_same(output, chain, no_fig
     assert summary == old
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "lines"),
     [
@@ -207,6 +208,7 @@ def test_force_redoes_only_the_stage_that_is_asked_for(output, chain, stage, lin
     assert again.lines == []
 
 
+@pytest.mark.slow
 def test_changed_requirements_redo_selection_export_and_report_only(output, chain, no_figures):
     before, old = times(output), read_json(output / "selection" / "selection.json")
     changed = chain(output, selection={"minimum_signal_efficiency": 0.9})
@@ -222,12 +224,14 @@ def test_changed_requirements_redo_selection_export_and_report_only(output, chai
     assert summary["requirements"]["minimum_signal_efficiency"] == 0.9
 
 
+@pytest.mark.slow
 def test_a_changed_colour_redraws_only(output, chain, no_figures):
     changed = chain(output, processes={"dy": {"color": "#123456"}})
     changed.run()
     assert changed.lines == ["drawing figures"]
 
 
+@pytest.mark.slow
 def test_a_changed_label_trains_nothing(output, chain, no_figures):
     before = times(output / "training")
     changed = chain(output, processes={"dy": {"label": "Drell-Yan"}})
@@ -237,6 +241,7 @@ def test_a_changed_label_trains_nothing(output, chain, no_figures):
     assert {row["label"] for row in summary["processes"]} == {"higgs", "Drell-Yan", "top"}
 
 
+@pytest.mark.slow
 def test_no_threshold_qualifies(output, chain, caplog):
     changed = chain(output, selection={"minimum_effective_background": 1e6})
     summary = changed.run()
@@ -286,14 +291,14 @@ def test_a_changed_training_keeps_the_columns(output, chain):
     ],
 )
 def test_what_depends_on_a_setting(finished_output, small_search, chain, tmp_path, changes, redone):
-    def fingerprints(made: Chain) -> dict[str, str]:
+    def fingerprints(made: Pipeline) -> dict[str, str]:
         trained = {f"training/{name}": made.fingerprints.training(loss) for name, loss in made.results.losses.items()}
         return trained | {"columns": made.fingerprints.columns, "selection": made.fingerprints.selection}
 
     if redone == {"by a GPU"}:
         pytest.skip("`auto` is another device here")
     before = fingerprints(chain(tmp_path / "a"))
-    recorded = chain(finished_output).workspace.recorded
+    recorded = chain(finished_output).output_folder.recorded
     assert all(recorded(stage) == value for stage, value in before.items())
     after = fingerprints(chain(tmp_path / "b", **changes))
     assert {stage for stage, value in after.items() if value != before[stage]} == redone
@@ -361,6 +366,7 @@ def test_a_killed_training_goes_on_to_the_same_parameters(finished_output, with_
     assert history[0] == history[1]
 
 
+@pytest.mark.slow
 def test_a_training_that_the_system_kills_goes_on_to_the_same_parameters(
     small_search, with_columns, chain, tmp_path, one_thread
 ):
@@ -427,6 +433,7 @@ def test_a_failed_reading_keeps_the_older_columns(small_search, chain, tmp_path)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["columns"]
 
 
+@pytest.mark.slow
 def test_recorded_events_are_drawn_and_listed_but_neither_trained_nor_scanned_on(
     finished_output, small_search, chain, tmp_path, no_figures
 ):
@@ -444,9 +451,9 @@ def test_recorded_events_are_drawn_and_listed_but_neither_trained_nor_scanned_on
         evaluation = made.results.evaluations[0]
         lowest = min(evaluation.working_point.thresholds)
         edge = evaluation.score_edges[evaluation.score_edges <= lowest].max()
-        below = made.table.is_data & (made.results.scores["z"] < edge)
+        below = made.table.is_data & (made.results.events["z"].score < edge)
         assert 0 < file["z/data"].values(flow=True).sum() == below.sum() < data["entries"]
-    assert report_gallery(made.results).roles["data"] == "data"
+    assert report_gallery(made.results).look.roles["data"] == "data"
     figures = {
         name: figure for name, _, figure in report_gallery(made.results).figures() if name in {"score", "feature_x"}
     }
@@ -458,7 +465,7 @@ def test_recorded_events_are_drawn_and_listed_but_neither_trained_nor_scanned_on
 def test_the_difference_is_that_of_the_two_working_points(finished_output):
     summary = read_json(finished_output / "report" / "summary.json")
     first, second = (each["working_point"]["significance"] for each in summary["classifiers"])
-    assert summary["comparison"]["difference"] == pytest.approx(first - second, rel=1e-9)
+    assert summary["comparison"]["value"] == pytest.approx(first - second, rel=1e-9)
     assert summary["comparison"]["uncertainty"] > 0
 
 

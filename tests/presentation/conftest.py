@@ -8,10 +8,10 @@ import pytest
 from zsig_hep.learning.classifier.history import TrainingHistory
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.presentation import Style
-from zsig_hep.selection.figure_of_merit import WorkingPointSettings
+from zsig_hep.selection import ScoredEvents, WorkingPointSettings
 from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation, evaluate_classifier
 
-LABELS = {"vbf": r"VBF $H\to\mu\mu$", "dy": r"$Z/\gamma^*\to\mu\mu$", "ttbar": r"$t\bar{t}$"}
+Evaluations = list[ClassifierEvaluation]
 PROCESSES = {
     "vbf": ("signal", 400, 25.0, 2.2),
     "dy": ("background", 1500, 2000.0, -1.2),
@@ -46,8 +46,8 @@ def make_evaluations(table: EventTable, **settings: float) -> list[ClassifierEva
     noise = np.random.default_rng(6).normal(0, 0.6, len(table))
     chosen = WorkingPointSettings(**settings)
     return [
-        evaluate_classifier("zloss", "Z loss", 1 / (1 + np.exp(-logit)), table, chosen),
-        evaluate_classifier("bce", "Weighted BCE", 1 / (1 + np.exp(-logit - noise)), table, chosen),
+        evaluate_classifier(name, label, ScoredEvents.of_table(table, 1 / (1 + np.exp(-score))), chosen)
+        for name, label, score in (("zloss", "Z loss", logit), ("bce", "Weighted BCE", logit + noise))
     ]
 
 

@@ -3,9 +3,9 @@ import pytest
 
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.table import EventTable
-from zsig_hep.selection import feature_histogram, score_edges, score_histogram
+from zsig_hep.selection import ScoredEvents, feature_histogram, score_edges, score_histogram
 
-NAMES = ("hmumu", "dy", "data")
+NAMES, ROLES = ("hmumu", "dy", "data"), ("signal", "background", "data")
 
 
 def table_of(values, weight, process, name="mass"):
@@ -16,7 +16,7 @@ def table_of(values, weight, process, name="mass"):
         weight=np.asarray(weight, dtype=np.float64),
         process=np.asarray(process, dtype=np.int32),
         process_names=NAMES,
-        roles=("signal", "background", "data"),
+        roles=ROLES,
         labels=NAMES,
         fold=(np.arange(count) % 3).astype(np.int16),
         fold_count=3,
@@ -25,13 +25,17 @@ def table_of(values, weight, process, name="mass"):
     )
 
 
+def histogram_of(score, weight, process, edges):
+    return score_histogram(ScoredEvents.from_arrays(score, weight, process, names=NAMES, roles=ROLES), edges)
+
+
 class TestScores:
     def test_against_numpy_by_process(self):
         rng = np.random.default_rng(0)
         score, process = rng.random(2000).astype(np.float32), rng.integers(0, 3, size=2000)
         weight = rng.normal(1.0, 2.0, size=2000)
         edges = score_edges(score, 25)
-        found = score_histogram(score, weight, process, process_names=NAMES, edges=edges)
+        found = histogram_of(score, weight, process, edges)
         assert [axis.name for axis in found.axes] == ["process", "score"]
         for index, name in enumerate(NAMES):
             mask = process == index
@@ -41,18 +45,18 @@ class TestScores:
             np.testing.assert_allclose(found[name, :].variances(), variances, rtol=1e-12)
 
     def test_the_highest_score_falls_into_the_last_bin(self):
-        found = score_histogram([0.0, 1.0], [1.0, 2.0], [0, 0], process_names=NAMES, edges=[0.0, 0.5, 1.0])
+        found = histogram_of([0.0, 1.0], [1.0, 2.0], [0, 0], [0.0, 0.5, 1.0])
         np.testing.assert_array_equal(found["hmumu", :].values(), [1.0, 2.0])
         assert found["hmumu", :].values(flow=True).sum() == 3.0
 
     def test_a_process_without_events_has_empty_bins(self):
-        found = score_histogram([0.2], [1.0], [0], process_names=NAMES, edges=[0.0, 1.0])
+        found = histogram_of([0.2], [1.0], [0], [0.0, 1.0])
         assert list(found.axes["process"]) == list(NAMES)
         assert found["dy", :].sum().value == 0.0
 
-    def test_nan_scores_are_refused(self):
-        with pytest.raises(InputError, match="score of event 0 is nan"):
-            score_histogram([np.nan], [1.0], [0], process_names=NAMES, edges=[0.0, 1.0])
+    def test_what_lies_outside_of_the_edges_is_in_the_flow_bins(self):
+        found = histogram_of([-1.0, 0.5, 3.0], [1.0, 2.0, 4.0], [1, 1, 1], [0.0, 1.0])
+        np.testing.assert_array_equal(found["dy", :].values(flow=True), [1.0, 2.0, 4.0])
 
     def test_edges(self):
         np.testing.assert_allclose(score_edges([0.3, 0.4], 4), [0, 0.25, 0.5, 0.75, 1])

@@ -3,7 +3,7 @@
 from typing import Any
 
 from zsig_hep.pipeline.results import Results
-from zsig_hep.presentation import CutGallery, Gallery
+from zsig_hep.presentation import CutGallery, Gallery, Look
 from zsig_hep.selection import CutResult, feature_histogram
 
 
@@ -29,9 +29,11 @@ def _look(results: Results) -> dict[str, Any]:
     """What all figures of an analysis have in common."""
     analysis = results.analysis
     return {
-        "labels": analysis.labels,
-        "roles": {name: process.role for name, process in analysis.processes.items()},
+        "look": Look(
+            {name: process.role for name, process in analysis.processes.items()},
+            analysis.labels,
+            analysis.colors,
+            analysis.presentation.axis_labels,
+        ),
         "style": analysis.style,
-        "colors": analysis.colors,
-        "axis_labels": analysis.presentation.axis_labels,
     }

@@ -7,13 +7,14 @@ from zsig_hep.presentation.figures.distributions import feature_figure, score_fi
 from zsig_hep.presentation.figures.gallery import CutGallery, Gallery
 from zsig_hep.presentation.figures.impact import impact_figure
 from zsig_hep.presentation.figures.save import save_figure
-from zsig_hep.presentation.figures.style import PresentationSettings, Style
+from zsig_hep.presentation.figures.style import Look, PresentationSettings, Style
 from zsig_hep.presentation.figures.training import graduated_figure, training_figure
 from zsig_hep.presentation.report.report import write_report
 
 __all__ = [
     "CutGallery",
     "Gallery",
+    "Look",
     "PresentationSettings",
     "Style",
     "category_figure",

@@ -52,9 +52,9 @@ class WorkingPointSettings(Settings):
     over the same background, and the mean or the smallest significance counts.
     """
     ams_regularisation: NonNegativeFloat | None = Field(default=None, examples=[5.0])
-    """b_r of "ams"; left out, 10 [events]."""
+    """Constant b_r of "ams"; left out, 10 [events]."""
     punzi_sigmas: NonNegativeFloat | None = Field(default=None, examples=[5.0])
-    """a of "punzi"; left out, 3 [standard deviations]."""
+    """Number a of "punzi"; left out, 3 [standard deviations]."""
     # One or more: fewer are the rounding of weights that cancel, not an estimate.
     minimum_effective_background: float = Field(default=10.0, ge=1)
     """Effective entries that must pass the cut, of the whole background and of each dominant process."""

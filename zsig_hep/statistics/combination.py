@@ -35,7 +35,7 @@ def combine_independent(significances: Significance, axis: int = 0) -> Significa
     total = xp.sum(z * xp.abs(z), axis=axis)
     nonzero = total != 0
     root = xp.sqrt(xp.abs(where(nonzero, total, 1.0)))
-    value = where(nonzero, xp.sign(total) * root, 0.0 * total)
+    value = where(nonzero, xp.sign(total) * root, xp.zeros_like(total))
     spread = xp.sqrt(xp.sum((z * sigma) ** 2, axis=axis)) / root
     if z.shape[axis] == 1:
         return Significance(value, xp.sum(sigma, axis=axis))

@@ -16,14 +16,12 @@ from zsig_hep.learning.losses.lovasz_loss import LovaszLoss, LovaszLossSettings
 from zsig_hep.learning.losses.settings import EffectiveWeightsLossSettings, LossSettings
 from zsig_hep.learning.losses.soft_counts import BinnedAsimovLoss, InverseAsimovLoss, PunziLoss, SoftSignificanceLoss
 from zsig_hep.learning.losses.z_loss import ZLoss, ZLossSettings
-from zsig_hep.statistics.significance import FigureOfMerit, FigureParameters
+from zsig_hep.statistics import FigureOfMerit, FigureParameters, Objective, ProcessTable
 
 CONTEXT = LossContext(
-    process_names=("m1", "dy", "m2", "top"),
-    signal=(True, False, True, False),
-    yields=(1.0, 3.0, 2.0, 1.0),
-    background_uncertainties={"top": 0.3},
-    figure=FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY,
+    ProcessTable(("m1", "dy", "m2", "top"), ("signal", "background", "signal", "background")),
+    (1.0, 3.0, 2.0, 1.0),
+    Objective(FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY, background_uncertainties={"top": 0.3}),
 )
 
 BUILT = [
@@ -198,7 +196,7 @@ def test_without_a_context_all_signal_is_one_hypothesis():
 
 def test_yields_beyond_submodularity_are_refused_when_the_loss_is_built():
     settings = LovaszLossSettings(figure="s_over_sqrt_b_with_process_uncertainties")
-    heavy = LossContext(CONTEXT.process_names, CONTEXT.signal, (1.0, 300.0, 2.0, 1.0), {"top": 0.3})
+    heavy = dataclasses.replace(CONTEXT, yields=(1.0, 300.0, 2.0, 1.0))
     with pytest.raises(TrainingError, match="effective_weights"):
         settings.build(heavy)
     of_b = LovaszLossSettings(figure="s_over_sqrt_b_with_uncertainty_of_b", relative_uncertainty=0.5)
@@ -209,8 +207,8 @@ def test_yields_beyond_submodularity_are_refused_when_the_loss_is_built():
 
 @pytest.mark.parametrize("name", ["topp", "m1"])
 def test_uncertainties_belong_to_backgrounds(name):
-    context = LossContext(CONTEXT.process_names, CONTEXT.signal, CONTEXT.yields, {name: 0.1})
-    with pytest.raises(TrainingError, match=f"given for '{name}', not a background"):
+    context = dataclasses.replace(CONTEXT, objective=Objective(background_uncertainties={name: 0.1}))
+    with pytest.raises(TrainingError, match=f"names .{name}., which is no background process"):
         _ = context.process_uncertainties
 
 
@@ -221,7 +219,7 @@ def test_effective_weights_have_rounds():
 
 def test_the_soft_significance_takes_the_numbers_of_the_analysis():
     context = dataclasses.replace(
-        CONTEXT, figure=FigureOfMerit.PUNZI, figure_parameters=FigureParameters(punzi_sigmas=5.0)
+        CONTEXT, objective=Objective(FigureOfMerit.PUNZI, FigureParameters(punzi_sigmas=5.0))
     )
     built = read({"name": "soft_significance"}).build(context)
     assert built.figure is FigureOfMerit.PUNZI

@@ -5,15 +5,15 @@ from zsig_hep.learning import BCELossSettings, Goal, TrainingSettings, ZLossSett
 from zsig_hep.learning.losses.base import GeometricPath
 from zsig_hep.learning.losses.settings import EffectiveWeightsLossSettings
 from zsig_hep.learning.training.phases import depends_on_goal, plan_phases, schedule_advice
-from zsig_hep.statistics.significance import FigureOfMerit
+from zsig_hep.statistics import FigureOfMerit, Objective, ProcessTable
 
 
 def judge(*arguments):
     raise NotImplementedError
 
 
-APART = Goal(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, {"dy": 0.1}, judge=judge, tells_backgrounds_apart=True)
-TOGETHER = Goal(FigureOfMerit.ASIMOV, judge=judge)
+APART = Goal(Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties={"dy": 0.1}), judge)
+TOGETHER = Goal(Objective(), judge)
 
 
 def settings(**content):
@@ -60,7 +60,7 @@ def test_an_automatic_eps_is_a_path_of_rounds():
 
 
 @pytest.mark.parametrize("loss", [EffectiveWeightsLossSettings(), ZLossSettings(relative_eps="auto")])
-@pytest.mark.parametrize("goal", [None, Goal(FigureOfMerit.ASIMOV, tells_backgrounds_apart=True)])
+@pytest.mark.parametrize("goal", [None, Goal(Objective(background_uncertainties={"dy": 0.1}))])
 def test_rounds_need_a_judge(loss, goal):
     with pytest.raises(TrainingError, match="judged by a working point: pass `goal="):
         plan_phases(settings(), loss, goal)
@@ -112,11 +112,13 @@ def test_fewer_epochs_than_rounds_leave_rounds_out():
 
 
 def test_a_single_background_has_nothing_to_differ_from():
-    assert APART.among([True, False, False]).tells_processes_apart
-    assert not APART.among([True, True, False]).tells_processes_apart
-    two_signals = Goal(FigureOfMerit.ASIMOV, tells_signals_apart=True)
-    assert two_signals.among([True, True, False]).tells_processes_apart
-    assert not two_signals.among([True, False, False]).tells_processes_apart
+    one_signal = ProcessTable(("s", "dy", "top"), ("signal", "background", "background"))
+    one_background = ProcessTable(("s", "t", "dy"), ("signal", "signal", "background"))
+    assert APART.among(one_signal).tells_processes_apart
+    assert not APART.among(one_background).tells_processes_apart
+    two_signals = Goal(Objective(signals="mean"))
+    assert two_signals.among(one_background).tells_processes_apart
+    assert not two_signals.among(one_signal).tells_processes_apart
 
 
 def test_phases_that_end_with_the_baseline_are_refused():

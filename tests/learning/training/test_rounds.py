@@ -44,9 +44,9 @@ class Recorder:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, score, weight, process, process_names, signal):
+    def __call__(self, score, weight, process, processes):
         self.calls.append((score, weight, process))
-        return Judgement(float(len(self.calls)), np.ones(len(signal)), 0.5)
+        return Judgement(float(len(self.calls)), np.ones(len(processes)), 0.5)
 
 
 @pytest.fixture(name="sample")

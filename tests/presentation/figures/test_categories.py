@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -5,28 +6,24 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
+from tests.presentation.figures.drawing import LABELS, LOOK, PLAIN, assert_legends_clear
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.presentation import Style, category_figure, save_figure
-from zsig_hep.presentation.figures.layout import _paths, _touched
-from zsig_hep.selection import CategorySettings, HeldOutCategories, WorkingPointSettings, hold_out_categories
-
-LABELS = {"vbf": r"VBF $H\to\mu\mu$", "dy": r"$Z/\gamma^*\to\mu\mu$", "ttbar": r"$t\bar{t}$"}
-ROLES = {"vbf": "signal", "dy": "background", "ttbar": "background"}
-PLAIN = Style("plain", "Simulation", 140.0, 13.0)
+from zsig_hep.selection import (
+    CategorySettings,
+    HeldOutCategories,
+    ScoredEvents,
+    WorkingPointSettings,
+    hold_out_categories,
+)
 
 
 def categories_of(table: EventTable, count: int, minimum: float = 5.0) -> HeldOutCategories:
     score = 1 / (1 + np.exp(-table.feature("logit").astype(np.float64)))
     return hold_out_categories(
-        score,
-        table.weight,
-        table.process,
-        table.fold,
-        fold_count=table.fold_count,
-        process_names=table.process_names,
-        roles=table.roles,
-        settings=WorkingPointSettings(minimum_effective_background=minimum),
-        category_settings=CategorySettings(count=count, candidates=200),
+        ScoredEvents.of_table(table, score),
+        WorkingPointSettings(minimum_effective_background=minimum),
+        CategorySettings(count=count, candidates=200),
     )
 
 
@@ -40,7 +37,7 @@ def test_draws_what_was_found(table: EventTable, style: Style) -> None:
     found = categories_of(table, 4)
     shown = [each for each in found.optima if each.status == "ok"]
     assert len(shown) > 1
-    figure = category_figure(found, LABELS, ROLES, {}, style)
+    figure = category_figure(found, LOOK, style)
     upper, lower, numbers, gains = figure.axes
     drawn = errorbar_points(numbers, "best edges, held out")
     np.testing.assert_array_equal(drawn[:, 1], [each.significance for each in shown])
@@ -53,20 +50,16 @@ def test_draws_what_was_found(table: EventTable, style: Style) -> None:
     edges = np.median([fold for fold in shown[-1].edges if fold is not None], axis=0)
     ticks = [text.get_text() for text in lower.get_xticklabels()]
     assert ticks == [f"{number}\n{edge:.3g}" for number, edge in enumerate(edges)]
-    figure.draw_without_rendering()
+    assert_legends_clear(figure)
     for axes in figure.axes:
         assert axes.get_ylabel()
-        if (legend := axes.get_legend()) is not None:
-            box = legend.get_window_extent()
-            assert not _touched([box.padded(-4)], _paths(axes, guides=False))
-            assert box.y0 >= axes.bbox.y0
     assert dict(mpl.rcParams) == before
 
 
 def test_hollow_points_are_beyond_the_limits(table: EventTable) -> None:
     found = categories_of(table, 3, minimum=40.0)
     beyond = [each.count for each in found.equal_signal if not each.within_limits]
-    axes = category_figure(found, LABELS, ROLES, {}, PLAIN).axes[2]
+    axes = category_figure(found, LOOK, PLAIN).axes[2]
     assert beyond
     np.testing.assert_array_equal(errorbar_points(axes, "equal signal, beyond the limits")[:, 0].round(), beyond)
 
@@ -74,7 +67,7 @@ def test_hollow_points_are_beyond_the_limits(table: EventTable) -> None:
 @pytest.mark.parametrize(("count", "minimum"), [(1, 5.0), (3, 10_000.0)])
 def test_a_single_category_or_none(table: EventTable, tmp_path: Path, count: int, minimum: float) -> None:
     found = categories_of(table, count, minimum)
-    figure = category_figure(found, {}, ROLES, {}, PLAIN)
+    figure = category_figure(found, replace(LOOK, labels={}), PLAIN)
     paths = save_figure(figure, tmp_path, "categories", dots_per_inch=50)
     assert all(path.stat().st_size > 1000 for path in paths)
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]

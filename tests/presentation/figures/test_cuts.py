@@ -3,7 +3,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tests.presentation.figures.test_classifiers import PLAIN, assert_legends_clear, legend_texts, texts
+from tests.presentation.figures.drawing import LOOK, PLAIN, assert_legends_clear, legend_texts, texts
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.presentation import Style, cut_in_words, cutflow_figure, n_minus_one_figure
 from zsig_hep.selection import (
@@ -15,10 +15,8 @@ from zsig_hep.selection import (
     feature_histogram,
     optimise_cuts,
 )
-from zsig_hep.statistics import FigureOfMerit
+from zsig_hep.statistics import FigureOfMerit, Objective
 
-LABELS = {"vbf": r"VBF $H\to\mu\mu$", "dy": r"$Z/\gamma^*\to\mu\mu$", "ttbar": r"$t\bar{t}$"}
-ROLES = {"vbf": "signal", "dy": "background", "ttbar": "background"}
 CUTS = CutSettings(
     variables={"dimuon_mass": {"side": "window", "step": 0.5}, "logit": "above"}, starts=1, kicks=0, sensitivities=False
 )  # fmt: skip
@@ -29,8 +27,8 @@ def result(data_table: EventTable) -> CutResult:
     return optimise_cuts(data_table, CUTS, WorkingPointSettings(), np.random.default_rng(0))
 
 
-def draw(found: NMinusOne, style: Style = PLAIN, **options: FigureOfMerit) -> Figure:
-    return n_minus_one_figure(found, LABELS, ROLES, {}, "Dimuon mass [GeV]", style, **options)
+def draw(found: NMinusOne, style: Style = PLAIN) -> Figure:
+    return n_minus_one_figure(found, LOOK, style)
 
 
 def shaded(axes: Axes) -> list[tuple[float, float]]:
@@ -76,22 +74,22 @@ def test_the_curve_is_the_significance_where_requirements_are_met(result: CutRes
     assert np.isfinite(faint[:, 1]).sum() > known.sum()
 
 
-def test_a_variable_without_a_cut_and_an_unknown_figure_of_merit(table: EventTable) -> None:
-    found = NMinusOne(Cut("logit"), feature_histogram(table, "logit"), ())
-    figure = draw(found, figure_of_merit=FigureOfMerit.S_OVER_SQRT_B)
+def test_a_variable_without_a_cut_and_another_figure_of_merit(table: EventTable) -> None:
+    objective = Objective(FigureOfMerit.S_OVER_SQRT_B)
+    figure = draw(NMinusOne(Cut("logit"), feature_histogram(table, "logit"), (), objective))
     assert figure.axes[0].get_legend().get_title().get_text() == "N−1: no cut"
     assert figure.axes[1].get_ylabel() == "$s$/√$b$"
     assert edges(figure.axes[0]) == []
 
 
 def test_a_cut_outside_of_what_is_drawn_stands_at_its_edge(table: EventTable) -> None:
-    found = NMinusOne(Cut("logit", low=-1e3), feature_histogram(table, "logit"), ())
+    found = NMinusOne(Cut("logit", low=-1e3), feature_histogram(table, "logit"), (), Objective())
     axes = draw(found).axes[0]
     assert edges(axes) == [axes.get_xlim()[0]]
 
 
 def test_the_cutflow_has_both_significances(result: CutResult, style: Style) -> None:
-    figure = cutflow_figure(result, {"dimuon_mass": "Dimuon mass [GeV]"}, style)
+    figure = cutflow_figure(result, LOOK, style)
     assert_legends_clear(figure)
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_xticklabels()]

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -5,9 +6,11 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
+from tests.presentation.figures.drawing import PLAIN, legend_texts
+from zsig_hep.learning import TrainingHistory
 from zsig_hep.learning.optimisation.gradient_noise import GraduatedStage, measured_stage
 from zsig_hep.learning.optimisation.schedules import GraduatedSettings
-from zsig_hep.presentation import save_figure
+from zsig_hep.presentation import save_figure, training_figure
 from zsig_hep.presentation.figures.layout import _paths, _touched
 from zsig_hep.presentation.figures.style import Style
 from zsig_hep.presentation.figures.training import graduated_figure
@@ -52,3 +55,22 @@ def test_draws_what_the_stages_say(style: Style) -> None:
 def test_no_stage_or_a_single_one(tables: dict[str, tuple[GraduatedStage, ...]], tmp_path: Path) -> None:
     paths = save_figure(graduated_figure(tables, Style()), tmp_path, "graduated", dots_per_inch=50)
     assert all(path.stat().st_size > 1000 for path in paths)
+
+
+def test_training_marks_kept_epochs_and_collapsed_members(make_history: Callable[..., TrainingHistory]) -> None:
+    history = make_history(collapsed=(1,))
+    histories = {"Z loss": history, "Weighted BCE": make_history(phases=("cross entropy",))}
+    warm, main, baseline = training_figure(histories, PLAIN).axes
+    assert warm.get_legend().get_title().get_text() == "Z loss: warm start"
+    assert "collapsed (1 of 4)" in legend_texts(main)
+    assert "kept the start" in legend_texts(main)
+    marks = [
+        (line.get_marker(), line.get_xdata()[0], line.get_ydata()[0])
+        for line in main.lines
+        if len(line.get_xdata()) == 1
+    ]
+    assert marks[0] == ("o", 12, history.validation_loss[11, 0])
+    assert [marker for marker, *_ in marks] == ["o", "X", "<", "o"]
+    assert "collapsed (1 of 4)" not in legend_texts(baseline)
+    np.testing.assert_array_equal(warm.lines[1].get_ydata(), history.validation_loss[:6, 0])
+    np.testing.assert_array_equal(main.lines[0].get_ydata(), history.training_loss[6:, 0])

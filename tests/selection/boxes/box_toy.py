@@ -3,10 +3,32 @@
 import numpy as np
 
 from zsig_hep.ntuples import EventTable
-from zsig_hep.selection import WorkingPointSettings
+from zsig_hep.selection import CutSettings, WorkingPointSettings
+from zsig_hep.selection.boxes.problem import BoxProblem
+from zsig_hep.statistics import evaluate, weighted_yield
 
 ROLES = {"higgs": "signal", "dy": "background", "top": "background"}
 LOOSE = WorkingPointSettings(minimum_effective_background=1, minimum_signal_efficiency=0)
+TIGHT = WorkingPointSettings(minimum_effective_background=20, minimum_signal_efficiency=0.3)
+DOMINANT = WorkingPointSettings(minimum_effective_background=8, dominant_background_fraction=0.2)
+UNCERTAIN = WorkingPointSettings(
+    figure_of_merit="asimov_with_uncertainty",
+    relative_background_uncertainty=0.1,
+    simulation_uncertainty_in_figure=True,
+    minimum_effective_background=5,
+)
+
+
+# With a bootstrap of few replicas, for the soft cuts.
+SOFT = WorkingPointSettings(minimum_effective_background=3, sensitivity={"replicas": 6})
+SOFT_UNCERTAIN = WorkingPointSettings(
+    figure_of_merit="asimov_with_uncertainty",
+    background_uncertainties={"top": 0.2},
+    relative_background_uncertainty=0.05,
+    simulation_uncertainty_in_figure=True,
+    minimum_effective_background=3,
+    sensitivity={"replicas": 6},
+)
 
 
 def toy(seed=0, events=600, *, signed=False, levels=None, missing=0.0, folds=4):
@@ -31,3 +53,26 @@ def toy(seed=0, events=600, *, signed=False, levels=None, missing=0.0, folds=4):
         luminosity_ifb=1.0,
         folds=folds,
     )
+
+
+def problem_of(table, variables, selection=LOOSE, **options):
+    return BoxProblem.of_table(table, CutSettings(variables=variables, **options), selection)
+
+
+def value_of(table, passing, selection):
+    """Significance of a selection that qualifies, from masks; None otherwise."""
+    yields = [weighted_yield(table.weight[passing & (table.process == row)]) for row in range(3)]
+    totals = [float(table.weight[table.process == row].sum()) for row in range(3)]
+    signal, background = yields[0], yields[1] + yields[2]
+    share = selection.dominant_background_fraction
+    needed = [background, *(yields[row] for row in (1, 2) if totals[row] / (totals[1] + totals[2]) > share)]
+    if signal.value <= 0 or signal.value / totals[0] < selection.minimum_signal_efficiency * (1 - 1e-12):
+        return None
+    if any(each.value <= 0 or each.effective_entries < selection.minimum_effective_background for each in needed):
+        return None
+    z = evaluate(
+        selection.figure_of_merit, signal.value, background.value, signal.variance, background.variance,
+        selection.relative_background_uncertainty,
+        simulation_uncertainty_in_figure=selection.simulation_uncertainty_in_figure,
+    )  # fmt: skip
+    return float(z.value) if np.isfinite(z.value) else None

@@ -1,29 +1,36 @@
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 
 from tests.selection.boxes.box_toy import toy
 from zsig_hep.errors import InputError
-from zsig_hep.pipeline import cut_summary
 from zsig_hep.selection import CutSettings, WorkingPointSettings, optimise_cuts
-from zsig_hep.selection.boxes import optimise as box_selection
-from zsig_hep.selection.boxes.results import selection_numbers
+from zsig_hep.selection.boxes import optimise, soft_cuts
+from zsig_hep.selection.boxes.results import box_numbers
 from zsig_hep.statistics import asimov, weighted_yield
 
 CUTS = CutSettings(variables={"x": "window", "y": "above", "noise": "below"}, starts=1, kicks=0)
 QUICK = CUTS.model_copy(update={"sensitivities": False})
 SELECTION = WorkingPointSettings(sensitivity={"replicas": 3})
+OBJECTIVE = SELECTION.objective
 
 
 def found(table, settings=QUICK, selection=SELECTION, seed=0):
     return optimise_cuts(table, settings, selection, np.random.default_rng(seed))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _short_ascent():
+    """Few steps of the gradient ascent, which says only where the exact search starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(soft_cuts, "_STEPS", 3)
+        yield
+
+
 @pytest.fixture(scope="module")
 def table():
-    return toy(1, 1000, signed=True, missing=0.1, folds=3)
+    return toy(1, 800, signed=True, missing=0.1, folds=3)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +61,7 @@ class TestNumbers:
         for fold, box in enumerate(result.held_out.boxes):
             others = table.select(table.fold != fold)
             others = dataclasses.replace(others, weight=others.weight * 3 / 2)
-            values.append(selection_numbers(others, box.select(others), SELECTION)["significance"])
+            values.append(box_numbers(others, box.select(others), OBJECTIVE)["significance"])
         assert result.held_out.choosing_significance == pytest.approx(np.mean(values), rel=1e-9)
         assert result.held_out.optimism == pytest.approx(np.mean(values) - result.held_out.significance, rel=1e-9)
 
@@ -65,33 +72,21 @@ class TestNumbers:
         assert result.chosen.significance == pytest.approx(z, rel=1e-12)
         assert result.chosen.significance >= result.cutflow[0].significance
 
-    @pytest.mark.parametrize("fold", [0, 2])
-    def test_the_cuts_of_a_fold_do_not_know_its_events(self, table, result, fold):
-        rng = np.random.default_rng(fold)
+    def test_the_cuts_of_a_fold_do_not_know_its_events(self, table, result):
+        fold, rng = 1, np.random.default_rng(1)
         inside = table.fold == fold
         features = table.features.copy()
         features[inside] = rng.normal(size=features[inside].shape)
         changed = dataclasses.replace(table, features=features, weight=np.where(inside, 3 * table.weight, table.weight))
         assert found(changed).held_out.boxes[fold] == result.held_out.boxes[fold]
 
-    def test_a_selection_of_nothing(self, table):
-        numbers = selection_numbers(table, np.zeros(len(table), dtype=bool), SELECTION)
-        assert (numbers["signal"].value, numbers["background"].entries) == (0, 0)
-        assert numbers["purity"] is None
-
     def test_several_hypotheses(self):
-        table = toy(2, 1500)
+        table = toy(2, 800, folds=3)
         table = dataclasses.replace(table, roles=("signal", "background", "signal"))
         selection = WorkingPointSettings(signals="minimum", minimum_signal_efficiency=0.2)
         held_out = found(table, selection=selection).held_out
         assert list(held_out.hypotheses) == ["higgs", "top"]
-        assert held_out.significance == min(each.value for each in held_out.hypotheses.values())
-
-    def test_the_same_generator_gives_the_same_cuts(self, table, result):
-        again = found(table, CUTS)
-        assert again.chosen == result.chosen
-        assert again.held_out == result.held_out
-        assert again.sensitivities == result.sensitivities
+        assert held_out.significance == min(each.significance for each in held_out.hypotheses.values())
 
     def test_data_change_nothing(self, table, result):
         count = len(table)
@@ -101,9 +96,11 @@ class TestNumbers:
         roles = (*table.roles, "data")
         names = (*table.process_names, "data")
         grown = dataclasses.replace(grown, process=process, process_names=names, roles=roles, labels=names)
-        other = found(grown)
+        other = found(grown, CUTS)
         assert other.chosen == result.chosen
         assert other.held_out == result.held_out
+        # A second run with the same generator, so that the replicas are the same too.
+        assert other.sensitivities == result.sensitivities
         assert list(other.n_minus_one["x"].histogram.axes["process"]) == list(table.process_names)
 
 
@@ -120,17 +117,7 @@ class TestCutflow:
         shared = [step.variable for step in result.cutflow]
         assert [step.variable for step in result.held_out_cutflow][: len(shared)] == shared
 
-    def test_the_largest_gain_comes_first(self, table, result):
-        first = result.cutflow[1]
-        alone = {
-            cut.variable: selection_numbers(table, cut.passes(table.feature(cut.variable)), SELECTION)["significance"]
-            for cut in result.chosen.box.cuts
-            if not cut.is_open
-        }
-        assert first.significance == max(alone.values())
-        assert first.variable == max(alone, key=alone.get)
-
-    def test_or_the_given_order(self, table):
+    def test_they_come_in_the_given_order_where_asked_for(self, table):
         flow = found(table, QUICK.model_copy(update={"cutflow_order": "given"})).cutflow
         names = [step.variable for step in flow[1:]]
         assert names == [name for name in QUICK.variables if name in names]
@@ -165,7 +152,7 @@ class TestNMinusOne:
 class TestStatus:
     def test_nothing_qualifies(self):
         selection = WorkingPointSettings(minimum_effective_background=1e5)
-        result = found(toy(3, 400), selection=selection)
+        result = found(toy(3, 300), selection=selection)
         assert result.chosen.status == result.held_out.status == "no_box_qualifies"
         assert result.chosen.box is result.chosen.significance is result.sensitivities is None
         assert result.held_out.boxes == (None,) * 4
@@ -175,14 +162,13 @@ class TestStatus:
         assert result.held_out.reason.startswith(
             "no cuts could be chosen for fold 0, 1, 2, 3 of 4; for fold 0: with signal"
         )
-        assert json.loads(json.dumps(cut_summary(result)))["held_out"]["significance"] is None
 
     def test_a_held_out_selection_without_background(self, monkeypatch):
         # The tightest cut of each fold stands among signal events that lie above all others.
         def tightest(problem, generator):
             return np.array([side.allowed.size - 1 for side in problem.sides]), 1.0
 
-        monkeypatch.setattr(box_selection, "_choose", tightest)
+        monkeypatch.setattr(optimise, "_choose", tightest)
         table = toy(4, 400)
         features = table.features.copy()
         features[:, 1] = np.where(table.is_signal, 10 + features[:, 2], features[:, 1])
@@ -216,9 +202,8 @@ class TestStatus:
 class TestHonesty:
     def test_useless_variables_stay_open(self):
         settings = CutSettings(variables={"x": "window", "noise": "above"}, starts=1, kicks=0, sensitivities=False)
-        result = found(toy(6, 3000), settings)
+        result = found(toy(6, 2000, folds=3), settings)
         assert result.chosen.box.open_variables == ("noise",)
-        assert cut_summary(result)["chosen"]["open_variables"] == ["noise"]
 
     def test_variables_that_know_nothing_show_the_optimism_of_the_search(self):
         settings = CutSettings(
@@ -226,8 +211,8 @@ class TestHonesty:
         )
         optimism = []
         for seed in range(5):
-            table = toy(seed, 300, folds=3)
-            noise = np.random.default_rng(seed).normal(size=(300, 2)).astype(np.float32)
+            table = toy(seed, 200, folds=3)
+            noise = np.random.default_rng(seed).normal(size=(200, 2)).astype(np.float32)
             table = dataclasses.replace(table, features=noise, feature_names=("a", "b"))
             optimism.append(found(table, settings).held_out.optimism)
         assert np.mean(optimism) > 2 * np.std(optimism, ddof=1) / np.sqrt(len(optimism))
@@ -242,16 +227,5 @@ class TestHonesty:
             x, y = box.cut("x"), box.cut("y")
             assert all(value is None or (2 * value).is_integer() for value in (x.low, x.high))
             assert y.low is None or float(f"{y.low:.0e}") == y.low
-        numbers = selection_numbers(table, result.chosen.box.select(table), SELECTION)
+        numbers = box_numbers(table, result.chosen.box.select(table), OBJECTIVE)
         assert result.chosen.significance == numbers["significance"]
-
-
-def test_the_summary_is_plain(result):
-    summary = cut_summary(result)
-    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
-    assert summary["held_out"]["significance"] == result.held_out.significance
-    assert summary["chosen"]["chosen_on_these_events"] is True
-    assert summary["chosen"]["python"] == result.chosen.box.python()
-    assert [step["variable"] for step in summary["cutflow"]] == [step.variable for step in result.cutflow]
-    if result.sensitivities.status == "ok":
-        assert len(summary["sensitivities"]["rows"]) == len(result.sensitivities.rows) > 0

@@ -7,44 +7,10 @@ from hypothesis import given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
-from tests.selection.boxes.box_toy import LOOSE, toy
-from zsig_hep.errors import InputError
-from zsig_hep.selection import Box, Cut, CutSettings, WorkingPointSettings
-from zsig_hep.selection.boxes.problem import BoxProblem, qualifies
-from zsig_hep.selection.boxes.search import drop_weak_cuts, polish, pull, search
-from zsig_hep.statistics import evaluate, weighted_yield
-
-TIGHT = WorkingPointSettings(minimum_effective_background=20, minimum_signal_efficiency=0.3)
-DOMINANT = WorkingPointSettings(minimum_effective_background=8, dominant_background_fraction=0.2)
-UNCERTAIN = WorkingPointSettings(
-    figure_of_merit="asimov_with_uncertainty",
-    relative_background_uncertainty=0.1,
-    simulation_uncertainty_in_figure=True,
-    minimum_effective_background=5,
-)
-
-
-def problem_of(table, variables, selection=LOOSE, **options):
-    return BoxProblem.of_table(table, CutSettings(variables=variables, **options), selection)
-
-
-def value_of(table, passing, selection):
-    """Significance of a selection that qualifies, from masks; None otherwise."""
-    yields = [weighted_yield(table.weight[passing & (table.process == row)]) for row in range(3)]
-    totals = [float(table.weight[table.process == row].sum()) for row in range(3)]
-    signal, background = yields[0], yields[1] + yields[2]
-    share = selection.dominant_background_fraction
-    needed = [background, *(yields[row] for row in (1, 2) if totals[row] / (totals[1] + totals[2]) > share)]
-    if signal.value <= 0 or signal.value / totals[0] < selection.minimum_signal_efficiency * (1 - 1e-12):
-        return None
-    if any(each.value <= 0 or each.effective_entries < selection.minimum_effective_background for each in needed):
-        return None
-    z = evaluate(
-        selection.figure_of_merit, signal.value, background.value, signal.variance, background.variance,
-        selection.relative_background_uncertainty,
-        simulation_uncertainty_in_figure=selection.simulation_uncertainty_in_figure,
-    )  # fmt: skip
-    return float(z.value) if np.isfinite(z.value) else None
+from tests.selection.boxes.box_toy import DOMINANT, LOOSE, TIGHT, UNCERTAIN, problem_of, toy, value_of
+from zsig_hep.selection import Box, Cut, WorkingPointSettings
+from zsig_hep.selection.boxes.problem import qualifies
+from zsig_hep.selection.boxes.search import drop_weak_cuts, gain_in_sigmas, polish, search
 
 
 def one_sided(values, side):
@@ -78,31 +44,14 @@ def best_by_force(table, variables, selection, missing="fail"):
 class TestAgainstBruteForce:
     @pytest.mark.parametrize("selection", [LOOSE, TIGHT, DOMINANT, UNCERTAIN])
     @pytest.mark.parametrize("side", ["above", "below"])
-    @pytest.mark.parametrize("signed", [False, True])
-    def test_one_variable(self, selection, side, signed):
-        table = toy(1, 150, signed=signed, missing=0.1)
+    def test_one_variable(self, selection, side):
+        table = toy(1, 150, signed=True, missing=0.1)
         problem = problem_of(table, {"y": side}, selection)
         edges, value = polish(problem, problem.nothing)
         assert value == pytest.approx(best_by_force(table, {"y": side}, selection), rel=1e-12)
         assert value == pytest.approx(value_of(table, problem.box(edges).select(table), selection), rel=1e-12)
 
-    @pytest.mark.parametrize("selection", [LOOSE, TIGHT, DOMINANT, UNCERTAIN])
-    def test_two_judges_agree(self, selection):
-        # What qualifies, and its significance, as `scan_thresholds` has it for one edge at a time and as pairs have it.
-        table = toy(14, 400, signed=True)
-        problem = problem_of(table, {"x": "below", "y": "above"}, selection)
-        found = problem.scan_side(np.array([3, 0]), 1)
-        masks = [(problem.sides[0].code >= 3) & (problem.sides[1].code >= edge) for edge in found.edge]
-        sums = [
-            [np.bincount(problem.process[mask], weights=w[mask], minlength=3) for mask in masks]
-            for w in (problem.weight, problem.weight**2)
-        ]
-        again = problem.objective(*(np.array(each).T for each in sums))
-        assert np.count_nonzero(found.objective > 0) > 10
-        np.testing.assert_allclose(again, found.objective, rtol=1e-9)
-
-    @pytest.mark.parametrize("seed", range(4))
-    @pytest.mark.parametrize("missing", ["fail", "pass"])
+    @pytest.mark.parametrize(("seed", "missing"), [(0, "fail"), (1, "pass")])
     def test_a_window_of_few_values_from_anywhere(self, seed, missing):
         table = toy(seed, 200, signed=True, levels=4, missing=0.1)
         problem = problem_of(table, {"y": "window"}, missing=missing)
@@ -114,7 +63,7 @@ class TestAgainstBruteForce:
             _, value = polish(problem, start)
             assert value == pytest.approx(best, rel=1e-12)
 
-    @pytest.mark.parametrize("seed", range(6))
+    @pytest.mark.parametrize("seed", range(2))
     @pytest.mark.parametrize("selection", [LOOSE, DOMINANT, UNCERTAIN])
     def test_two_variables(self, seed, selection):
         table = toy(seed, 90, signed=seed % 2 == 1, levels=5)
@@ -165,7 +114,7 @@ class TestInvariances:
         return problem.box(edges), value
 
     @given(st.integers(0, 1000))
-    @given_settings(max_examples=10, deadline=None)
+    @given_settings(max_examples=6, deadline=None)
     def test_the_order_of_events_does_not_matter(self, seed):
         table = toy(seed, 200, signed=True, levels=5, missing=0.1)
         order = np.random.default_rng(seed).permutation(len(table))
@@ -175,7 +124,7 @@ class TestInvariances:
         assert same == pytest.approx(value, rel=1e-9)
 
     @given(st.integers(0, 1000))
-    @given_settings(max_examples=10, deadline=None)
+    @given_settings(max_examples=6, deadline=None)
     def test_two_half_weights_are_one_event(self, seed):
         table = toy(seed, 200, signed=True, levels=5)
         twice = table.select(np.tile(np.arange(len(table)), 2))
@@ -233,7 +182,7 @@ class TestPruning:
         assert problem.box(pruned).open_variables == ("noise",)
         assert problem.box(pruned).cut("x").low is not None
         assert kept <= value
-        assert all(pull(problem, pruned, index) >= 2 for index in np.flatnonzero(pruned))
+        assert all(gain_in_sigmas(problem, pruned, index) >= 2 for index in np.flatnonzero(pruned))
 
     def test_a_cut_that_removes_nothing_is_dropped_even_without_a_minimum(self):
         table = toy(9, 300)
@@ -256,7 +205,7 @@ class TestPruning:
             problem = problem_of(toy(seed, 1500), {"y": {"side": "above", "step": 0.4, "limits": [0.3, 0.5]}})
             edges = np.array([np.flatnonzero(problem.sides[0].allowed)[1]])
             gains.append(problem.value(edges) - problem.value(problem.nothing))
-            pulls.append(pull(problem, edges, 0))
+            pulls.append(gain_in_sigmas(problem, edges, 0))
         # The number of events of a process varies as well, which fixed weights turn into its yield.
         assert np.mean(np.array(gains) / np.array(pulls)) == pytest.approx(np.std(gains, ddof=1), rel=0.3)
 
@@ -294,9 +243,3 @@ class TestRequirements:
         cut = problem.box(edges).cut("x")
         assert cut.low is None or -0.2 <= cut.low <= 0.3
         assert cut.high is None or -0.2 <= cut.high <= 0.3
-
-    def test_no_signal(self):
-        table = toy(13, 300)
-        table = dataclasses.replace(table, weight=np.where(table.is_signal, -1.0, table.weight))
-        with pytest.raises(InputError, match="signal yield before the cut is -"):
-            problem_of(table, {"x": "above"})

@@ -1,175 +1,36 @@
-from functools import cache
-from itertools import combinations, pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.selection.categories.category_toy import LOOSE, NAMES, OPTIONS, scan_of, toy
 from zsig_hep.selection import (
     CategorySettings,
+    ScoredEvents,
     WorkingPointSettings,
-    category_index,
     choose_categories,
     choose_working_point,
     scan_thresholds,
-    significance,
 )
-from zsig_hep.selection.categories import search
 from zsig_hep.selection.categories.choose import Division
-from zsig_hep.selection.categories.intervals import Intervals, candidate_columns
-from zsig_hep.selection.categories.search import best_partitions
-from zsig_hep.statistics import FigureOfMerit, evaluate
-
-NAMES = ("hmumu", "dy", "top", "data")
-ROLES = ("signal", "background", "background", "data")
-LOOSE = WorkingPointSettings(
-    figure_of_merit="s_over_sqrt_b",
-    minimum_effective_background=1,
-    minimum_signal_efficiency=0,
-    dominant_background_fraction=1,
-)
-
-
-def scan_of(score, weight, process, options=LOOSE, names=NAMES, roles=ROLES):
-    return scan_thresholds(score, weight, process, process_names=names, roles=roles, settings=options)
+from zsig_hep.statistics import weighted_yield
 
 
 def chosen_of(score, weight, process, options=LOOSE, count=3, **given):
     return choose_categories(scan_of(score, weight, process, options), options, CategorySettings(count=count, **given))
 
 
-def toy(seed=0, events=300, *, levels=12, signed=True):
-    """Signal, two backgrounds and data with tied scores; weights are multiples of 1/64, so that sums are exact."""
-    rng = np.random.default_rng(seed)
-    process = rng.integers(0, 4, size=events)
-    score = np.round(rng.normal(1.5 * (process == 0), 1.0) * levels / 6) / levels * 6
-    weight = np.ceil(rng.exponential(np.array([0.1, 2.0, 0.5, 1.0])[process]) * 64) / 64
-    if signed:
-        weight = np.where(rng.random(events) < 0.08, -weight, weight)
-    return score, weight, process
-
-
-def category_figure(weight, process, inside, dominant, options):
-    """Z of the events inside a category from masks; None where it is none."""
-    w = [weight[inside & (process == row)] for row in range(3)]
-    totals, squares = np.array([x.sum() for x in w]), np.array([np.square(x).sum() for x in w])
-    needed = [(totals[1:].sum(), squares[1:].sum()), *((totals[row], squares[row]) for row in dominant)]
-    for total, square in needed:
-        if not (total > 0 and total * total / square >= options.minimum_effective_background):
-            return None
-    z = float(significance(totals, squares, NAMES[:3], ROLES[:3], options).value)
-    return z if totals[0] > 0 and np.isfinite(z) and z > 0 else None
-
-
-def brute_force(score, weight, process, options, count):
-    """The best of all combinations of distinct scores as edges, from masks; None without one."""
-    simulated = process < 3
-    totals = np.array([weight[process == row].sum() for row in range(3)])
-    share = totals / totals[1:].sum()
-    dominant = [row for row in (1, 2) if share[row] > options.dominant_background_fraction]
-
-    @cache
-    def figure(low, high):
-        return category_figure(weight, process, (score >= low) & (score < high), dominant, options)
-
-    best = None
-    for edges in combinations(np.unique(score[simulated]).tolist(), count):
-        signal = weight[(score >= edges[0]) & (process == 0)].sum()
-        if signal / totals[0] < options.minimum_signal_efficiency or signal <= 0:
-            continue
-        limits = [*edges, np.inf]
-        figures = [figure(low, high) for low, high in pairwise(limits)]
-        if None not in figures:
-            z = np.sqrt(np.sum(np.square(figures)))
-            if best is None or z > best[0] * (1 + 1e-12):
-                best = (z, edges)
-    return best
-
-
-OPTIONS = {
-    "simple": LOOSE,
-    "asimov": WorkingPointSettings(minimum_effective_background=4, minimum_signal_efficiency=0.4),
-    "limits of each background": WorkingPointSettings(minimum_effective_background=6, minimum_signal_efficiency=0),
-    "own uncertainty": WorkingPointSettings(
-        figure_of_merit="asimov_with_uncertainty",
-        background_uncertainties={"top": 0.3},
-        relative_background_uncertainty=0.1,
-        simulation_uncertainty_in_figure=True,
-        minimum_effective_background=2,
-        dominant_background_fraction=0.5,
-    ),
-}
-
-
-class TestAgainstAllCombinations:
-    @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-    @pytest.mark.parametrize("seed", range(4))
-    def test_the_optimum_for_every_number_of_categories(self, options, seed, monkeypatch):
-        # Small tiles, so that a score of a dozen levels has several of them.
-        monkeypatch.setattr(search, "_ROWS", 4)
-        monkeypatch.setattr(search, "_WIDTH", 2)
-        events = toy(seed)
-        for chosen in chosen_of(*events, options, count=5):
-            expected = brute_force(*events, options, chosen.count)
-            assert (chosen.status == "ok") is (expected is not None)
-            if expected is not None:
-                assert chosen.significance == pytest.approx(expected[0], rel=1e-12)
-                assert chosen.edges == expected[1]
-            else:
-                assert chosen.reason
-                assert chosen.significance is chosen.significance_uncertainty is None
-
-    def test_tiles_and_blocks_change_nothing(self, monkeypatch):
-        score, weight, process = toy(7, 1500, levels=600)
-        options = OPTIONS["asimov"]
-        intervals = Intervals.of_scan(scan_of(score, weight, process, options), options, 10_000)
-        found = best_partitions(intervals, 6)
-        for rows, width, block in ((5, 5, 64), (64, 4, 1000), (10_000, 1, 100_000)):
-            for name, value in (("_ROWS", rows), ("_WIDTH", width), ("_BLOCK", block)):
-                monkeypatch.setattr(search, name, value)
-            again = best_partitions(intervals, 6)
-            np.testing.assert_array_equal(again.squares, found.squares)
-            np.testing.assert_array_equal(again.following, found.following)
-
-    @pytest.mark.parametrize("figure", [figure for figure in FigureOfMerit if figure.differentiable_counterpart is figure])
-    def test_the_figure_of_merit_grows_with_signal_and_falls_with_background(self, figure):
-        options = WorkingPointSettings(figure_of_merit=figure)
-        yields = np.stack(np.meshgrid(np.linspace(0.1, 60, 40), np.linspace(0.1, 60, 40), indexing="ij"))
-        z = significance(yields, yields, NAMES[:2], ROLES[:2], options).value
-        assert (np.diff(z, axis=0) >= 0).all()
-        assert (np.diff(z, axis=1) <= 0).all()
-
-
 class TestNumbers:
     def test_are_those_of_the_events_between_the_edges(self):
         score, weight, process = toy(1, 900)
-        options = OPTIONS["asimov"]
-        chosen = chosen_of(score, weight, process, options)[-1]
-        category = category_index(score, np.zeros(score.size, dtype=int), (chosen.edges,))
-        assert len(chosen.categories) == chosen.count == 3
-        squares, variances = [], []
-        for index, each in enumerate(chosen.categories):
-            inside = category == index
+        chosen = chosen_of(score, weight, process, OPTIONS["asimov"])[-1]
+        assert len(chosen.categories) == chosen.count == len(chosen.edges) == 3
+        limits = [*chosen.edges, np.inf]
+        for each, low, high in zip(chosen.categories, limits, limits[1:], strict=False):
+            inside = (score >= low) & (score < high)
             for row, name in enumerate(NAMES[:3]):
-                expected = weight[inside & (process == row)]
-                assert each.yields[name].value == expected.sum()
-                assert each.yields[name].variance == np.square(expected).sum()
-                assert each.yields[name].entries == expected.size
-            assert each.signal == each.yields["hmumu"]
-            assert each.background == each.yields["dy"] + each.yields["top"]
-            z = evaluate(
-                "asimov", each.signal.value, each.background.value, each.signal.variance, each.background.variance
-            )
-            assert each.significance == pytest.approx(float(z.value), rel=1e-12)
-            assert each.significance_uncertainty == pytest.approx(float(z.uncertainty), rel=1e-12)
-            squares.append(z.value**2)
-            variances.append((z.value * z.uncertainty) ** 2)
-        assert chosen.significance == pytest.approx(np.sqrt(np.sum(squares)), rel=1e-12)
-        assert chosen.significance_uncertainty == pytest.approx(
-            np.sqrt(np.sum(variances)) / chosen.significance, rel=1e-12
-        )
+                assert each.yields[name] == weighted_yield(weight[inside & (process == row)])
 
     def test_worked_by_hand(self):
         # One interval per score: s = 2, 4, 6 over b = 16, 4, 4, so Z^2 = 1/4, 4, 9.
@@ -179,7 +40,7 @@ class TestNumbers:
         assert [each.significance**2 for each in found] == pytest.approx([12.5, 13.0, 13.25])
 
     def test_a_single_category_is_the_working_point(self):
-        for seed in range(5):
+        for seed in range(3):
             scan = scan_of(*toy(seed, 2000, levels=500), WorkingPointSettings())
             point = choose_working_point(scan, WorkingPointSettings())
             (chosen,) = choose_categories(scan, WorkingPointSettings(), CategorySettings())
@@ -193,12 +54,13 @@ class TestNumbers:
         process = np.repeat([0, 1, 2], [300, 300, 2000])
         score = rng.normal(np.array([2.0, 1.0, 0.0])[process])
         options = WorkingPointSettings(signals=signals)
-        scan = scan_thresholds(
-            score, np.array([0.02, 0.03, 0.5])[process], process, process_names=("vbf", "ggf", "dy"),
-            roles=("signal", "signal", "background"), settings=options,
+        events = ScoredEvents.from_arrays(
+            score, np.array([0.02, 0.03, 0.5])[process], process, names=("vbf", "ggf", "dy"),
+            roles=("signal", "signal", "background"),
         )  # fmt: skip
+        scan = scan_thresholds(events, options)
         for chosen in choose_categories(scan, options, CategorySettings(count=3)):
-            of_hypotheses = [each.value for each in chosen.combined.hypotheses.values()]
+            of_hypotheses = [each.significance for each in chosen.combined.hypotheses.values()]
             bound = np.mean(of_hypotheses) if signals == "mean" else np.min(of_hypotheses)
             assert list(chosen.combined.hypotheses) == ["vbf", "ggf"]
             assert 0 < chosen.significance <= bound * (1 + 1e-12)
@@ -284,26 +146,12 @@ class TestProperties:
                     assert one.effective_entries >= 30
 
 
-class TestCandidates:
-    def test_all_scores_when_they_are_few(self):
-        scan = scan_of(*toy(0))
-        np.testing.assert_array_equal(candidate_columns(scan, 10_000), np.arange(scan.threshold.size))
-
-    def test_evenly_spaced_in_efficiency(self):
-        scan = scan_of(*toy(0, 20_000, levels=10**6, signed=False))
-        columns = candidate_columns(scan, 200)
-        assert columns[0] == 0
-        assert 150 < columns.size <= 200
-        assert (np.diff(columns) > 0).all()
-        both = (scan.signal_efficiency + scan.background_efficiency)[columns]
-        assert -np.diff(both).min() < 0.03
-
-    def test_few_candidates_cost_little(self):
-        score, weight, process = toy(0, 20_000, levels=10**6)
-        options = WorkingPointSettings()
-        some = chosen_of(score, weight, process, options, count=4, candidates=300)[-1]
-        more = chosen_of(score, weight, process, options, count=4, candidates=2500)[-1]
-        assert 0.98 * more.significance < some.significance <= more.significance
+def test_few_candidates_cost_little():
+    score, weight, process = toy(0, 20_000, levels=10**6)
+    options = WorkingPointSettings()
+    some = chosen_of(score, weight, process, options, count=4, candidates=300)[-1]
+    more = chosen_of(score, weight, process, options, count=4, candidates=1500)[-1]
+    assert 0.98 * more.significance < some.significance <= more.significance
 
 
 class TestBadInput:

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from zsig_hep.ntuples import EventTable
-from zsig_hep.selection import WorkingPointSettings, evaluate_classifier, simulation_caveats
+from zsig_hep.selection import ScoredEvents, WorkingPointSettings, evaluate_classifier, simulation_caveats
 from zsig_hep.statistics.significance import asimov
 
 
@@ -11,15 +10,15 @@ def evaluated(tail_of_top, settings, n=3000):
     generator = np.random.default_rng(0)
     top = np.concatenate([generator.uniform(0.0, 0.4, 300 - tail_of_top), generator.uniform(0.9, 1.0, tail_of_top)])
     score = np.concatenate([generator.beta(8, 2, n), generator.beta(2, 5, n), top])
-    process = np.repeat(["signal", "dy", "top"], [n, n, 300])
-    table = EventTable.from_arrays(
-        {"score": score},
-        weight=np.repeat([30 / n, 2000 / n, 1000 / 300], [n, n, 300]),
-        process=process,
-        roles={"signal": "signal", "dy": "background", "top": "background"},
-        luminosity_ifb=1.0,
+    events = ScoredEvents.from_arrays(
+        score,
+        np.repeat([30 / n, 2000 / n, 1000 / 300], [n, n, 300]),
+        np.repeat([0, 1, 2], [n, n, 300]),
+        names=("signal", "dy", "top"),
+        roles=("signal", "background", "background"),
+        fold=generator.integers(0, 5, 2 * n + 300),
     )
-    return evaluate_classifier("z", "Z loss", score, table, settings)
+    return evaluate_classifier("z", "Z loss", events, settings)
 
 
 def test_a_dominant_background_that_runs_out_is_named_as_the_limit():

@@ -1,11 +1,19 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from zsig_hep.errors import InputError
-from zsig_hep.selection import WorkingPoint, WorkingPointSettings, hold_out_working_point, selection_exclusion
-from zsig_hep.statistics import Yield, expected_exclusion
+from zsig_hep.selection import (
+    ScoredEvents,
+    WorkingPoint,
+    WorkingPointSettings,
+    hold_out_working_point,
+    selection_exclusion,
+)
+from zsig_hep.statistics import FigureOfMerit, Objective, ProcessTable, Yield, expected_exclusion
 
-ROLES = {"ggf": "signal", "vbf": "signal", "dy": "background", "top": "background"}
+PROCESSES = ProcessTable.of(["ggf", "dy", "vbf", "top"], ["signal", "background", "signal", "background"])
 YIELDS = {
     "ggf": Yield(12.0, 0.5, 3000),
     "vbf": Yield(4.0, 0.1, 2000),
@@ -13,63 +21,63 @@ YIELDS = {
     "top": Yield(10.0, 1.5, 200),
 }
 POINT = WorkingPoint("ok", yields=YIELDS)
-UNCERTAIN = WorkingPointSettings(
-    figure_of_merit="asimov_with_uncertainty",
-    background_uncertainties={"top": 0.3},
-    relative_background_uncertainty=0.05,
+UNCERTAIN = Objective(
+    FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties={"top": 0.3}, relative_background_uncertainty=0.05
 )
 
 
 def test_the_yields_are_one_counting_experiment():
-    found = selection_exclusion(POINT, ROLES, UNCERTAIN)
+    found = selection_exclusion(POINT, PROCESSES, UNCERTAIN)
     sigma = np.hypot(0.3 * 10, 0.05 * 70)
     assert found.expected == expected_exclusion(16.0, 70.0, sigma)
 
 
 def test_a_figure_without_uncertainty_knows_the_background():
-    assert selection_exclusion(POINT, ROLES, WorkingPointSettings()).expected == expected_exclusion(16.0, 70.0)
+    assert selection_exclusion(POINT, PROCESSES, Objective()).expected == expected_exclusion(16.0, 70.0)
 
 
 def test_the_simulation_counts_where_the_settings_put_it():
-    settings = UNCERTAIN.model_copy(update={"simulation_uncertainty_in_figure": True})
+    inside = dataclasses.replace(UNCERTAIN, simulation_uncertainty_in_figure=True)
     sigma = np.sqrt(3.0**2 + 3.5**2 + 9.5)
-    found = selection_exclusion(POINT, ROLES, settings).expected
+    found = selection_exclusion(POINT, PROCESSES, inside).expected
     assert found.limits == pytest.approx(expected_exclusion(16.0, 70.0, sigma).limits, rel=1e-12)
 
 
 def test_the_variations_that_the_figure_of_merit_held():
-    found = selection_exclusion(WorkingPoint("ok", yields=YIELDS, common_uncertainty=0.2), ROLES, UNCERTAIN)
+    found = selection_exclusion(WorkingPoint("ok", yields=YIELDS, common_uncertainty=0.2), PROCESSES, UNCERTAIN)
     assert found.expected == expected_exclusion(16.0, 70.0, np.hypot(3.0, 0.2 * 70))
 
 
 def test_one_signal_alone():
-    found = selection_exclusion(POINT, ROLES, UNCERTAIN, signal="vbf", confidence_level=0.9)
+    found = selection_exclusion(POINT, PROCESSES, UNCERTAIN, signal="vbf", confidence_level=0.9)
     assert found.expected == expected_exclusion(4.0, 70.0, np.hypot(3.0, 3.5), confidence_level=0.9)
 
 
-def test_simulated_samples_scatter_by_what_is_quoted():
-    quoted = selection_exclusion(POINT, ROLES, UNCERTAIN)
-    rng = np.random.default_rng(2)
-    drawn = []
-    for _ in range(400):
-        ggf, vbf, dy, top = (rng.normal(each.value, each.uncertainty) for each in YIELDS.values())
-        found = expected_exclusion(ggf + vbf, dy + top, np.hypot(0.3 * top, 0.05 * (dy + top)))
-        drawn.append((found.median_limit, found.median_cls))
-    expected = np.std(drawn, axis=0)
-    assert quoted.limit_uncertainty == pytest.approx(expected[0], rel=0.15)
-    assert quoted.cls_uncertainty == pytest.approx(expected[1], rel=0.15)
+def test_the_uncertainties_are_those_of_derivatives():
+    """Propagation of every yield's variance, with derivatives from steps of the whole computation."""
+    quoted, step = selection_exclusion(POINT, PROCESSES, UNCERTAIN), 1e-3
+
+    def medians(shifted, by):
+        values = {name: each.value + by * (name == shifted) for name, each in YIELDS.items()}
+        b = values["dy"] + values["top"]
+        found = expected_exclusion(values["ggf"] + values["vbf"], b, np.hypot(0.3 * values["top"], 0.05 * b))
+        return np.array([found.median_limit, found.median_cls])
+
+    variance = np.zeros(2)
+    for name, each in YIELDS.items():
+        variance += ((medians(name, step) - medians(name, -step)) / (2 * step)) ** 2 * each.variance
+    assert [quoted.limit_uncertainty, quoted.cls_uncertainty] == pytest.approx(np.sqrt(variance), rel=1e-4)
 
 
 def test_a_held_out_working_point_has_discovery_and_exclusion():
     rng = np.random.default_rng(0)
-    process = np.repeat([0, 2, 3], 3000)
-    score = rng.normal(np.repeat([1.0, -1.0, 0.0], 3000))
-    weight = np.repeat([0.01, 0.3, 0.05], 3000)
-    point = hold_out_working_point(
-        score, weight, process, np.arange(9000) % 5,
-        fold_count=5, process_names=tuple(ROLES), roles=tuple(ROLES.values()), settings=WorkingPointSettings(),
+    process = np.repeat([0, 1, 3], 3000)
+    events = ScoredEvents.from_arrays(
+        rng.normal(np.repeat([1.0, -1.0, 0.0], 3000)), np.repeat([0.01, 0.3, 0.05], 3000), process,
+        names=PROCESSES.names, roles=PROCESSES.roles,
     )  # fmt: skip
-    found = selection_exclusion(point, ROLES, WorkingPointSettings())
+    point = hold_out_working_point(events, WorkingPointSettings())
+    found = selection_exclusion(point, PROCESSES, Objective())
     assert found.expected == expected_exclusion(point.signal.value, point.background.value)
     # An exclusion at more background than signal is about as many standard deviations as a discovery.
     assert found.expected.significance == pytest.approx(point.significance, rel=0.15)
@@ -86,11 +94,12 @@ def test_a_held_out_working_point_has_discovery_and_exclusion():
     ],
 )
 def test_without_positive_yields_there_is_none(yields):
-    assert selection_exclusion(WorkingPoint("ok", yields=yields), ROLES, WorkingPointSettings()) is None
+    processes = ProcessTable.of(["ggf", "dy"], ["signal", "background"])
+    assert selection_exclusion(WorkingPoint("ok", yields=yields), processes, Objective()) is None
 
 
 def test_a_signal_that_there_is_not():
     with pytest.raises(InputError, match=r"'vbff' is no signal process\. Did you mean 'vbf'"):
-        selection_exclusion(POINT, ROLES, UNCERTAIN, signal="vbff")
+        selection_exclusion(POINT, PROCESSES, UNCERTAIN, signal="vbff")
     with pytest.raises(InputError, match="'dy' is no signal process"):
-        selection_exclusion(POINT, ROLES, UNCERTAIN, signal="dy")
+        selection_exclusion(POINT, PROCESSES, UNCERTAIN, signal="dy")

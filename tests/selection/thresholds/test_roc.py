@@ -3,19 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsig_hep.selection import WorkingPointSettings, roc_curve, scan_thresholds
+from zsig_hep.selection import ScoredEvents, WorkingPointSettings, roc_curve, scan_thresholds
 
 
 def roc_of(score, weight, process):
-    scan = scan_thresholds(
-        score,
-        weight,
-        process,
-        process_names=("hmumu", "dy", "top"),
-        roles=("signal", "background", "background"),
-        settings=WorkingPointSettings(),
+    events = ScoredEvents.from_arrays(
+        score, weight, process, names=("hmumu", "dy", "top"), roles=("signal", "background", "background")
     )
-    return roc_curve(scan)
+    return roc_curve(scan_thresholds(events, WorkingPointSettings()))
 
 
 def pairs(score, weight, process):

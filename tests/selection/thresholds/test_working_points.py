@@ -1,228 +1,84 @@
 import numpy as np
 import pytest
 
-from zsig_hep.errors import InputError
-from zsig_hep.selection import WorkingPointSettings, choose_working_point, hold_out_working_point, scan_thresholds
-from zsig_hep.statistics import asimov, evaluate, weighted_yield
+from zsig_hep.selection import ScoredEvents, WorkingPointSettings, choose_working_point, scan_thresholds
+from zsig_hep.statistics import evaluate, weighted_yield
 
-NAMES = ("hmumu", "dy", "data")
-ROLES = ("signal", "background", "data")
-FOLDS = 4
+NAMES, ROLES = ("hmumu", "dy", "top", "data"), ("signal", "background", "background", "data")
 OPTIONS = WorkingPointSettings()
 
 
-def toy(seed=0, events=3000, *, signed=False):
+def toy(seed=0, events=3000):
     rng = np.random.default_rng(seed)
-    process = rng.integers(0, 3, size=events)
-    score = rng.normal(1.5 * (process == 0))
-    weight = np.array([0.02, 1.0, 1.0])[process]
-    if signed:
-        weight = np.where(rng.random(events) < 0.15, -weight, weight)
-    return score, weight, process, rng.integers(0, FOLDS, size=events)
-
-
-def held_out(score, weight, process, fold, options=OPTIONS, **given):
-    given = {"fold_count": FOLDS, "process_names": NAMES, "roles": ROLES} | given
-    return hold_out_working_point(score, weight, process, fold, settings=options, **given)
+    process = rng.integers(0, 4, size=events)
+    weight = np.array([0.02, 1.0, 0.4, 1.0])[process] * rng.choice([1.0, -1.0], p=[0.85, 0.15], size=events)
+    return rng.normal(np.array([1.5, 0.0, 0.4, 0.0])[process]), weight, process
 
 
 def scan_of(score, weight, process, options=OPTIONS):
-    return scan_thresholds(score, weight, process, process_names=NAMES, roles=ROLES, settings=options)
+    return scan_thresholds(ScoredEvents.from_arrays(score, weight, process, names=NAMES, roles=ROLES), options)
 
 
-class TestChoose:
-    def test_numbers_are_those_of_the_events_above_the_cut(self):
-        score, weight, process, _ = toy(1, signed=True)
-        point = choose_working_point(scan_of(score, weight, process), OPTIONS)
-        assert (point.status, point.reason) == ("ok", "")
-        passing = score >= point.threshold
-        signal = weighted_yield(weight[passing & (process == 0)])
-        background = weighted_yield(weight[passing & (process == 1)])
-        assert list(point.yields) == ["hmumu", "dy"]
-        assert point.signal.value == pytest.approx(signal.value, rel=1e-12)
-        assert point.background.variance == pytest.approx(background.variance, rel=1e-12)
-        assert point.background.entries == background.entries
-        assert point.signal_efficiency == pytest.approx(signal.value / weight[process == 0].sum(), rel=1e-12)
-        assert point.background_efficiency == pytest.approx(background.value / weight[process == 1].sum(), rel=1e-12)
-        assert point.purity == pytest.approx(signal.value / (signal.value + background.value), rel=1e-12)
-        z = evaluate("asimov", signal.value, background.value, signal.variance, background.variance)
-        assert point.significance == pytest.approx(float(z.value), rel=1e-12)
-        assert point.significance_uncertainty == pytest.approx(float(z.uncertainty), rel=1e-12)
-
-    def test_too_little_simulation_is_a_status_that_says_how_much_there_is(self):
-        options = WorkingPointSettings(minimum_effective_background=40)
-        scan = scan_of([0.5, 0.4, *[0.1] * 20, *[0.9] * 5], np.ones(27), [0, 0, *[1] * 25], options)
-        point = choose_working_point(scan, options)
-        assert point.status == "no_threshold_qualifies"
-        assert point.threshold is point.signal is point.significance is point.purity is None
-        assert point.yields == {}
-        for part in ("at best 25 effective entries", "the whole background", "threshold 0.1", "40 are required"):
-            assert part in point.reason
-
-    def test_the_reason_names_the_process_that_lacks_simulation(self):
-        options = WorkingPointSettings(minimum_effective_background=10)
-        scan = scan_thresholds(
-            np.linspace(0, 1, 60),
-            np.array([*[1.0] * 5, *[1.0] * 50, *[10.0] * 5]),
-            np.array([*[0] * 5, *[1] * 50, *[2] * 5]),
-            process_names=("hmumu", "dy", "top"),
-            roles=("signal", "background", "background"),
-            settings=options,
-        )
-        point = choose_working_point(scan, options)
-        assert "at best 5 effective entries of background 'top'" in point.reason
-
-    def test_of_equal_significances_the_loosest_cut(self):
-        score = [0.3] * 20 + [0.5, 0.6] + [0.9]
-        weight = [1.0] * 20 + [0.0, 1.0] + [0.0]
-        process = [1] * 20 + [0, 0] + [1]
-        assert choose_working_point(scan_of(score, weight, process), OPTIONS).threshold == 0.3
+def test_numbers_are_those_of_the_events_above_the_cut():
+    score, weight, process = toy(1)
+    point = choose_working_point(scan_of(score, weight, process), OPTIONS)
+    assert (point.status, point.reason, point.common_uncertainty) == ("ok", "", None)
+    passing = score >= point.threshold
+    signal = weighted_yield(weight[passing & (process == 0)])
+    background = weighted_yield(weight[passing & (process == 1)]) + weighted_yield(weight[passing & (process == 2)])
+    assert list(point.yields) == ["hmumu", "dy", "top"]
+    assert point.yields["top"].entries == (passing & (process == 2)).sum()
+    assert point.signal.value == pytest.approx(signal.value, rel=1e-12)
+    assert point.background.variance == pytest.approx(background.variance, rel=1e-12)
+    assert point.background.entries == background.entries
+    assert point.signal_efficiency == pytest.approx(signal.value / weight[process == 0].sum(), rel=1e-12)
+    before = weight[(process == 1) | (process == 2)].sum()
+    assert point.background_efficiency == pytest.approx(background.value / before, rel=1e-12)
+    assert point.purity == pytest.approx(signal.value / (signal.value + background.value), rel=1e-12)
+    z = evaluate("asimov", signal.value, background.value, signal.variance, background.variance)
+    assert point.significance == pytest.approx(float(z.value), rel=1e-12)
+    assert point.significance_uncertainty == pytest.approx(float(z.uncertainty), rel=1e-12)
+    assert point.hypotheses == {}
 
 
-class TestHoldOut:
-    @pytest.mark.parametrize("signed", [False, True])
-    def test_against_a_loop_over_folds(self, signed):
-        score, weight, process, fold = toy(2, signed=signed)
-        point = held_out(score, weight, process, fold)
-        passing, on_choosing = np.zeros(score.size, dtype=bool), []
-        for k in range(FOLDS):
-            others = fold != k
-            best = (-np.inf, None)
-            for threshold in np.unique(score[others & (process < 2)]):
-                above = others & (score >= threshold)
-                signal = weight[above & (process == 0)] * FOLDS / (FOLDS - 1)
-                background = weight[above & (process == 1)]
-                b = background.sum() * FOLDS / (FOLDS - 1)
-                efficiency = weight[above & (process == 0)].sum() / weight[others & (process == 0)].sum()
-                enough = b > 0 and background.sum() ** 2 / np.square(background).sum() >= 10
-                if enough and efficiency >= 0.05:
-                    best = max(best, (float(asimov(signal.sum(), b)), -threshold))
-            assert point.thresholds[k] == -best[1]
-            on_choosing.append(best[0])
-            passing |= (fold == k) & (score >= -best[1])
-        signal = weighted_yield(weight[passing & (process == 0)])
-        background = weighted_yield(weight[passing & (process == 1)])
-        assert point.status == "ok"
-        assert point.yields["hmumu"] == signal
-        assert point.background == background
-        z = evaluate("asimov", signal.value, background.value, signal.variance, background.variance)
-        assert point.significance == pytest.approx(float(z.value), rel=1e-12)
-        assert point.significance_uncertainty == pytest.approx(float(z.uncertainty), rel=1e-12)
-        assert point.signal_efficiency == pytest.approx(signal.value / weight[process == 0].sum(), rel=1e-12)
-        assert point.choosing_significance == pytest.approx(np.mean(on_choosing), rel=1e-9)
-        assert point.optimism == pytest.approx(point.choosing_significance - point.significance, rel=1e-12)
-
-    @pytest.mark.parametrize("fold_changed", range(FOLDS))
-    def test_the_cut_of_a_fold_does_not_know_the_events_of_the_fold(self, fold_changed):
-        score, weight, process, fold = toy(3)
-        before = held_out(score, weight, process, fold)
-        rng = np.random.default_rng(8)
-        inside = fold == fold_changed
-        changed_score = np.where(inside, rng.normal(5.0, 3.0, size=score.size), score)
-        changed_weight = np.where(inside, 7.0 * weight, weight)
-        changed_process = np.where(inside, rng.permutation(process), process)
-        after = held_out(changed_score, changed_weight, changed_process, fold)
-        assert after.thresholds[fold_changed] == before.thresholds[fold_changed]
-        assert after.thresholds != before.thresholds
-        # Nor does it know whether they are there at all.
-        without = held_out(score[~inside], weight[~inside], process[~inside], fold[~inside])
-        assert without.thresholds[fold_changed] == before.thresholds[fold_changed]
-
-    def test_a_score_that_knows_nothing_shows_its_optimism(self):
-        # Signal and background alike: what the choice gains is fluctuation, and the held-out number lacks it.
-        optimism = []
-        for seed in range(20):
-            rng = np.random.default_rng(seed)
-            process = np.repeat([0, 1], 400)
-            fold = rng.integers(0, FOLDS, size=800)
-            point = held_out(rng.random(800), np.where(process == 0, 0.05, 1.0), process, fold)
-            optimism.append(point.optimism)
-        assert np.mean(optimism) > 3 * np.std(optimism) / np.sqrt(len(optimism))
-
-    def test_the_choosing_folds_see_the_whole_luminosity(self):
-        # With the background uncertainty the best cut depends on the luminosity, so a missing factor moves it.
-        options = WorkingPointSettings(figure_of_merit="asimov_with_uncertainty", relative_background_uncertainty=0.2)
-        score, weight, process, _ = toy(4, 4000)
-        score, weight, process = (np.concatenate([array] * FOLDS) for array in (score, weight, process))
-        fold = np.repeat(np.arange(FOLDS), 4000)
-        point = held_out(score, weight, process, fold, options)
-        everything = choose_working_point(scan_of(score, weight, process, options), options)
-        assert point.thresholds == (everything.threshold,) * FOLDS
-        assert point.significance == pytest.approx(everything.significance, rel=1e-12)
-        assert point.optimism == pytest.approx(0.0, abs=1e-12)
-
-    def test_the_order_of_events_does_not_matter(self):
-        events = toy(5, signed=True)
-        order = np.random.default_rng(0).permutation(events[0].size)
-        one, other = held_out(*events), held_out(*(array[order] for array in events))
-        assert one.thresholds == other.thresholds
-        assert one.significance == pytest.approx(other.significance, rel=1e-12)
-
-    def test_data_change_nothing(self):
-        events = toy(6)
-        simulated = events[2] < 2
-        one, other = held_out(*events), held_out(*(array[simulated] for array in events))
-        assert one == other
-        assert list(one.yields) == ["hmumu", "dy"]
-
-    def test_folds_without_a_threshold_are_named(self):
-        # All heavy background simulation is in folds 0 and 1: without either of them too little is left.
-        process = np.repeat([0, 1], [40, 16])
-        fold = np.concatenate([np.arange(40) % FOLDS, np.arange(16) % 2])
-        score = np.linspace(0, 1, 56)[::-1]
-        point = held_out(score, np.ones(56), process, fold)
-        assert point.status == "no_threshold_qualifies"
-        assert "fold 0, 1 of 4; for fold 0: with signal efficiency" in point.reason
-        assert "at best 8 effective entries" in point.reason
-        assert point.thresholds[:2] == (None, None)
-        assert None not in point.thresholds[2:]
-        assert point.yields == {}
-        assert point.significance is point.signal is point.optimism is point.choosing_significance is None
-
-    def test_a_held_out_background_that_is_not_positive_has_no_significance(self):
-        # Fold 0 chooses 1.5 for fold 1, which has nothing there; fold 1 chooses 1 for fold 0, whose sum there is -27.
-        background = [(0, 1.5, 0.1, 30), (0, 1.2, -1.0, 30), (0, 0.0, 50.0, 90), (1, 1.0, 0.1, 30), (1, 0.0, 50.0, 90)]
-        fold, score, weight, count = (np.array(column) for column in zip(*background, strict=True))
-        fold, score, weight = (np.repeat(column, count) for column in (fold, score, weight))
-        process = np.repeat([1, 0], [fold.size, 40])
-        fold = np.concatenate([fold, np.arange(40) % 2])
-        score, weight = np.concatenate([score, np.full(40, 2.0)]), np.concatenate([weight, np.ones(40)])
-        point = held_out(score, weight, process, fold, fold_count=2)
-        assert point.thresholds == (1.0, 1.5)
-        assert point.status == "no_held_out_background"
-        assert "select -27 +- 5.5 background and 40 signal events" in point.reason
-        assert point.significance is point.background is point.optimism is None
-        assert point.yields == {}
+def test_too_little_simulation_is_a_status_that_says_how_much_there_is():
+    options = WorkingPointSettings(minimum_effective_background=40)
+    scan = scan_of([0.5, 0.4, *[0.1] * 20, *[0.9] * 5], np.ones(27), [0, 0, *[1] * 25], options)
+    point = choose_working_point(scan, options)
+    assert point.status == "no_threshold_qualifies"
+    assert point.threshold is point.signal is point.significance is point.purity is None
+    assert point.yields == {}
+    for part in ("at best 25 effective entries", "the whole background", "threshold 0.1", "40 are required"):
+        assert part in point.reason
 
 
-class TestRefusals:
-    def test_folds_out_of_range(self):
-        score, weight, process, fold = toy(7, 100)
-        with pytest.raises(InputError, match=r"must be in \[0, 3\)"):
-            held_out(score, weight, process, fold, fold_count=3)
-        with pytest.raises(InputError, match="must be in"):
-            held_out(score, weight, process, fold - 1)
+def test_the_reason_names_the_process_that_lacks_simulation():
+    weight, process = np.repeat([1.0, 1.0, 10.0], [5, 50, 5]), np.repeat([0, 1, 2], [5, 50, 5])
+    point = choose_working_point(scan_of(np.linspace(0, 1, 60), weight, process), OPTIONS)
+    assert "at best 5 effective entries of background 'top'" in point.reason
 
-    def test_folds_of_another_length_or_type(self):
-        score, weight, process, fold = toy(7, 100)
-        with pytest.raises(InputError, match=r"shape \(100,\)"):
-            held_out(score, weight, process, fold[:-1])
-        with pytest.raises(InputError, match="must be integers"):
-            held_out(score, weight, process, fold + 0.5)
 
-    def test_a_single_fold(self):
-        score, weight, process, fold = toy(7, 100)
-        with pytest.raises(InputError, match="at least 2 folds"):
-            held_out(score, weight, process, 0 * fold, fold_count=1)
+def test_of_equal_significances_the_loosest_cut():
+    score, weight = [0.3] * 20 + [0.5, 0.6] + [0.9], [1.0] * 20 + [0.0, 1.0] + [0.0]
+    assert choose_working_point(scan_of(score, weight, [1] * 20 + [0, 0] + [1]), OPTIONS).threshold == 0.3
 
-    def test_nan_scores(self):
-        score, weight, process, fold = toy(7, 100)
-        score[3] = np.nan
-        with pytest.raises(InputError, match="score of event 3 is nan"):
-            held_out(score, weight, process, fold)
 
-    def test_signal_in_one_fold_only(self):
-        score, weight, process, fold = toy(7, 100)
-        fold = np.where(process == 0, 2, fold)
-        with pytest.raises(InputError, match=r"cut of fold 2 cannot be chosen.*signal yield before the cut is 0"):
-            held_out(score, weight, process, fold)
+def test_the_uncertain_background_moves_the_cut():
+    # Top pairs lie nearer to the signal than Drell-Yan: distrusting them tightens the cut.
+    score, weight, process = toy(2)
+    weight = np.abs(weight) * np.where(process == 2, 5, 1)
+    uncertain = WorkingPointSettings(figure_of_merit="asimov_with_uncertainty", background_uncertainties={"top": 0.5})
+    loose, tight = (choose_working_point(scan_of(score, weight, process, each), each) for each in (OPTIONS, uncertain))
+    assert tight.threshold > loose.threshold
+
+
+@pytest.mark.parametrize(
+    ("figure", "name", "values"), [("ams", "ams_regularisation", (0, 200)), ("punzi", "punzi_sigmas", (0, 30))]
+)
+def test_the_number_of_a_figure_moves_the_cut(figure, name, values):
+    # Little regularisation and few sigmas let the cut go where no background is left.
+    cuts = []
+    for value in values:
+        options = WorkingPointSettings(figure_of_merit=figure, minimum_effective_background=2, **{name: value})
+        cuts.append(choose_working_point(scan_of(*toy(3), options), options).threshold)
+    assert cuts[0] > cuts[1]

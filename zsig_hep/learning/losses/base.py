@@ -112,7 +112,7 @@ class EpsSettings(BaseLossSettings):
     """Settings of a loss with an eps relative to the background yield: a number, a path over the phase, or `auto`."""
 
     relative_eps: EpsSetting | None = Field(examples=[0.05, {"start": 0.3, "stop": 0.05}, "auto"])
-    """eps over the total background yield: a number, a path over the phase, or "auto", which takes the best of the
+    """Ratio of eps to the total background yield: a number, a path over the phase, or "auto", which takes the best of the
     values of `path`; small values lead to tight cuts.
     """
     path: tuple[PositiveFloat, ...] = Field(default=(0.3, 0.1, 0.03, 0.01), min_length=1)

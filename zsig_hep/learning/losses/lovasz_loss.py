@@ -230,9 +230,9 @@ class LovaszLossSettings(EpsSettings):
     error: ErrorName = "hinge"
     """Measure of how wrong an event is scored."""
     relative_eps: EpsSetting | None = None
-    """eps over the total background yield, as in the Z loss; left out, the default of the figure."""
+    """Ratio of eps to the total background yield, as in the Z loss; left out, the default of the figure."""
     eps: PositiveFloat | None = None
-    """eps as a yield instead of `relative_eps` [events]."""
+    """The yield eps itself, instead of `relative_eps` [events]."""
     relative_uncertainty: PositiveFloat | None = None
     """Relative uncertainty of the background, for the figures that have one."""
     sigmas: PositiveFloat | None = None

@@ -174,6 +174,7 @@ def measured_stage(
         TrainingError: if the plan has no such stage, or for a number outside its domain.
 
     Example:
+        >>> from zsig_hep.learning.optimisation.schedules import CosineSettings
         >>> measured_stage(CosineSettings().plan(4, 0.1, 16), 1, [4.0, 4.0], 0.3).gradient_deviation
         2.0
     """

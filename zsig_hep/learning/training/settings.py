@@ -105,7 +105,7 @@ class TrainingSettings(Settings):
     main: MainSettings = MainSettings()
     """Second phase, with the loss."""
     patience: PositiveInt = 8
-    """Epochs without a better validation loss after which a phase ends."""
+    """Epochs without a better validation loss of any network after which a phase ends; graduated schedules run to their end."""
     weight_decay: NonNegativeFloat = 0.0
     """L2 penalty on the weights of the networks."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from zsig_hep.presentation.figures.layout import GUIDE, LEFT, RIGHT, TOP, Floats, add_legend
-from zsig_hep.presentation.figures.style import LINE_COLORS, Style, add_label, fill_colors, new_figure, signal_colors
+from zsig_hep.presentation.figures.style import LINE_COLORS, Look, Style, add_label, new_figure
 from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS
 from zsig_hep.selection import Category, CombinedSignificance, Difference, HeldOutCategories, HeldOutDivision
-from zsig_hep.statistics.process_table import Role
 
 _WIDTHS, _COLUMN_GAP = (7.0, 5.2), 1.25
 _UPPER, _LOWER, _GAP, _BOTTOM = 3.9, 1.9, 0.12, 1.1
@@ -21,9 +20,7 @@ _OPTIMAL, _EQUAL = LINE_COLORS[1], LINE_COLORS[0]
 
 def category_figure(
     held_out: HeldOutCategories,
-    labels: Mapping[str, str],
-    roles: Mapping[str, Role],
-    colors: Mapping[str, str | None],
+    look: Look,
     style: Style,
 ) -> Figure:
     """Draw held-out yields and significance of each category, and the significance against the number of categories.
@@ -37,10 +34,8 @@ def category_figure(
 
     Args:
         held_out: categories for every number up to the one that is wanted.
-        labels: label by process; a process without one shows its name.
-        roles: role by process.
-        colors: colour by process; None or nothing takes the next one of a colour-blind safe palette.
-        style: look and label.
+        look: of the processes.
+        style: of the experiment.
 
     Returns:
         The figure; panels without a result are empty but for a note.
@@ -50,7 +45,7 @@ def category_figure(
         shown = [division for division in held_out.optima if division.status == "ok"]
         inside = add_label(style, upper, numbers)
         if shown:
-            _draw_yields(upper, shown[-1].categories, labels, roles, colors)
+            _draw_yields(upper, shown[-1].categories, look)
             _draw_each(lower, shown[-1])
             add_legend(upper, inside=inside, ncols=2)
         else:
@@ -86,34 +81,30 @@ def _panels(style: Style) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     return figure, columns
 
 
-def _draw_yields(
-    axes: Axes,
-    categories: Sequence[Category],
-    labels: Mapping[str, str],
-    roles: Mapping[str, Role],
-    colors: Mapping[str, str | None],
-) -> None:
+def _draw_yields(axes: Axes, categories: Sequence[Category], look: Look) -> None:
     edges = np.arange(len(categories) + 1) - 0.5
     values = {name: np.array([each.yields[name].value for each in categories]) for name in categories[0].yields}
-    backgrounds = sorted((n for n in values if roles[n] == "background"), key=lambda name: float(values[name].sum()))
-    signals = [name for name in values if roles[name] == "signal"]
+    backgrounds = sorted(
+        (n for n in values if look.roles[n] == "background"), key=lambda name: float(values[name].sum())
+    )
+    signals = [name for name in values if look.roles[name] == "signal"]
     total = np.array([each.background.value for each in categories])
     spread = np.array([each.background.uncertainty for each in categories])
     lowest = _lowest([total, *(values[name] for name in signals)])
     axes.set_yscale("log")
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(lowest, 2.0 * float((total + spread).max()))
-    filled, base = fill_colors(list(values), colors), np.zeros(len(categories))
+    filled, base = look.fill_colors(list(values)), np.zeros(len(categories))
     for name in backgrounds:
         bounds = np.maximum(base + values[name], lowest), np.maximum(base, lowest)
-        look: dict[str, Any] = {"fill": True, "color": filled[name], "lw": 0}
-        axes.stairs(bounds[0], edges, baseline=bounds[1], label=labels.get(name, name), **look)
+        area: dict[str, Any] = {"fill": True, "color": filled[name], "lw": 0}
+        axes.stairs(bounds[0], edges, baseline=bounds[1], label=look.label(name), **area)
         base = base + values[name]
     band: dict[str, Any] = {"fill": True, "color": "none", "edgecolor": "0.35", "hatch": "/////", "lw": 0}
     axes.stairs(total + spread, edges, baseline=np.maximum(total - spread, lowest), label="MC uncertainty", **band)
-    lines = signal_colors(signals, colors)
+    lines = look.signal_colors(signals)
     for name in signals:
-        axes.stairs(values[name], edges, baseline=lowest, color=lines[name], lw=2.2, label=labels.get(name, name))
+        axes.stairs(values[name], edges, baseline=lowest, color=lines[name], lw=2.2, label=look.label(name))
 
 
 def _lowest(yields: Sequence[Floats]) -> float:

@@ -1,6 +1,6 @@
 """Rectangular cuts: each variable with all other cuts applied, the significance cut by cut, and the cuts in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,12 +8,11 @@ from matplotlib.figure import Figure
 
 from zsig_hep.presentation.figures.layout import GUIDE, Corner, add_legend, drawn_points, panels
 from zsig_hep.presentation.figures.stacks import draw_stack, events_per_bin, frame_of, scale_ticks, stack_of
-from zsig_hep.presentation.figures.style import LINE_COLORS, Style, add_label
+from zsig_hep.presentation.figures.style import LINE_COLORS, Look, Style, add_label
 from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS
 from zsig_hep.selection.boxes.cuts import Cut
 from zsig_hep.selection.boxes.results import CutflowStep, CutResult, EdgeCurve, NMinusOne
 from zsig_hep.statistics.objective import Objective
-from zsig_hep.statistics.process_table import Role
 
 _UPPER, _LOWER, _GAP = 3.9, 2.0, 0.14
 _REJECTED = "0.93"
@@ -26,10 +25,7 @@ _FEWEST_STEPS = 3
 
 def n_minus_one_figure(
     found: NMinusOne,
-    labels: Mapping[str, str],
-    roles: Mapping[str, Role],
-    colors: Mapping[str, str | None],
-    axis_label: str,
+    look: Look,
     style: Style,
 ) -> Figure:
     """Draw one variable with the cuts on all others applied; below, the significance against each of its own edges.
@@ -39,21 +35,18 @@ def n_minus_one_figure(
 
     Args:
         found: distribution, cut and curves.
-        labels: label by process; a process without one shows its name.
-        roles: role by process.
-        colors: colour by process; None or nothing takes the next one of a colour-blind safe palette.
-        axis_label: what is drawn, with its unit in square brackets; empty shows the name of the variable.
-        style: look and label.
+        look: of processes and variable.
+        style: of the experiment.
 
     Returns:
         The figure.
     """
     with style.context():
-        stack = stack_of(found.histogram, roles)
+        stack = stack_of(found.histogram, look.roles)
         figure, ((upper, lower),) = panels(style, heights=(_UPPER, _LOWER), gap=_GAP)
-        label = axis_label or found.cut.variable
+        label = look.axis_label(found.cut.variable)
         frame = frame_of([stack], logarithmic=False)
-        draw_stack((upper,), stack, frame, labels, colors)
+        draw_stack((upper,), stack, frame, look)
         _draw_curves(lower, found.curves)
         for axes, top in ((upper, _LINE * frame.highest), (lower, lower.get_ylim()[1])):
             _draw_cut(axes, found.cut, (stack.edges[0], stack.edges[-1]), top)
@@ -105,13 +98,13 @@ def _short(objective: Objective) -> str:
     return label.removeprefix("Significance ").removeprefix("Asimov significance ")
 
 
-def cutflow_figure(result: CutResult, axis_labels: Mapping[str, str], style: Style) -> Figure:
+def cutflow_figure(result: CutResult, look: Look, style: Style) -> Figure:
     """Draw the significance after each cut: on the events that chose the cuts, and held out.
 
     Args:
         result: with at least one cutflow.
-        axis_labels: label by variable; a variable without one shows its name.
-        style: look and label.
+        look: of the variables.
+        style: of the experiment.
 
     Returns:
         The figure.
@@ -129,7 +122,7 @@ def cutflow_figure(result: CutResult, axis_labels: Mapping[str, str], style: Sty
                 _draw_flow(axes, known, label, color, marker, shift)
         names = [
             "no cut",
-            *(_without_unit(axis_labels.get(step.variable or "", step.variable or "")) for step in longest[1:]),
+            *(_without_unit(look.axis_label(step.variable or "")) for step in longest[1:]),
         ]
         axes.set_xticks(range(len(longest)), names, rotation=25, ha="right", fontsize=13)
         axes.tick_params(axis="x", which="minor", bottom=False, top=False)

@@ -1,6 +1,6 @@
 """Stacked distributions of scores and features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import hist
@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 
 from zsig_hep.presentation.figures.layout import GUIDE, PANEL_HEIGHT, add_legend, panels
 from zsig_hep.presentation.figures.stacks import draw_stack, events_per_bin, frame_of, scale_ticks, stack_of
-from zsig_hep.presentation.figures.style import Style, add_label
+from zsig_hep.presentation.figures.style import Look, Style, add_label
 from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation
-from zsig_hep.statistics.process_table import Role
 
 _RATIO_HEIGHT = 1.4
 _SCORE_LABEL = "Classifier score"
@@ -19,9 +18,7 @@ _SCORE_LABEL = "Classifier score"
 
 def score_figure(
     evaluations: Sequence[ClassifierEvaluation],
-    labels: Mapping[str, str],
-    roles: Mapping[str, Role],
-    colors: Mapping[str, str | None],
+    look: Look,
     style: Style,
 ) -> Figure:
     """Draw the score of each classifier: backgrounds stacked, signals overlaid, in one column per classifier.
@@ -32,22 +29,20 @@ def score_figure(
 
     Args:
         evaluations: classifiers to compare.
-        labels: label by process; a process without one shows its name.
-        roles: role by process.
-        colors: colour by process; None or nothing takes the next one of a colour-blind safe palette.
-        style: look and label.
+        look: of the processes.
+        style: of the experiment.
 
     Returns:
         The figure.
     """
     with style.context():
-        stacks = [stack_of(evaluation.score_histogram, roles) for evaluation in evaluations]
+        stacks = [stack_of(evaluation.score_histogram, look.roles) for evaluation in evaluations]
         has_data = any(stack.data is not None for stack in stacks)
         figure, columns = panels(style, len(evaluations), _heights(has_data=has_data))
         inside = add_label(style, columns[0][0], columns[-1][0], data=has_data)
         frame = frame_of(stacks, logarithmic=True)
         for column, evaluation, stack in zip(columns, evaluations, stacks, strict=True):
-            draw_stack(column, stack, frame, labels, colors)
+            draw_stack(column, stack, frame, look)
             _draw_cuts(column, evaluation)
             column[0].set_ylabel(events_per_bin(stack.edges, ""))
             column[-1].set_xlabel(_SCORE_LABEL)
@@ -59,32 +54,25 @@ def score_figure(
 
 def feature_figure(
     histogram: hist.Hist[Any],
-    labels: Mapping[str, str],
-    roles: Mapping[str, Role],
-    colors: Mapping[str, str | None],
-    axis_label: str,
+    look: Look,
     style: Style,
 ) -> Figure:
     """Draw an input feature: backgrounds stacked, signals overlaid and scaled to be seen, data and ratio if they exist.
 
     Args:
         histogram: axes "process" and the feature, Weight storage.
-        labels: label by process; a process without one shows its name.
-        roles: role by process.
-        colors: colour by process; None or nothing takes the next one of a colour-blind safe palette.
-        axis_label: what is drawn, with its unit in square brackets, as in "Dimuon mass [GeV]"; empty shows the name of
-            the axis.
-        style: look and label.
+        look: of processes and feature.
+        style: of the experiment.
 
     Returns:
         The figure.
     """
     with style.context():
-        stack = stack_of(histogram, roles)
+        stack = stack_of(histogram, look.roles)
         has_data = stack.data is not None
         figure, (column,) = panels(style, 1, _heights(has_data=has_data))
-        label = axis_label or histogram.axes[1].name
-        draw_stack(column, stack, frame_of([stack], logarithmic=False), labels, colors)
+        label = look.axis_label(histogram.axes[1].name)
+        draw_stack(column, stack, frame_of([stack], logarithmic=False), look)
         column[0].set_ylabel(scale_ticks(column[0]) + events_per_bin(stack.edges, label))
         column[-1].set_xlabel(label)
         add_legend(column[0], inside=add_label(style, column[0], data=has_data), ncols=2)

@@ -1,7 +1,7 @@
 """The figures of the report with their captions, one by one."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import hist
@@ -13,10 +13,9 @@ from zsig_hep.presentation.figures.classifiers import efficiency_purity_figure, 
 from zsig_hep.presentation.figures.cuts import cutflow_figure, n_minus_one_figure
 from zsig_hep.presentation.figures.distributions import feature_figure, score_figure
 from zsig_hep.presentation.figures.impact import impact_figure
-from zsig_hep.presentation.figures.style import Style
+from zsig_hep.presentation.figures.style import Look, Style
 from zsig_hep.presentation.figures.training import graduated_figure, training_figure
 from zsig_hep.selection import ClassifierEvaluation, CutResult, HeldOutCategories, ImpactTable
-from zsig_hep.statistics.process_table import Role
 
 SIGNIFICANCE = """Significance above each threshold of the out-of-fold score with its Monte-Carlo uncertainty; faint
 where a requirement of the working point is not met. Dotted: the cut of each fold, chosen on the other folds."""
@@ -46,19 +45,13 @@ class CutGallery:
 
     Attributes:
         cuts: what was found.
-        labels: label by process.
-        roles: role by process.
-        style: look and label.
-        colors: colour by process, where one is wished.
-        axis_labels: axis title by feature, where one is wished.
+        look: of processes and features.
+        style: of the experiment.
     """
 
     cuts: CutResult
-    labels: Mapping[str, str]
-    roles: Mapping[str, Role]
+    look: Look
     style: Style
-    colors: Mapping[str, str | None] = field(default_factory=dict)
-    axis_labels: Mapping[str, str] = field(default_factory=dict)
 
     def figures(self) -> Iterator[tuple[str, str, Figure]]:
         """Draw one figure after the other.
@@ -67,10 +60,9 @@ class CutGallery:
             File name without suffix, caption, figure.
         """
         if self.cuts.cutflow or self.cuts.held_out_cutflow:
-            yield "cutflow", CUTFLOW, cutflow_figure(self.cuts, self.axis_labels, self.style)
+            yield "cutflow", CUTFLOW, cutflow_figure(self.cuts, self.look, self.style)
         for name, found in self.cuts.n_minus_one.items():
-            label = self.axis_labels.get(name, name)
-            figure = n_minus_one_figure(found, self.labels, self.roles, self.colors, label, self.style)
+            figure = n_minus_one_figure(found, self.look, self.style)
             yield f"cut_{name}", N_MINUS_ONE.replace("\n", " ").format(name), figure
 
 
@@ -82,27 +74,21 @@ class Gallery:
         evaluations: classifiers to compare.
         histories: of their trainings, by label.
         features: histogram of each input feature, by name.
-        labels: label by process.
-        roles: role by process.
-        style: look and label.
+        look: of processes and features.
+        style: of the experiment.
         impacts: of the first classifier's optimal cut; None, or without rows, is not drawn.
         categories: of the first classifier; None is not drawn.
         blinded: whether data above the cuts are left out of what is drawn.
-        colors: colour by process, where one is wished.
-        axis_labels: axis title by feature, where one is wished.
     """
 
     evaluations: Sequence[ClassifierEvaluation]
     histories: Mapping[str, TrainingHistory]
     features: Mapping[str, hist.Hist[Any]]
-    labels: Mapping[str, str]
-    roles: Mapping[str, Role]
+    look: Look
     style: Style
     impacts: ImpactTable | None = None
     categories: HeldOutCategories | None = None
     blinded: bool = False
-    colors: Mapping[str, str | None] = field(default_factory=dict)
-    axis_labels: Mapping[str, str] = field(default_factory=dict)
 
     def figures(self) -> Iterator[tuple[str, str, Figure]]:
         """Draw one figure after the other.
@@ -110,24 +96,19 @@ class Gallery:
         Yields:
             File name without suffix, caption, figure.
         """
-        evaluations, style, processes = self.evaluations, self.style, (self.labels, self.roles, self.colors)
+        evaluations, look, style = self.evaluations, self.look, self.style
         yield "significance", SIGNIFICANCE.replace("\n", " "), significance_figure(evaluations, style)
-        yield "score", SCORE, score_figure(evaluations, *processes, style)
+        yield "score", SCORE, score_figure(evaluations, look, style)
         yield "roc", ROC, roc_figure(evaluations, style)
         yield "efficiency_purity", PURITY, efficiency_purity_figure(evaluations, style)
         if self.categories is not None:
-            drawn = category_figure(self.categories, *processes, style)
+            drawn = category_figure(self.categories, look, style)
             yield "categories", CATEGORIES.replace("\n", " "), drawn
         if self.impacts is not None and self.impacts.rows:
-            yield "impact", IMPACT.replace("\n", " "), impact_figure(self.impacts, self.labels, style)
+            yield "impact", IMPACT.replace("\n", " "), impact_figure(self.impacts, look, style)
         yield "training", TRAINING, training_figure(self.histories, style)
         if graduated := {label: each.graduated for label, each in self.histories.items() if each.graduated}:
             yield "graduated", GRADUATED.replace("\n", " "), graduated_figure(graduated, style)
         hidden = BLINDED.replace("\n", " ") if self.blinded else ""
         for name, histogram in self.features.items():
-            label = self.axis_labels.get(name, name)
-            yield (
-                f"feature_{name}",
-                f"Input feature {name}.{hidden}",
-                feature_figure(histogram, *processes, label, style),
-            )
+            yield f"feature_{name}", f"Input feature {name}.{hidden}", feature_figure(histogram, look, style)

@@ -1,6 +1,6 @@
 """The impact figure: how the highest significance and the cut that gives it answer to each parameter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from zsig_hep.presentation.figures.layout import BOTTOM, GUIDE, RIGHT, TOP
-from zsig_hep.presentation.figures.style import Style, add_label, new_figure
+from zsig_hep.presentation.figures.style import Look, Style, add_label, new_figure
 from zsig_hep.presentation.wording import parameter_label
 from zsig_hep.selection.thresholds.sensitivity import Impact, ImpactTable
 
@@ -21,7 +21,7 @@ _SIGNIFICANCE = r"$\partial Z_\mathrm{max}\,/\,\partial\,\ln\theta$"
 _CUT = r"$\partial t^{*}/\,\partial\,\ln\theta$"
 
 
-def impact_figure(table: ImpactTable, labels: Mapping[str, str], style: Style) -> Figure:
+def impact_figure(table: ImpactTable, look: Look, style: Style) -> Figure:
     """Draw both derivatives of every parameter as bars, the largest change of the significance on top.
 
     Error bars are those of the bootstrap. A diamond marks what a background's own systematic uncertainty does to Z
@@ -29,8 +29,8 @@ def impact_figure(table: ImpactTable, labels: Mapping[str, str], style: Style) -
 
     Args:
         table: with at least one row; the twenty largest are drawn.
-        labels: label by process; a process without one shows its name.
-        style: look and label.
+        look: of the processes.
+        style: of the experiment.
 
     Returns:
         The figure.
@@ -43,7 +43,7 @@ def impact_figure(table: ImpactTable, labels: Mapping[str, str], style: Style) -
         figure = new_figure(style, _WIDTH, height)
         axes = _panels(figure, inner, height, 2 if with_cut else 1)
         _draw_significance(axes[0], rows)
-        axes[0].set_yticks(range(len(rows)), [parameter_label(row.parameter, labels) for row in rows])
+        axes[0].set_yticks(range(len(rows)), [parameter_label(row.parameter, look.labels) for row in rows])
         if with_cut:
             _draw_bars(axes[1], [row.cut_slope for row in rows], [row.cut_slope_uncertainty for row in rows])
             axes[1].set_xlabel(_CUT)

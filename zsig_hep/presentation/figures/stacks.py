@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from zsig_hep.presentation.figures.layout import GUIDE, Floats
-from zsig_hep.presentation.figures.style import DASHES, fill_colors, signal_colors
+from zsig_hep.presentation.figures.style import DASHES, Look
 from zsig_hep.statistics.process_table import Role
 
 
@@ -87,34 +87,26 @@ def frame_of(stacks: Sequence[Stack], *, logarithmic: bool) -> Frame:
     return Frame(lowest, max(highest, tallest) * (1.5 if logarithmic else 1.05), logarithmic, factors)
 
 
-def draw_stack(
-    axes: Sequence[Axes],
-    stack: Stack,
-    frame: Frame,
-    labels: Mapping[str, str],
-    colors: Mapping[str, str | None],
-) -> None:
+def draw_stack(axes: Sequence[Axes], stack: Stack, frame: Frame, look: Look) -> None:
     """Draw one distribution: backgrounds, signals, data, and their ratio in a second panel where there are data."""
     main = axes[0]
     if frame.logarithmic:
         main.set_yscale("log")
     main.set_ylim(frame.lowest, frame.highest)
     main.set_xlim(stack.edges[0], stack.edges[-1])
-    _draw_backgrounds(main, stack, labels, colors, frame.lowest)
-    _draw_signals(main, stack, frame, labels, colors)
+    _draw_backgrounds(main, stack, look, frame.lowest)
+    _draw_signals(main, stack, frame, look)
     if stack.data is not None and stack.data_variance is not None:
         _draw_data(axes, stack, stack.data, stack.data_variance)
 
 
-def _draw_backgrounds(
-    axes: Axes, stack: Stack, labels: Mapping[str, str], colors: Mapping[str, str | None], lowest: float
-) -> None:
-    color = fill_colors([name for name in stack.names if name in stack.backgrounds], colors)
+def _draw_backgrounds(axes: Axes, stack: Stack, look: Look, lowest: float) -> None:
+    color = look.fill_colors([name for name in stack.names if name in stack.backgrounds])
     base = np.zeros_like(stack.background)
     for name, values in stack.backgrounds.items():
         axes.stairs(
             np.maximum(base + values, lowest), stack.edges, baseline=np.maximum(base, lowest), fill=True,
-            color=color[name], label=labels.get(name, name), lw=0,
+            color=color[name], label=look.label(name), lw=0,
         )  # fmt: skip
         base = base + values
     axes.stairs(np.maximum(base, lowest), stack.edges, baseline=lowest, color="0.25", lw=0.8)
@@ -128,13 +120,11 @@ def _draw_band(axes: Axes, edges: Floats, middle: Floats, spread: Floats, lowest
     )  # fmt: skip
 
 
-def _draw_signals(
-    axes: Axes, stack: Stack, frame: Frame, labels: Mapping[str, str], colors: Mapping[str, str | None]
-) -> None:
-    color = signal_colors(list(stack.signals), colors)
+def _draw_signals(axes: Axes, stack: Stack, frame: Frame, look: Look) -> None:
+    color = look.signal_colors(list(stack.signals))
     for i, (name, values) in enumerate(stack.signals.items()):
         factor = frame.factors[name]
-        shown = labels.get(name, name) + _factor_text(factor)
+        shown = look.label(name) + _factor_text(factor)
         axes.stairs(
             np.maximum(factor * values, frame.lowest), stack.edges, baseline=None, color=color[name], lw=2.4,
             ls=DASHES[i % len(DASHES)], label=shown, zorder=4,

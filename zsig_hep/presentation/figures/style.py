@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from zsig_hep.settings import Settings
+from zsig_hep.statistics.process_table import Role
 
 Experiment = Literal["plain", "CMS", "ATLAS"]
 
@@ -114,6 +115,45 @@ class Style:
         return self.label.removeprefix("Simulation").strip() if data else self.label
 
 
+@dataclass(frozen=True)
+class Look:
+    """How processes and features are shown.
+
+    Attributes:
+        roles: role by process.
+        labels: label by process; one without shows its name.
+        colors: colour by process; None, or nothing, takes the next one of a colour-blind safe palette.
+        axis_labels: title of an axis by feature, with its unit in square brackets as in "Dimuon mass [GeV]"; a feature
+            without one shows its name.
+    """
+
+    roles: Mapping[str, Role]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    colors: Mapping[str, str | None] = field(default_factory=dict)
+    axis_labels: Mapping[str, str] = field(default_factory=dict)
+
+    def label(self, process: str) -> str:
+        """Label of a process."""
+        return self.labels.get(process, process)
+
+    def axis_label(self, feature: str) -> str:
+        """Title of the axis of a feature."""
+        return self.axis_labels.get(feature) or feature
+
+    def fill_colors(self, names: Sequence[str]) -> dict[str, str]:
+        """Colours of filled areas: those that were chosen, and the palette in order for the others.
+
+        Example:
+            >>> Look({}, colors={"ttbar": "#92dadd"}).fill_colors(["dy", "ttbar"])
+            {'dy': '#ffa90e', 'ttbar': '#92dadd'}
+        """
+        return _colors(names, self.colors, FILL_COLORS)
+
+    def signal_colors(self, names: Sequence[str]) -> dict[str, str]:
+        """Colours of signal lines, chosen in the same way."""
+        return _colors(names, self.colors, SIGNAL_COLORS)
+
+
 class StyledFigure(Figure):
     """A figure without pyplot's global state that is drawn in its own style, whenever and wherever that happens.
 
@@ -184,21 +224,6 @@ def add_label(style: Style, left: Axes, right: Axes | None = None, *, data: bool
 
 
 _ATLAS = ("italic", "normal", "normal", "normal")
-
-
-def fill_colors(names: Sequence[str], chosen: Mapping[str, str | None]) -> dict[str, str]:
-    """Give each stacked process the colour that was chosen for it, or the next free one of the palette.
-
-    Example:
-        >>> fill_colors(["dy", "ttbar"], {"ttbar": "#92dadd"})
-        {'dy': '#ffa90e', 'ttbar': '#92dadd'}
-    """
-    return _colors(names, chosen, FILL_COLORS)
-
-
-def signal_colors(names: Sequence[str], chosen: Mapping[str, str | None]) -> dict[str, str]:
-    """Give each signal line the colour that was chosen for it, or the next free one of the palette."""
-    return _colors(names, chosen, SIGNAL_COLORS)
 
 
 def _colors(names: Sequence[str], chosen: Mapping[str, str | None], palette: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,247 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.selection.varied_toy import VARIATIONS, every_kind, varied_toy, with_variations
+from zsig_hep.errors import InputError
+from zsig_hep.selection import (
+    ScoredEvents,
+    WorkingPointSettings,
+    choose_working_point,
+    held_out_selection,
+    hold_out_working_point,
+    scan_thresholds,
+    systematic_table,
+)
+from zsig_hep.selection.thresholds.held_out import varied_selections, why_folds_fail
+from zsig_hep.statistics import FigureOfMerit, asimov, asimov_with_uncertainty, evaluate, weighted_yield
+
+NAMES, ROLES = ("hmumu", "dy", "data"), ("signal", "background", "data")
+FOLDS = 4
+OPTIONS = WorkingPointSettings()
+
+
+def toy(seed=0, events=3000, *, signed=False):
+    rng = np.random.default_rng(seed)
+    process = rng.integers(0, 3, size=events)
+    score = rng.normal(1.5 * (process == 0))
+    weight = np.array([0.02, 1.0, 1.0])[process]
+    if signed:
+        weight = np.where(rng.random(events) < 0.15, -weight, weight)
+    return score, weight, process, rng.integers(0, FOLDS, size=events)
+
+
+def held_out(score, weight, process, fold, options=OPTIONS, fold_count=FOLDS):
+    events = ScoredEvents.from_arrays(
+        score, weight, process, names=NAMES, roles=ROLES, fold=fold, fold_count=fold_count
+    )
+    return hold_out_working_point(events, options)
+
+
+class TestHoldOut:
+    @pytest.mark.parametrize("signed", [False, True])
+    def test_against_a_loop_over_folds(self, signed):
+        score, weight, process, fold = toy(2, signed=signed)
+        point = held_out(score, weight, process, fold)
+        passing, on_choosing = np.zeros(score.size, dtype=bool), []
+        for k in range(FOLDS):
+            others = fold != k
+            best = (-np.inf, None)
+            for threshold in np.unique(score[others & (process < 2)]):
+                above = others & (score >= threshold)
+                signal = weight[above & (process == 0)] * FOLDS / (FOLDS - 1)
+                background = weight[above & (process == 1)]
+                b = background.sum() * FOLDS / (FOLDS - 1)
+                efficiency = weight[above & (process == 0)].sum() / weight[others & (process == 0)].sum()
+                enough = b > 0 and background.sum() ** 2 / np.square(background).sum() >= 10
+                if enough and efficiency >= 0.05:
+                    best = max(best, (float(asimov(signal.sum(), b)), -threshold))
+            assert point.thresholds[k] == -best[1]
+            on_choosing.append(best[0])
+            passing |= (fold == k) & (score >= -best[1])
+        signal = weighted_yield(weight[passing & (process == 0)])
+        background = weighted_yield(weight[passing & (process == 1)])
+        assert point.status == "ok"
+        assert point.yields["hmumu"] == signal
+        assert point.background == background
+        z = evaluate("asimov", signal.value, background.value, signal.variance, background.variance)
+        assert point.significance == pytest.approx(float(z.value), rel=1e-12)
+        assert point.significance_uncertainty == pytest.approx(float(z.uncertainty), rel=1e-12)
+        assert point.signal_efficiency == pytest.approx(signal.value / weight[process == 0].sum(), rel=1e-12)
+        assert point.choosing_significance == pytest.approx(np.mean(on_choosing), rel=1e-9)
+        assert point.optimism == pytest.approx(point.choosing_significance - point.significance, rel=1e-12)
+
+    @pytest.mark.parametrize("fold_changed", [0, FOLDS - 1])
+    def test_the_cut_of_a_fold_does_not_know_the_events_of_the_fold(self, fold_changed):
+        score, weight, process, fold = toy(3)
+        before = held_out(score, weight, process, fold)
+        rng = np.random.default_rng(8)
+        inside = fold == fold_changed
+        changed_score = np.where(inside, rng.normal(5.0, 3.0, size=score.size), score)
+        changed_weight = np.where(inside, 7.0 * weight, weight)
+        changed_process = np.where(inside, rng.permutation(process), process)
+        after = held_out(changed_score, changed_weight, changed_process, fold)
+        assert after.thresholds[fold_changed] == before.thresholds[fold_changed]
+        assert after.thresholds != before.thresholds
+        # Nor does it know whether they are there at all.
+        without = held_out(score[~inside], weight[~inside], process[~inside], fold[~inside])
+        assert without.thresholds[fold_changed] == before.thresholds[fold_changed]
+
+    def test_a_score_that_knows_nothing_shows_its_optimism(self):
+        # Signal and background alike: what the choice gains is fluctuation, and the held-out number lacks it.
+        optimism = []
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            process = np.repeat([0, 1], 400)
+            fold = rng.integers(0, FOLDS, size=800)
+            point = held_out(rng.random(800), np.where(process == 0, 0.05, 1.0), process, fold)
+            optimism.append(point.optimism)
+        assert np.mean(optimism) > 3 * np.std(optimism) / np.sqrt(len(optimism))
+
+    def test_the_choosing_folds_see_the_whole_luminosity(self):
+        # With the background uncertainty the best cut depends on the luminosity, so a missing factor moves it.
+        options = WorkingPointSettings(figure_of_merit="asimov_with_uncertainty", relative_background_uncertainty=0.2)
+        score, weight, process, _ = toy(4, 4000)
+        score, weight, process = (np.concatenate([array] * FOLDS) for array in (score, weight, process))
+        fold = np.repeat(np.arange(FOLDS), 4000)
+        point = held_out(score, weight, process, fold, options)
+        events = ScoredEvents.from_arrays(score, weight, process, names=NAMES, roles=ROLES)
+        everything = choose_working_point(scan_thresholds(events, options), options)
+        assert point.thresholds == (everything.threshold,) * FOLDS
+        assert point.significance == pytest.approx(everything.significance, rel=1e-12)
+        assert point.optimism == pytest.approx(0.0, abs=1e-12)
+
+    def test_the_order_of_events_does_not_matter(self):
+        events = toy(5, signed=True)
+        order = np.random.default_rng(0).permutation(events[0].size)
+        one, other = held_out(*events), held_out(*(array[order] for array in events))
+        assert one.thresholds == other.thresholds
+        assert one.significance == pytest.approx(other.significance, rel=1e-12)
+
+    def test_data_change_nothing(self):
+        events = toy(6)
+        simulated = events[2] < 2
+        one, other = held_out(*events), held_out(*(array[simulated] for array in events))
+        assert one == other
+        assert list(one.yields) == ["hmumu", "dy"]
+
+    def test_folds_without_a_threshold_are_named(self):
+        # All heavy background simulation is in folds 0 and 1: without either of them too little is left.
+        process = np.repeat([0, 1], [40, 16])
+        fold = np.concatenate([np.arange(40) % FOLDS, np.arange(16) % 2])
+        score = np.linspace(0, 1, 56)[::-1]
+        point = held_out(score, np.ones(56), process, fold)
+        assert point.status == "no_threshold_qualifies"
+        assert "fold 0, 1 of 4; for fold 0: with signal efficiency" in point.reason
+        assert "at best 8 effective entries" in point.reason
+        assert point.thresholds[:2] == (None, None)
+        assert None not in point.thresholds[2:]
+        assert point.yields == {}
+        assert point.significance is point.signal is point.optimism is point.choosing_significance is None
+
+    def test_a_held_out_background_that_is_not_positive_has_no_significance(self):
+        # Fold 0 chooses 1.5 for fold 1, which has nothing there; fold 1 chooses 1 for fold 0, whose sum there is -27.
+        background = [(0, 1.5, 0.1, 30), (0, 1.2, -1.0, 30), (0, 0.0, 50.0, 90), (1, 1.0, 0.1, 30), (1, 0.0, 50.0, 90)]
+        fold, score, weight, count = (np.array(column) for column in zip(*background, strict=True))
+        fold, score, weight = (np.repeat(column, count) for column in (fold, score, weight))
+        process = np.repeat([1, 0], [fold.size, 40])
+        fold = np.concatenate([fold, np.arange(40) % 2])
+        score, weight = np.concatenate([score, np.full(40, 2.0)]), np.concatenate([weight, np.ones(40)])
+        point = held_out(score, weight, process, fold, fold_count=2)
+        assert point.thresholds == (1.0, 1.5)
+        assert point.status == "no_held_out_background"
+        assert "select -27 +- 5.5 background and 40 signal events" in point.reason
+        assert point.significance is point.background is point.optimism is None
+        assert point.yields == {}
+
+
+@pytest.mark.parametrize("figure", [FigureOfMerit.POISSON, FigureOfMerit.PUNZI])
+def test_the_figure_of_the_settings_is_quoted(figure):
+    point = held_out(*toy(2), WorkingPointSettings(figure_of_merit=figure))
+    s, b = point.signal, point.background
+    expected = evaluate(figure, s.value, b.value, s.variance, b.variance)
+    assert point.status == "ok"
+    assert point.significance == pytest.approx(float(expected.value), rel=1e-12)
+    assert point.significance_uncertainty == pytest.approx(float(expected.uncertainty), rel=1e-12)
+
+
+@pytest.mark.parametrize("signals", ["mean", "minimum"])
+def test_each_hypothesis_is_quoted(signals):
+    rng = np.random.default_rng(1)
+    process = rng.integers(0, 3, size=3000)
+    events = ScoredEvents.from_arrays(
+        rng.normal(np.array([1.5, -0.5, 0.8])[process]), np.array([0.02, 1.0, 0.05])[process], process,
+        names=("vbf", "dy", "ggf"), roles=("signal", "background", "signal"), fold=np.arange(3000) % 4, fold_count=4,
+    )  # fmt: skip
+    point = hold_out_working_point(events, WorkingPointSettings(signals=signals))
+    expected = {name: float(asimov(point.yields[name].value, point.yields["dy"].value)) for name in ("vbf", "ggf")}
+    assert {name: each.significance for name, each in point.hypotheses.items()} == pytest.approx(expected, rel=1e-12)
+    combined = min(expected.values()) if signals == "minimum" else np.mean(list(expected.values()))
+    assert point.significance == pytest.approx(combined, rel=1e-12)
+
+
+class TestVariations:
+    SETTINGS = WorkingPointSettings(
+        figure_of_merit="asimov_with_uncertainty", variations_in_figure=True, relative_background_uncertainty=0.05
+    )
+
+    def test_the_uncertainty_that_chose_the_cut_is_quoted(self):
+        events = varied_toy()
+        found = hold_out_working_point(events, self.SETTINGS)
+        plain = self.SETTINGS.model_copy(update={"variations_in_figure": False})
+        without = hold_out_working_point(events, plain)
+        assert without.common_uncertainty is None
+        # A purer cut suffers less from the uncertainty of its background.
+        assert found.background.value < without.background.value
+        assert found.significance < without.significance
+        table = systematic_table(found, events, plain)
+        s, b = found.signal.value, found.background.value
+        relative = np.hypot(table.background_uncertainty / b, 0.05)
+        assert found.common_uncertainty == pytest.approx(relative, rel=1e-12)
+        expected = float(asimov_with_uncertainty(s, b, relative * b))
+        assert found.significance == pytest.approx(expected, rel=1e-12)
+        assert table.significance == pytest.approx(expected, rel=1e-12)
+
+    def test_held_out_events_do_not_choose_under_variations_either(self):
+        table, shapes = every_kind()
+        first = hold_out_working_point(with_variations(table, VARIATIONS, **shapes), self.SETTINGS)
+        up = shapes["jesUp"]
+        heavier = dataclasses.replace(up, weight=np.where(up.fold == 2, 5.0, 1.0) * up.weight)
+        second = hold_out_working_point(
+            with_variations(table, VARIATIONS, **shapes | {"jesUp": heavier}), self.SETTINGS
+        )
+        assert second.thresholds[2] == first.thresholds[2]
+        assert second.significance != first.significance
+
+    def test_varied_events_are_cut_at_the_threshold_of_their_fold(self):
+        events, thresholds = varied_toy(), (0.2, 0.4, None, 0.8)
+        cuts = np.array([0.2, 0.4, np.inf, 0.8])
+        for pair, selected in zip(events.variations, varied_selections(events, thresholds), strict=True):
+            for side, passes in zip(pair, selected, strict=True):
+                np.testing.assert_array_equal(passes, side.score >= cuts[side.fold])
+
+
+class TestSelection:
+    def test_events_are_cut_at_the_threshold_of_their_fold(self):
+        events = ScoredEvents.from_arrays(
+            [0.2, 0.6, 0.6, 0.9], np.ones(4), [0, 1, 2, 0], names=NAMES, roles=ROLES, fold=[0, 0, 1, 2], fold_count=3
+        )
+        assert held_out_selection(events, [0.6, 0.7, None]).tolist() == [False, True, False, False]
+
+    def test_folds_that_fail_are_named(self):
+        assert why_folds_fail("nothing for {}", ["", ""]) == ""
+        assert why_folds_fail("nothing for {}", ["", "a", "b"]) == "nothing for fold 1, 2 of 3; for fold 1: a"
+
+
+class TestRefusals:
+    def test_a_single_fold(self):
+        score, weight, process, fold = toy(7, 100)
+        with pytest.raises(InputError, match="at least 2 folds"):
+            held_out(score, weight, process, 0 * fold, fold_count=1)
+
+    def test_signal_in_one_fold_only(self):
+        score, weight, process, fold = toy(7, 100)
+        fold = np.where(process == 0, 2, fold)
+        with pytest.raises(InputError, match=r"cut of fold 2 cannot be chosen.*signal yield before the cut is 0"):
+            held_out(score, weight, process, fold)
