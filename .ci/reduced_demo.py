@@ -36,7 +36,7 @@ def thin(source: Path, target: Path) -> None:
 
 
 def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the chain as a user would."""
+    """Run the pipeline as a user would."""
     zsig = Path(sys.executable).with_name("zsig")
     command = [zsig, "run", ROOT / "analyses" / "hmumu", "--ntuples", folder / "ntuples", "--output", folder / "output"]
     return subprocess.run([*command, *arguments], check=True, text=True, capture_output=True)

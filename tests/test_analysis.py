@@ -101,7 +101,7 @@ presentation: {experiment: LHCb}
         "processes.dy.role (line 8): should be 'signal', 'background' or 'data', found 'backgroundd'",
         "processes.dy.datasets.dy.files (line 8): should be a list, found 'dy.root'",
         "processes.dy.datasets.dy.cross_section_pb (line 8): should be greater than 0, found -0.1",
-        "processes.top.datasets.tt (line 9): stands twice",
+        "processes.top.datasets.tt (line 9): occurs twice",
         "processes.top.datasets.tt.files (line 9): missing",
         "training.loss.error (line 11): should be 'hinge', 'sigmoid', 'cross_entropy' or 'focal', found 'hing'",
         "training.loss.relative_epsilon (line 11): unknown key. Did you mean 'relative_eps'?",
@@ -123,7 +123,7 @@ presentation: {experiment: LHCb}
     [
         ("foldr: x", "foldr (line 8): unknown key. There are: categories, cuts, export, luminosity_ifb, "),
         ("5: x", "5 (line 8): unknown key. There are: categories, cuts, export, luminosity_ifb, "),
-        ("title: again", "title (line 8): stands twice"),
+        ("title: again", "title (line 8): occurs twice"),
         ("name: ..", "name (line 8): should match pattern"),
         ("sqrt_s_tev:", "sqrt_s_tev (line 8): should be a number, found nothing"),
         ("sqrt_s_tev: .nan", "sqrt_s_tev (line 8): should be "),

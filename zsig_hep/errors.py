@@ -25,7 +25,7 @@ class TrainingError(ZsigError):
 
 
 class ModelFileError(ZsigError):
-    """A stored model or checkpoint is damaged, foreign, or belongs to another configuration."""
+    """A stored model or checkpoint is damaged, was written by another program, or has another configuration."""
 
 
 class OutputError(ZsigError):
@@ -40,7 +40,7 @@ def nearest_name(name: str, candidates: Iterable[str]) -> str:
         candidates: every name that would have been valid.
 
     Returns:
-        `" Did you mean 'x'?"`, or a list of what there is, or an empty string without candidates.
+        `" Did you mean 'x'?"`; a list of the candidates if none is close; an empty string without candidates.
 
     Example:
         >>> nearest_name("Muon_ptt", ["Muon_pt", "Jet_pt"])
@@ -53,3 +53,8 @@ def nearest_name(name: str, candidates: Iterable[str]) -> str:
         shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
         return f" There are: {shown}."
     return ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type when it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

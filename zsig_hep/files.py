@@ -1,4 +1,4 @@
-"""Files written so that a killed run leaves nothing half-written that is taken for whole."""
+"""Files that appear under their name only when they are complete, also when a run is killed."""
 
 import os
 import tempfile
@@ -11,13 +11,13 @@ from zsig_hep.errors import OutputError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path` to write to, and rename it to `path` when the block ends well.
+    """Yield a temporary path beside `path` to write to, and rename it to `path` when the block ends without an error.
 
     Args:
-        path: the file that shall exist in the end; an old one is replaced only by a complete new one.
+        path: the file to be made; an existing one is replaced only by a complete new one.
 
     Yields:
-        A name in the same folder. It is removed when the block raises.
+        A path in the same folder. The file is removed when the block raises.
 
     Raises:
         OutputError: the folder cannot be made or written, or the disk is full.
@@ -25,7 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Example:
         >>> folder = Path(tempfile.mkdtemp())
         >>> with atomic_path(folder / "a.txt") as temporary:
-        ...     _ = temporary.write_text("whole")
+        ...     _ = temporary.write_text("complete")
         >>> sorted(entry.name for entry in folder.iterdir())
         ['a.txt']
     """
@@ -46,7 +46,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
-    """Word an operating-system error about an output file for the user."""
+    """Make the user's error of an operating-system error about an output file."""
     reason = error.strerror or str(error)
     return OutputError(f"cannot write {path}: {reason}. Choose another output folder, or free space and permissions.")
 

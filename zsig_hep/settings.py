@@ -1,4 +1,4 @@
-"""The base of every settings model: unknown keys are refused and settings never change."""
+"""The base of every settings model, and messages about what is wrong in a settings file."""
 
 import ast
 import inspect
@@ -20,7 +20,7 @@ from zsig_hep.errors import AnalysisFileError, nearest_name
 
 
 class Settings(BaseModel):
-    """A strict, immutable group of settings; each room defines its own and `Analysis` composes them.
+    """A group of settings: immutable, unknown keys are errors. Each room defines its own, and `Analysis` composes them.
 
     The docstring below a field is its description, in the JSON schema and in the reference of the analysis file. It is read
     from the source when a schema is made: pydantic's `use_attribute_docstrings` reads it at every import, which takes 0.2 s.
@@ -30,7 +30,7 @@ class Settings(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /) -> JsonSchemaValue:
-        """The JSON schema with the description of every field, and without titles that repeat the key."""
+        """JSON schema with a description of every field, and without titles, which would repeat the key."""
         schema = handler(core_schema)
         model = handler.resolve_ref_schema(schema)
         model["description"] = first_paragraph(inspect.getdoc(cls) or "")
@@ -57,8 +57,8 @@ def first_paragraph(text: str) -> str:
 def field_descriptions(model: type[BaseModel]) -> Mapping[str, str]:
     """The docstrings below the fields of a model, by name of the field, as one line each.
 
-    A field that replaces one of a base keeps its description unless it has one of its own. Where the source is not at
-    hand, there are none.
+    A field that overrides one of a base class keeps that description unless it has its own. Empty where the source code
+    is not available.
 
     Example:
         >>> from zsig_hep.ntuples import SignOf
@@ -86,18 +86,18 @@ def _attribute_docstrings(model: type) -> Iterator[tuple[str, str]]:
 Location = tuple[int | str, ...]
 
 Problem = tuple[int, str]
-"""Line of the file, 0 where there is none, and what is wrong there."""
+"""Line of the file, 0 where it is not known, and what is wrong there."""
 
 
 def refusal(subject: str, problems: Iterable[Problem]) -> AnalysisFileError:
-    """Make one error of all problems, in the order of the file."""
+    """Make one error of all problems, sorted by line."""
     lines = [f"  - {text}" for _, text in sorted(problems, key=lambda problem: problem[0])]
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     return AnalysisFileError("\n".join([f"{subject} has {count}:", *lines]))
 
 
 def read_yaml(file: Path) -> tuple[object, yaml.Node | None, list[Problem]]:
-    """Read the content, the nodes that know their lines, and what YAML itself lets pass."""
+    """Read a YAML file: its content, its root node, which has the line numbers, and its repeated keys."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -113,7 +113,7 @@ def read_yaml(file: Path) -> tuple[object, yaml.Node | None, list[Problem]]:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         message = f"{file}{line}: not valid YAML: {error.problem}"
         raise AnalysisFileError(message) from error
-    # yaml lets through what int, float and date say of values that look like theirs, such as 2020-13-45.
+    # PyYAML lets through the ValueErrors of int, float and date, such as that of the date 2020-13-45.
     except (yaml.YAMLError, ValueError) as error:
         message = f"{file} is not valid YAML: {error}"
         raise AnalysisFileError(message) from error
@@ -123,13 +123,13 @@ def read_yaml(file: Path) -> tuple[object, yaml.Node | None, list[Problem]]:
 
 
 def _repeated_keys(node: yaml.Node | None, place: Location = ()) -> Iterator[Problem]:
-    """Find keys that stand twice in one mapping; YAML would silently keep the last."""
+    """Find keys that occur twice in one mapping, of which YAML would silently keep the last."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
                 line = key.start_mark.line + 1
-                yield line, f"{_dotted((*place, key.value))} (line {line}): stands twice"
+                yield line, f"{_dotted((*place, key.value))} (line {line}): occurs twice"
             seen.add(key.value)
             yield from _repeated_keys(value, (*place, key.value))
 
@@ -137,7 +137,7 @@ def _repeated_keys(node: yaml.Node | None, place: Location = ()) -> Iterator[Pro
 def problems_of(
     error: ValidationError, model: type[BaseModel], root: yaml.Node | None = None, within: Location = ()
 ) -> Iterator[Problem]:
-    """Say in one line each where a setting is wrong, what was found and what would do.
+    """Problems of a validation, each with its place, what was found and what would be valid.
 
     A value that fits no member of a union is one problem, though pydantic reports one per member.
     """
@@ -147,13 +147,13 @@ def problems_of(
         by_place.setdefault(_place(details, model), []).append(details)
     for place, found in by_place.items():
         is_inside = any(len(other) > len(place) and other[: len(place)] == place for other in by_place)
-        # What is wrong inside a value tells which member of the union was meant; that it is not another says nothing.
+        # A problem inside a value shows which member of a union was meant; that it is no other member is no problem.
         if not is_inside:
             yield problem(place, _what(place, found, model), root)
 
 
 def problem(place: Location, what: str, root: yaml.Node | None) -> Problem:
-    """One problem with its place, and its line where there is one."""
+    """A problem with its place, and its line where that is known."""
     line = _line(root, place)
     return line, f"{_dotted(place) or 'the file'}{f' (line {line})' if line else ''}: {what}"
 
@@ -214,7 +214,7 @@ def _dotted(place: Location) -> str:
 
 
 def _line(node: yaml.Node | None, place: Location) -> int:
-    """Line of the last key of a place that stands in the file; 0 if none does."""
+    """Line of the last key of a place that the file has; 0 if it has none."""
     line = 0
     for part in place:
         if isinstance(node, yaml.MappingNode):
@@ -229,13 +229,13 @@ def _line(node: yaml.Node | None, place: Location) -> int:
 
 
 def _valid_keys(location: Location, model: type[BaseModel]) -> list[str]:
-    """Keys of the settings model that stands at a location."""
+    """Keys of the settings model at a location."""
     models = [each for each in _follow(location, model)[1] if isinstance(each, type) and issubclass(each, BaseModel)]
     return [field.alias or name for model in models for name, field in model.model_fields.items() if not field.exclude]
 
 
 def _follow(location: Location, model: type[BaseModel]) -> tuple[Location, list[object]]:
-    """Follow a location of pydantic through the settings; give its keys and the annotations they lead to."""
+    """Follow a location of pydantic through the settings; return its keys and the annotations they lead to."""
     keys: list[int | str] = []
     current: list[object] = [model]
     for part in location:
@@ -264,7 +264,7 @@ def _inside(annotation: object, part: int | str) -> list[object]:
 
 
 def _is_member(annotation: object, name: int | str) -> bool:
-    """Whether pydantic calls this member of a union so: by the model's name, or by its discriminator."""
+    """Whether this is pydantic's name of a member of a union: the model's name, or its discriminator's value."""
     if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return False
     literals = [field.annotation for field in annotation.model_fields.values()]

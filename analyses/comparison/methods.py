@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from zsig_hep.learning import LossSettings, TrainingSample
-from zsig_hep.learning.losses.lovasz_loss import MERITS
+from zsig_hep.learning.losses.lovasz_loss import SUBMODULAR_FIGURES
 from zsig_hep.learning.optimisation.optimizers import (
     AdamSettings,
     EveSettings,
@@ -47,7 +47,7 @@ LABELS = {
     "bce_processes": "BCE, processes equal",
     "focal": "focal",
     **{f"z_{error}": f"Z loss, {error.replace('_', ' ')}" for error in ERRORS},
-    **{f"lovasz_{figure}": f"Lovasz, {figure.replace('_', ' ')}" for figure in MERITS},
+    **{f"lovasz_{figure}": f"Lovasz, {figure.replace('_', ' ')}" for figure in SUBMODULAR_FIGURES},
     "inverse_asimov": "1 / q0, soft counts",
     "punzi": "Punzi, soft counts",
     "binned_asimov": "Asimov over bins",
@@ -62,9 +62,9 @@ LABELS = {
 def losses(sample: TrainingSample, goal: Goal) -> dict[str, LossSettings]:
     """The losses that make sense for a sample, by name.
 
-    Left out are, without systematic uncertainties, the figures of merit that know them and the effective weights, which
-    are then weighted cross entropy itself; and everywhere the combination of signal hypotheses, since each sample has one.
-    A figure that knows one uncertainty of the whole background is given that of the background before the cut.
+    Without systematic uncertainties there are no figures of merit with uncertainty and no effective weights, which would
+    be weighted cross entropy. No sample has several signal hypotheses, so there is no loss that combines them. A figure
+    with one uncertainty of the whole background gets that of the background before the cut.
 
     Args:
         sample: for its yields.
@@ -72,15 +72,15 @@ def losses(sample: TrainingSample, goal: Goal) -> dict[str, LossSettings]:
     """
     overall = overall_uncertainty(sample, goal)
     wanted = dict(_PLAIN)
-    for figure, merit in MERITS.items():
+    for figure, figure_of_merit in SUBMODULAR_FIGURES.items():
         if "uncertaint" in figure and not overall:
             continue
         wanted[f"lovasz_{figure}"] = {"name": "lovasz", "figure": figure, "error": "sigmoid"}
-        if merit.default_relative_eps is not None:
+        if figure_of_merit.default_relative_eps is not None:
             wanted[f"lovasz_{figure}"]["relative_eps"] = "auto"
-        if "relative_uncertainty" in merit.__dataclass_fields__:
+        if "relative_uncertainty" in figure_of_merit.__dataclass_fields__:
             wanted[f"lovasz_{figure}"]["relative_uncertainty"] = overall
-    for figure in SMALL_EPS & set(MERITS):
+    for figure in SMALL_EPS & set(SUBMODULAR_FIGURES):
         if f"lovasz_{figure}" in wanted:
             wanted[f"lovasz_{figure}"]["path"] = _submodular_path(sample, goal)
     wanted["inverse_asimov"] = {"name": "inverse_asimov", "relative_uncertainty": overall}

@@ -1,8 +1,8 @@
 """The samples: toys judged exactly, and simulated searches judged out of fold.
 
-The toys' cuts are judged by a quadrature of the plane, which is what infinitely many test events would give: at a signal
-efficiency of 0.1 three of the 303 000 background events of paper case 1 are left, so that 10^6 test events per process
-would leave an error of 30 %, the quadrature 10^-4.  It has 500 x 500 points; 1000 x 1000 change Z by less than that.
+The toys' cuts are judged by a quadrature of the plane, which gives what infinitely many test events would give. At a signal
+efficiency of 0.1, three of the 303 000 background events of paper case 1 are left: 10^6 test events per process would have
+an error of 30 %, the quadrature has 10^-4. It has 500 x 500 points; 1000 x 1000 change Z by less than that.
 """
 
 import dataclasses
@@ -63,7 +63,7 @@ class ToyCase:
 
     @property
     def has_uncertainties(self) -> bool:
-        """Whether the figure of merit knows systematic uncertainties of the backgrounds."""
+        """Whether the figure of merit has systematic uncertainties of the backgrounds."""
         return bool(self.toy.background_uncertainties)
 
     @cached_property

@@ -56,7 +56,7 @@ class SearchCase:
 
     @property
     def has_uncertainties(self) -> bool:
-        """Whether the figure of merit knows systematic uncertainties of the backgrounds."""
+        """Whether the figure of merit has systematic uncertainties of the backgrounds."""
         return bool(self.background_uncertainties)
 
     @property

@@ -1,9 +1,9 @@
 """Tables of the results in markdown.
 
-Numbers are mean ± standard deviation over seeds.  Toys are given as fractions of what the optimal selection reaches at the
-same signal efficiency; "cut" is the working point chosen on validation events, over what the optimal selection reaches where
-such a choice is possible, and "best cut" the best threshold of all over that of the optimal selection.  A fraction of "cut"
-may exceed one: a threshold that the validation events allowed by a fluctuation is tighter than the average one.
+Numbers are mean ± standard deviation over seeds. Toys are given as fractions of what the optimal selection reaches at the
+same signal efficiency. "cut" is the working point chosen on validation events, as a fraction of what the optimal selection
+reaches where such a choice is possible on average; this fraction may exceed one where a fluctuation of the validation events
+allows a tighter threshold. "best cut" is the best of all thresholds, as a fraction of that of the optimal selection.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -83,7 +83,7 @@ class Case(Protocol):
 
     @property
     def has_uncertainties(self) -> bool:
-        """Whether the figure of merit knows systematic uncertainties of the backgrounds."""
+        """Whether the figure of merit has systematic uncertainties of the backgrounds."""
 
     def units(self, seeds: Sequence[int]) -> list[Unit]:
         """Lay out the ensembles of some seeds."""

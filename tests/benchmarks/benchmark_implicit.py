@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning.implicit.held_out_objectives import HeldOutSignificance
+from zsig_hep.learning.implicit.held_out_objectives import NegativeHeldOutSignificance
 from zsig_hep.learning.implicit.linear_solvers import ConjugateGradient, Exact, Neumann
 from zsig_hep.learning.implicit.tuning import tune
 from zsig_hep.learning.implicit.tuning_problem import TuningProblem
@@ -48,7 +48,7 @@ OBJECTIVES = {
     "cross entropy": (["log_penalties"], "cross_entropy"),
     "Z": (
         ["log_process_weights", "log_penalties"],
-        HeldOutSignificance(minimum_effective_background=MINIMUM_EFFECTIVE_BACKGROUND),
+        NegativeHeldOutSignificance(minimum_effective_background=MINIMUM_EFFECTIVE_BACKGROUND),
     ),
 }
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.learning.toy import make_table
-from tests.learning.training.test_train import settings
+from tests.learning.trainings import settings
 from zsig_hep import __version__
 from zsig_hep.errors import InputError, OutputError
 from zsig_hep.learning import train

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.variations import VariationKind
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.categories.held_out import FoldEdges, category_index
 from zsig_hep.selection.events import Floats, Integers, ScoredEvents, VariedEvents
 
@@ -57,8 +58,8 @@ class Channels:
         return category_index(events, self.edges)
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sample(ShortRepr):
     """Events of several processes and channels, all arrays of shape [N].
 
     Attributes:
@@ -82,8 +83,8 @@ class Sample:
         return Sample(self.weight[mask], self.process[mask], self.channel[mask], self.value[mask])
 
 
-@dataclass(frozen=True, eq=False)
-class SampledVariation:
+@dataclass(frozen=True, eq=False, repr=False)
+class SampledVariation(ShortRepr):
     """The events of one variation.
 
     Attributes:
@@ -99,8 +100,8 @@ class SampledVariation:
     processes: tuple[tuple[int, ...], tuple[int, ...]]
 
 
-@dataclass(frozen=True, eq=False)
-class SampleReader:
+@dataclass(frozen=True, eq=False, repr=False)
+class SampleReader(ShortRepr):
     """Turns scored events into samples.
 
     Attributes:

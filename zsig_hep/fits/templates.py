@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, field_validator
 
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.variations import VariationKind
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import Floats
 from zsig_hep.settings import Settings
 from zsig_hep.statistics.process_table import Role
@@ -62,8 +63,8 @@ class ExportSettings(Settings):
         return binning
 
 
-@dataclass(frozen=True, eq=False)
-class Template:
+@dataclass(frozen=True, eq=False, repr=False)
+class Template(ShortRepr):
     """Yields of one process in B bins.
 
     Attributes:
@@ -85,8 +86,8 @@ class Template:
         return float(np.sqrt(self.variances.sum()))
 
 
-@dataclass(frozen=True, eq=False)
-class ChannelTemplates:
+@dataclass(frozen=True, eq=False, repr=False)
+class ChannelTemplates(ShortRepr):
     """The binned yields of one channel.
 
     Attributes:
@@ -125,8 +126,8 @@ class ChannelTemplates:
         return up.total / nominal, down.total / nominal
 
 
-@dataclass(frozen=True, eq=False)
-class FitTemplates:
+@dataclass(frozen=True, eq=False, repr=False)
+class FitTemplates(ShortRepr):
     """Everything that a fit needs, in a form that pyhf, cabinetry and Combine can take.
 
     Construction checks what those programs require: names of letters, digits and underscores, no two histograms of one

@@ -1,18 +1,11 @@
-"""Learning: losses, networks and their training.
+"""Learning: losses, networks, their training and derivatives of what was optimised.
 
-Losses: `losses` (the Z loss and the cross entropies) and `lovasz_loss` (any submodular figure of merit) stand on `lovasz`
-(the extension), `margins` (the error measures) and `merits`, `uncertain_merits`, `merit_registry` (figures of merit);
-`soft_counts` and `compositions` hold the smooth losses and those made of others; `loss_settings` says how an analysis
-file names them.
-
-Training: `training` is the way in; `phases` lays it out, `ensemble` runs it on `network` and `batches`, `rounds` and
-`best_round` judge and choose, `resume` and `checkpoints` store it, `classifier` and `history` are what is left of it.
-
-Scoring elsewhere: `onnx_export` writes a classifier with `onnx_graph`, `model_metadata` says how it is applied, `scorers`
-apply it.
-
-Optimisation: `eve` and `optimizers`; `schedules`, `smoothing` and `noise` for graduated optimisation; `implicit` with
-`constraints`, `kkt`, `linear_solvers` and `grid_maximum` for derivatives of argmin and argmax, which `tuning` uses.
+- `losses`: the Z loss, the Lovasz losses of other figures of merit, smooth significances, cross entropies; one module per
+  family holds the loss and its settings in the analysis file.
+- `optimisation`: Eve and other optimisers, schedules of learning rates and batch sizes, measured gradient noise.
+- `training`: phases, batches and the ensemble that is trained; `train.train` is the way in.
+- `classifier`: a trained ensemble: network, preprocessing, calibration and history.
+- `implicit`: derivatives of argmin and argmax, and hyperparameters tuned with them.
 """
 
 from zsig_hep.learning.classifier.classifier import Classifier
@@ -20,7 +13,7 @@ from zsig_hep.learning.classifier.history import RoundRecord, TrainingHistory
 from zsig_hep.learning.implicit.argmin import ArgminResult, argmax, argmin
 from zsig_hep.learning.implicit.constraints import ActiveSet, Barrier
 from zsig_hep.learning.implicit.grid_maximum import GridMaximum, argmax_on_grid
-from zsig_hep.learning.implicit.held_out_objectives import HeldOutSignificance
+from zsig_hep.learning.implicit.held_out_objectives import NegativeHeldOutSignificance
 from zsig_hep.learning.implicit.linear_solvers import ConjugateGradient, Exact, Neumann
 from zsig_hep.learning.implicit.tuning import TuningResult, tune
 from zsig_hep.learning.implicit.tuning_problem import TuningProblem
@@ -76,7 +69,6 @@ __all__ = [
     "Goal",
     "GraduatedStage",
     "GridMaximum",
-    "HeldOutSignificance",
     "HypothesesLoss",
     "HypothesesLossSettings",
     "InverseAsimovLoss",
@@ -87,6 +79,7 @@ __all__ = [
     "LossSettings",
     "LovaszLoss",
     "LovaszLossSettings",
+    "NegativeHeldOutSignificance",
     "Neumann",
     "OptimizerSettings",
     "PhaseSettings",

@@ -58,6 +58,11 @@ class EventTable:
         yields = ", ".join(f"{name} {each.value:.4g}" for name, each in self.yields().items())
         return f"EventTable({len(self)} events, {len(self.feature_names)} features, {self.fold_count} folds; {yields})"
 
+    def _repr_html_(self) -> str:
+        """Processes with their roles, events and yields, for notebooks."""
+        title = f"{len(self)} events, {len(self.feature_names)} features, {self.luminosity_ifb:g}/fb"
+        return self.processes.yields_html(title, self.yields())
+
     @property
     def digest(self) -> str:
         """Hash of the events and of everything that describes them."""

@@ -113,9 +113,8 @@ class Fingerprints:
         """Of what is written for other programs."""
         analysis = self._analysis
         settings = [analysis.export.model_dump(mode="json"), analysis.presentation.axis_labels, can_export_onnx()]
-        return fingerprint(
-            self.selection, settings, analysis.labels, analysis.unblind, code_fingerprint("presentation")
-        )
+        code = code_fingerprint("scoring", "fits", "presentation")
+        return fingerprint(self.selection, settings, analysis.labels, analysis.unblind, code)
 
     @property
     def report(self) -> str:

@@ -1,8 +1,8 @@
-"""Scored events: the one argument of everything that selects."""
+"""Scored events: what every choice of a selection starts from."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,18 +20,18 @@ Booleans = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class ScoredEvents:
-    """N events of all processes with a classifier's output for each, nominally and under systematic variations.
+    """N events of all processes with the classifier output of each, nominal and under systematic variations.
 
     Attributes:
-        score: finite output that no network which saw the event took part in, larger for signal, shape [N].
+        score: finite output of networks that were not trained on the event, larger for signal, shape [N].
         weight: signed weight, in events at the luminosity, shape [N].
         process: index into `processes`, shape [N].
         fold: in [0, fold_count), equal shares by a hash of the event identity, shape [N].
         processes: names and roles.
         fold_count: number of folds.
-        features: of the events, shape [N, F]; for what is binned by a feature.
+        features: input features, shape [N, F], for fits that bin one of them.
         feature_names: F names.
-        variations: events of the processes that each variation touches, up and down.
+        variations: for each variation, the events of the processes it touches, up and down.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -65,22 +65,22 @@ class ScoredEvents:
         fold: npt.ArrayLike | None = None,
         fold_count: int = 5,
     ) -> Self:
-        """Scored events of arrays, for scores of any classifier.
+        """Make scored events from arrays, with the scores of any classifier.
 
         Args:
             score: classifier output, shape [N].
             weight: event weights, shape [N].
             process: index into `names`, shape [N].
-            names: of the processes.
-            roles: of the processes: "signal", "background" or "data".
-            fold: of each event; where it is left out, event i is in fold i modulo `fold_count`.
+            names: names of the processes.
+            roles: role of each process: "signal", "background" or "data".
+            fold: fold of each event; by default event i is in fold i modulo `fold_count`.
             fold_count: number of folds.
 
         Returns:
             The events in float64 and int64.
 
         Raises:
-            InputError: a shape, a value, an index, a fold or a role is wrong.
+            InputError: shapes differ, a score or weight is not finite, or a process index, a fold or a role is not valid.
         """
         processes = ProcessTable.of(names, roles)
         scores, weights = np.asarray(score, dtype=np.float64), np.asarray(weight, dtype=np.float64)
@@ -91,23 +91,23 @@ class ScoredEvents:
                 f"{scores.shape}, {weights.shape} and {indices.shape}."
             )
             raise InputError(message)
-        _require_finite("score", scores, "a classifier that trained badly or a feature that is NaN gives this")
-        _require_finite("weight", weights, "look at the weight branch of the ntuple")
+        _require_finite("score", scores, "the causes are a failed training or a feature that is NaN")
+        _require_finite("weight", weights, "check the weight branch of the ntuple")
         folds = np.arange(scores.size) % max(fold_count, 1) if fold is None else _folds(fold, scores.shape, fold_count)
         features = np.empty((scores.size, 0), dtype=np.float32)
         return cls(scores, weights, indices, folds.astype(np.int64), processes, fold_count, features)
 
     @classmethod
     def of_table(cls, table: EventTable, score: npt.ArrayLike, variations: Sequence["VariationPair"] = ()) -> Self:
-        """The events of a table with their out-of-fold scores.
+        """Make scored events from a table and the out-of-fold scores of its events.
 
         Args:
-            table: with signed weights, processes and folds.
-            score: finite, shape [N].
-            variations: of `varied_events`, with the scores of the same classifier.
+            table: events with signed weights, processes and folds.
+            score: finite scores, shape [N].
+            variations: from `varied_events`, with the scores of the same classifier.
 
         Raises:
-            InputError: the scores do not fit the table, or one is not finite.
+            InputError: there is not one finite score per event.
         """
         events = cls.from_arrays(
             score, table.weight, table.process, names=table.process_names, roles=table.roles,
@@ -120,19 +120,24 @@ class ScoredEvents:
         return len(self.score)
 
     def __repr__(self) -> str:
-        """Without the arrays."""
+        """Numbers of events and folds, and the processes."""
         return (
             f"{type(self).__name__}({len(self)} events of {', '.join(self.processes.names)}; {self.fold_count} folds)"
         )
 
+    def _repr_html_(self) -> str:
+        """Processes with their roles, events and yields, for notebooks."""
+        title = f"{len(self)} scored events in {self.fold_count} folds"
+        return self.processes.yields_html(title, self.yields())
+
     @property
     def is_data(self) -> Booleans:
-        """Which events are recorded, shape [N]."""
+        """Which events are recorded data, shape [N]."""
         return self.processes.is_data[self.process]
 
     @property
     def simulated(self) -> "ScoredEvents":
-        """The events without data, their processes renumbered."""
+        """The events that are not data, with the processes renumbered."""
         if not self.processes.is_data.any():
             return self
         kept = self.select(~self.is_data)
@@ -145,20 +150,13 @@ class ScoredEvents:
         )
 
     def select(self, chosen: Booleans) -> "ScoredEvents":
-        """Some of the nominal events; the varied ones stay."""
-        return replace(
-            self,
-            score=self.score[chosen],
-            weight=self.weight[chosen],
-            process=self.process[chosen],
-            fold=self.fold[chosen],
-            features=self.features[chosen],
-        )
+        """The nominal events of a mask; `variations` is unchanged."""
+        return _masked(self, chosen)
 
     def outside(self, fold: int) -> "ScoredEvents":
-        """The events of all other folds, nominal and varied, their weights scaled up to the whole luminosity.
+        """The events of all other folds, nominal and varied, with weights scaled up to the whole luminosity.
 
-        The factor fold_count / (fold_count - 1), unlike the ratio of yields, knows nothing of the events left out.
+        The factor is fold_count / (fold_count - 1). A ratio of yields would depend on the events left out.
         """
         scale = self.fold_count / (self.fold_count - 1)
         kept = self.select(self.fold != fold)
@@ -169,29 +167,28 @@ class ScoredEvents:
         )
 
     def yields(self, selected: Booleans | None = None) -> dict[str, Yield]:
-        """Yield of each process that is not data, of all or of the selected events."""
+        """Yield of each process that is not data, from all events or from the selected ones."""
         kept = self if selected is None else self.select(selected)
         return {
-            name: weighted_yield(kept.weight[kept.process == row])
-            for row, (name, role) in enumerate(zip(self.processes.names, self.processes.roles, strict=True))
-            if role != "data"
+            self.processes.names[row]: weighted_yield(kept.weight[kept.process == row])
+            for row in np.flatnonzero(~self.processes.is_data)
         }
 
 
 @dataclass(frozen=True, eq=False)
 class VariedEvents:
-    """Events of one direction of one variation, of the processes that it touches; all other processes stay nominal.
+    """Events under one direction of one variation, of the processes it touches; all other processes are nominal.
 
     Attributes:
-        name: of the variation; processes that share it move together.
-        kind: what varies.
+        name: name of the variation, which varies all of its processes together.
+        kind: what is varied.
         direction: "up" or "down".
         touched: names of the processes it touches.
-        score: shape [M].
-        weight: yield at the luminosity, varied, shape [M].
+        score: classifier output, shape [M].
+        weight: varied weight, in events at the luminosity, shape [M].
         process: index into the processes of the nominal events, shape [M].
-        fold: shape [M].
-        features: columns as of the nominal events, shape [M, F].
+        fold: fold of each event, shape [M].
+        features: the same columns as those of the nominal events, shape [M, F].
     """
 
     name: str
@@ -209,33 +206,33 @@ class VariedEvents:
         return len(self.score)
 
     def __repr__(self) -> str:
-        """Without the arrays."""
+        """The variation, the number of events, and the processes."""
         return f"VariedEvents({self.name} {self.direction}: {len(self)} events of {', '.join(self.touched)})"
 
     def select(self, chosen: Booleans) -> "VariedEvents":
-        """Some of the events."""
-        return replace(
-            self,
-            score=self.score[chosen],
-            weight=self.weight[chosen],
-            process=self.process[chosen],
-            fold=self.fold[chosen],
-            features=self.features[chosen],
-        )
+        """The events of a mask."""
+        return _masked(self, chosen)
 
     def outside(self, fold: int, scale: float) -> "VariedEvents":
-        """The events that are not in a fold, with their weights times `scale`."""
+        """The events that are not in a fold, with their weights multiplied by `scale`."""
         kept = self.select(self.fold != fold)
         return replace(kept, weight=kept.weight * scale)
 
     def renumbered(self, row: Integers) -> "VariedEvents":
-        """With other indices of the processes, by the present ones; those of -1 are left out."""
+        """The events with process index i replaced by row[i]; events whose new index is -1 are left out."""
         kept = self.select(row[self.process] >= 0)
         return replace(kept, process=row[kept.process])
 
 
 VariationPair = tuple[VariedEvents, VariedEvents]
-"""Up and down."""
+"""Events under one variation, up and down."""
+
+_Events = TypeVar("_Events", ScoredEvents, VariedEvents)
+
+
+def _masked(events: _Events, mask: Booleans) -> _Events:
+    names = ("score", "weight", "process", "fold", "features")
+    return replace(events, **{name: getattr(events, name)[mask] for name in names})
 
 
 def _each(pair: VariationPair, change: Callable[[VariedEvents], VariedEvents]) -> VariationPair:
@@ -271,5 +268,5 @@ def _require_finite(name: str, values: Floats, hint: str) -> None:
     finite = np.isfinite(values)
     if not finite.all():
         first = int(np.argmin(finite))
-        message = f"The {name} of event {first} is {values[first]} ({(~finite).sum()} such events); {hint}."
+        message = f"The {name} of event {first} is {values[first]} ({(~finite).sum()} events are not finite); {hint}."
         raise InputError(message)

@@ -10,18 +10,17 @@ from zsig_hep.errors import InputError
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.selection.events import Floats, Integers, ScoredEvents
 
-# Names that an axis of a feature cannot have: the other axis, and the keywords of `hist.Hist.fill`.
+# The axis of a feature cannot have the name of the other axis or of a keyword of `hist.Hist.fill`.
 _TAKEN = ("process", "weight", "sample", "threads")
 
-# The tails left out of a feature's range: it shows the bulk, and the flow bins keep the rest.
+# Fraction of the weight that is outside the range of a feature's histogram on either side, in the flow bins.
 _TAIL = 0.005
-
 
 WeightedHist = hist.Hist[hist.storage.Weight]
 
 
 def score_edges(score: npt.ArrayLike, bins: int = 40) -> Floats:
-    """Equal bins over [0, 1] if all scores are in it, otherwise over their range.
+    """Edges of equal bins over [0, 1] if all scores are in it, otherwise over the range of the scores.
 
     Args:
         score: finite scores, shape [N].
@@ -47,12 +46,12 @@ def score_histogram(events: ScoredEvents, edges: npt.ArrayLike) -> WeightedHist:
     """Histogram scores by process, data included.
 
     Args:
-        events: what is histogrammed.
+        events: the events.
         edges: ascending bin edges, shape [B + 1]; the last bin includes its upper edge.
 
     Returns:
-        Histogram with axes "process" and "score" and storage `Weight`: `values()` are sums of weights, `variances()` of
-        squared weights; flow bins hold what lies outside the edges.
+        Histogram with axes "process" and "score" and `Weight` storage: `values()` are sums of weights and `variances()`
+        sums of squared weights; flow bins hold the events outside the edges.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -68,21 +67,20 @@ def score_histogram(events: ScoredEvents, edges: npt.ArrayLike) -> WeightedHist:
 def feature_histogram(table: EventTable, name: str, bins: int = 40) -> WeightedHist:
     """Histogram one feature by process over the range that holds the bulk of signal and of background.
 
-    The range runs from the lower to the upper 0.5 % quantile in absolute weight, of signal, of background and of data
-    each, so that a rare signal is not cut off by an abundant background; what lies outside is in the flow bins.
+    The range covers the central 99 % of the absolute weight of signal, of background and of data, each by itself, so
+    that a large background does not cut off a small signal. Events outside the range are in the flow bins.
 
     Args:
-        table: events.
+        table: the events.
         name: name of the feature.
         bins: number of bins.
 
     Returns:
-        Histogram with axes "process" and the feature's name (followed by "_" where hist keeps that name for itself),
-        and storage `Weight`. Events whose feature is NaN are in
-        no bin.
+        Histogram with axes "process" and the name of the feature (followed by "_" where hist reserves that name), and
+        `Weight` storage. Events whose feature is NaN are in no bin.
 
     Raises:
-        InputError: there is no such feature, or no event has a value of it.
+        InputError: there is no such feature, or it is NaN for every event.
     """
     values = np.asarray(table.feature(name), dtype=np.float64)
     has_value = np.isfinite(values)
@@ -104,7 +102,7 @@ def _by_process(
         hist.axis.Variable(edges, name=f"{axis_name}_" if axis_name in _TAKEN else axis_name),
         storage=hist.storage.Weight(),
     )
-    # The last bin of an axis is half-open; a score of exactly 1 belongs into it.
+    # hist excludes the upper edge of the last bin, but a score of exactly 1 belongs in that bin.
     inside = np.where(values == edges[-1], np.nextafter(edges[-1], -np.inf), values)
     for index, name in enumerate(process_names):
         mask = process == index
@@ -113,7 +111,7 @@ def _by_process(
 
 
 def _bulk(values: Floats, weight: Floats) -> tuple[float, float]:
-    """The values between which all but the tails of the weight lie."""
+    """The range of values without the tails."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weight[order])
     below = np.searchsorted(cumulative, cumulative[-1] * np.array([_TAIL, 1 - _TAIL]))

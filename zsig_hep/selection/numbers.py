@@ -1,4 +1,4 @@
-"""The numbers of a selection: yields, efficiencies and significance, alike for cuts on a score and rectangular cuts."""
+"""The numbers of a selection, by a cut on a score or by rectangular cuts: yields, efficiencies and significance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from zsig_hep.statistics.objective import Objective, SelectionSignificance
+from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
+from zsig_hep.statistics.significance import Significance
 from zsig_hep.statistics.yields import Yield
 
 
@@ -26,18 +27,19 @@ class HypothesisSignificance:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionNumbers:
-    """What a selection leaves; every number is None, and `yields` empty, where there is no selection.
+    """Yields, efficiencies and significance of a selection; without a selection all are None and `yields` is empty.
 
     Attributes:
-        yields: what passes, by process.
+        yields: selected yield of each process.
         signal: sum of the signal processes.
         background: sum of the background processes.
-        signal_efficiency: fraction of the signal yield that passes.
-        background_efficiency: fraction of the background yield that passes.
+        signal_efficiency: selected fraction of the signal yield.
+        background_efficiency: selected fraction of the background yield.
         purity: s / (s + b); None where s + b is not positive.
         significance: figure of merit; None where it is not finite.
-        significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts; None likewise.
-        hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
+        significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts; None where that is not
+            finite.
+        hypotheses: significance of each signal process alone, by name; empty where the signals are summed.
     """
 
     yields: Mapping[str, Yield] = field(default_factory=dict)
@@ -58,14 +60,14 @@ def selection_numbers(
     objective: Objective,
     common_uncertainty: float | None = None,
 ) -> dict[str, Any]:
-    """The fields of `SelectionNumbers`.
+    """Compute the fields of `SelectionNumbers`.
 
     Args:
-        passing: yield of each process that passes.
+        passing: selected yield of each process.
         before: yield of each process before the selection.
-        processes: those processes, none of them data.
-        objective: what is maximised.
-        common_uncertainty: relative uncertainty of all backgrounds together, in place of that of the objective.
+        processes: the same processes, none of them data.
+        objective: the figure of merit.
+        common_uncertainty: relative uncertainty common to all backgrounds; replaces that of the objective.
     """
     nothing = Yield(0.0, 0.0, 0)
     signal, background = (
@@ -82,7 +84,7 @@ def selection_numbers(
         "purity": signal.value / all_selected if all_selected > 0 else None,
         "significance": _finite(z.value),
         "significance_uncertainty": _finite(z.uncertainty),
-        "hypotheses": by_signal(z, processes),
+        "hypotheses": by_signal(z.hypotheses, processes),
     }
 
 
@@ -94,11 +96,11 @@ def as_arrays(yields: Mapping[str, Yield], processes: ProcessTable) -> tuple[np.
     )
 
 
-def by_signal(z: SelectionSignificance, processes: ProcessTable) -> dict[str, HypothesisSignificance]:
-    """Significance of each signal hypothesis by its name; empty where signals are summed."""
-    if z.hypotheses is None:
+def by_signal(hypotheses: Significance | None, processes: ProcessTable) -> dict[str, HypothesisSignificance]:
+    """Significance of each signal process by its name, from arrays of shape [S]; empty where the signals are summed."""
+    if hypotheses is None:
         return {}
-    numbers = zip(processes.signals, z.hypotheses.value, z.hypotheses.uncertainty, strict=True)
+    numbers = zip(processes.signals, hypotheses.value, hypotheses.uncertainty, strict=True)
     return {name: HypothesisSignificance(float(value), float(uncertainty)) for name, value, uncertainty in numbers}
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import ScoredEvents
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
@@ -46,8 +47,8 @@ class Parameter:
     relative_uncertainty: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Derivatives:
+@dataclass(frozen=True, eq=False, repr=False)
+class Derivatives(ShortRepr):
     """Z and its derivatives at one cut for each of R sets of weights; Q parameters.
 
     Attributes:
@@ -70,8 +71,8 @@ class Derivatives:
         return -self.cut_parameters / self.cut_cut[:, None]
 
 
-@dataclass(frozen=True, eq=False)
-class SmoothFigure:
+@dataclass(frozen=True, eq=False, repr=False)
+class SmoothFigure(ShortRepr):
     """Z(t; theta) for R sets of weights of the same scores: the events themselves, or replicas of their histogram.
 
     Attributes:

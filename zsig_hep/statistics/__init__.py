@@ -1,4 +1,4 @@
-"""Counting experiments: arrays in and numbers out; knows no files and no networks."""
+"""Statistics of counting experiments: functions of arrays, without files and networks."""
 
 from zsig_hep.statistics.combination import combine_independent
 from zsig_hep.statistics.exclusion import ExpectedExclusion, expected_exclusion

@@ -7,12 +7,12 @@ import numpy as np
 
 
 def namespace(array: Any) -> Any:
-    """Namespace of the array API that an array belongs to."""
+    """The array-API namespace of an array."""
     return array_api_compat.array_namespace(array)
 
 
 def where(condition: Any, chosen: Any, other: Any) -> Any:
-    """`where` that takes numbers for either side and keeps the dtype of the array side."""
+    """`where` that accepts a number for either side and keeps the dtype of the array side."""
     xp = namespace(condition)
     like = next((side for side in (chosen, other) if array_api_compat.is_array_api_obj(side)), None)
     chosen, other = (
@@ -25,7 +25,7 @@ def where(condition: Any, chosen: Any, other: Any) -> Any:
 
 
 def floating_arrays(*values: Any) -> tuple[Any, ...]:
-    """Bring numbers and integer arrays to floating point arrays of one namespace, device and floating type."""
+    """Convert numbers and arrays to floating-point arrays of one namespace, device and type."""
     arrays = [value for value in values if array_api_compat.is_array_api_obj(value)]
     if not arrays:
         return tuple(np.asarray(value, dtype=np.float64) for value in values)
@@ -33,7 +33,7 @@ def floating_arrays(*values: Any) -> tuple[Any, ...]:
     device = array_api_compat.device(arrays[0])
     floating = [array for array in arrays if xp.isdtype(array.dtype, "real floating")]
     dtype = xp.result_type(*floating) if floating else xp.float64
-    # Arrays are cast, not rebuilt: torch's asarray leaves the graph of gradients.
+    # Arrays are cast with astype, since torch's asarray drops the graph of gradients.
     return tuple(
         xp.astype(value, dtype, copy=False)
         if array_api_compat.is_array_api_obj(value)

@@ -9,21 +9,21 @@ def combine_independent(significances: Significance, axis: int = 0) -> Significa
 
         Q = sum_i Z_i |Z_i|,    Z = sign(Q) sqrt|Q|,    sigma_Z^2 = sum_i (Z_i sigma_i / Z)^2       (1)
 
-    For Z_i >= 0 of `zsig_hep.statistics.asimov` this is exact, as likelihoods of independent bins multiply and Z^2 is the
-    logarithm of a ratio of them (arXiv:1007.1727, eq. 97); so it is where every bin has a background uncertainty of its
-    own. It is not for an uncertainty that bins share, nor for exact Poisson tails or Punzi's figure, whose squares are
-    no such logarithms.
+    For Z_i >= 0 of `zsig_hep.statistics.asimov` this is exact: likelihoods of independent bins multiply, and Z^2 is the
+    logarithm of a likelihood ratio (arXiv:1007.1727, eq. 97). It is also exact if each bin has an independent background
+    uncertainty. It is not exact for an uncertainty that bins share, nor for exact Poisson tails or Punzi's figure, whose
+    squares are no logarithms of likelihood ratios.
 
-    Departure from the likelihood: there a bin whose expected signal is negative adds to the significance. Here it is
-    taken as what it is in simulation, a fluctuation of signed weights, and counts against the others.
+    Departure from the likelihood, in which a bin with a negative expected signal adds to the significance: here such a
+    bin, a fluctuation of signed weights in the simulation, is subtracted.
 
     Args:
         significances: Z_i with their standard deviations, independent of each other, NumPy or torch.
-        axis: over which to add.
+        axis: axis of the bins.
 
     Returns:
-        Z and its uncertainty without that axis. Where Z = 0 its uncertainty is NaN, since no first derivative exists,
-        unless there is one bin only. NaN where any Z_i is.
+        Z and its uncertainty without that axis. The uncertainty is NaN at Z = 0, where equation 1 has no first
+        derivative, unless there is only one bin. Both are NaN where any Z_i is.
 
     Example:
         >>> two = combine_independent(Significance([3.0, 4.0], [0.1, 0.2]))

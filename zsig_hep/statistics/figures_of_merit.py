@@ -1,4 +1,4 @@
-"""Every figure of merit by its name, with its derivatives and what the finite simulation leaves on it."""
+"""Every figure of merit by its name, with its derivatives and its uncertainty from the finite simulation."""
 
 from typing import Any
 
@@ -34,15 +34,15 @@ def evaluate(
     simulation_uncertainty_in_figure: bool = False,
     parameters: FigureParameters = DEFAULT_PARAMETERS,
 ) -> Significance:
-    """Figure of merit with the uncertainty that the finite simulation leaves on it.
+    """Figure of merit with its uncertainty from the finite simulation.
 
         sigma_Z^2 = (dZ/ds)^2 sum_s w^2 + (dZ/db)^2 sum_b w^2                                  (6)
 
-    with the derivatives of `value_and_slopes`; s and b are independent. For the figures with uncertainty
+    with the derivatives of `value_and_slopes`; s and b are independent. The figures with uncertainty have
 
         sigma_b^2 = (k b)^2 [+ sum_b w^2],                                                     (7)
 
-    and dZ/db is taken along this rule: k b follows b, sum_b w^2 is held. For uncertainties of single background
+    and dZ/db includes the change of k b with b, while sum_b w^2 is constant. For uncertainties of single background
     processes see `zsig_hep.statistics.processes.evaluate_processes`.
 
     Args:
@@ -51,15 +51,15 @@ def evaluate(
         background: expected background yield b, in events.
         signal_variance: sum of squared signal weights.
         background_variance: sum of squared background weights.
-        relative_background_uncertainty: k >= 0 of equation 7; only figures with uncertainty know it.
-        simulation_uncertainty_in_figure: keep the bracket of equation 7; only figures with uncertainty know it.
+        relative_background_uncertainty: k >= 0 of equation 7; used by the figures with uncertainty only.
+        simulation_uncertainty_in_figure: include the bracket of equation 7; used by the figures with uncertainty only.
         parameters: numbers in the definition of the figure.
 
     Returns:
         Z and sigma_Z; sigma_Z is NaN where b <= 0 or s <= -b.
 
     Raises:
-        InputError: an exact Poisson figure is asked of torch tensors.
+        InputError: an exact Poisson figure is given torch tensors.
 
     Example:
         >>> z = evaluate(FigureOfMerit.S_OVER_SQRT_B, 10.0, 25.0, 1.0, 4.0)
@@ -84,22 +84,22 @@ def value_and_slopes(
     variance_slope: Any,
     parameters: FigureParameters = DEFAULT_PARAMETERS,
 ) -> tuple[Any, Any, Any]:
-    """Figure of merit Z(s, b, sigma_b^2(b)) with its derivatives in s and b: analytic, but for the exact Poisson tails.
+    """Figure of merit Z(s, b, sigma_b^2(b)) with its derivatives, analytic except for the exact Poisson tails.
 
     Args:
         figure: the figure of merit.
         signal: s, a floating point array of any shape, in events.
         background: b, same namespace.
         variance: sigma_b^2 >= 0; ignored by figures without uncertainty.
-        variance_slope: d sigma_b^2 / db; a leading axis gives a derivative for each of several ways in which b grows.
+        variance_slope: d sigma_b^2 / db; with a leading axis of background processes, one dZ/db for each of them.
         parameters: numbers in the definition of the figure.
 
     Returns:
-        Z, dZ/ds and dZ/db; the derivatives are NaN where b <= 0 (of which no simulation gives an uncertainty, though
-        some figures exist at b = 0) or s <= -b.
+        Z, dZ/ds and dZ/db; the derivatives are NaN where b <= 0 (also for the figures that are defined at b = 0) or
+        s <= -b.
 
     Raises:
-        InputError: an exact Poisson figure is asked of torch tensors.
+        InputError: an exact Poisson figure is given torch tensors.
     """
     s, b, v = signal, background, variance
     xp = namespace(b)

@@ -32,16 +32,16 @@ class SelectionSignificance(Significance):
 class Objective:
     """A figure of merit, its parameters, the uncertainties of the backgrounds, and how several signals count.
 
-    One object serves the choice of cuts, what is quoted of them, and the training.
+    The same object is used to choose cuts, to quote their significance, and in the training.
 
     Attributes:
         figure: the figure of merit.
         parameters: numbers in its definition.
         background_uncertainties: relative systematic uncertainty k_p of single background processes, by name.
-        relative_background_uncertainty: systematic uncertainty k that moves all backgrounds together.
-        simulation_uncertainty_in_figure: whether sigma_b^2 holds the variance of the simulation too.
-        signals: "sum" for one hypothesis in which all signal processes exist; otherwise each is a hypothesis of its own
-            over the same background, and the mean or the smallest significance counts.
+        relative_background_uncertainty: relative systematic uncertainty k common to all backgrounds.
+        simulation_uncertainty_in_figure: whether sigma_b^2 includes the variance of the simulation.
+        signals: "sum" adds all signal processes, as one hypothesis; with "mean" and "minimum" each signal process is a
+            hypothesis over the same background, and the mean or the smallest significance counts.
     """
 
     figure: FigureOfMerit = FigureOfMerit.ASIMOV
@@ -53,13 +53,14 @@ class Objective:
 
     @property
     def differentiable(self) -> "Objective":
-        """The same with a figure that has gradients; see `FigureOfMerit.differentiable_counterpart`."""
+        """This objective with a figure that has gradients; see `FigureOfMerit.differentiable_counterpart`."""
         return replace(self, figure=self.figure.differentiable_counterpart)
 
     def tells_processes_apart(self, processes: ProcessTable | None = None) -> bool:
-        """Whether processes of one role count differently, among those of an analysis or in general.
+        """Whether the figure of merit depends on more than the sums of the signal and of the background yields.
 
-        A single background, or a single signal, has nothing to differ from.
+        That is so where backgrounds have uncertainties of their own, or signals are separate hypotheses; never for a
+        single background and a single signal. Without `processes` there may be several of each.
         """
         several = processes is None or len(processes.backgrounds) > 1, processes is None or len(processes.signals) > 1
         return (several[0] and any(k > 0 for k in self.background_uncertainties.values())) or (
@@ -67,7 +68,7 @@ class Objective:
         )
 
     def unknown_backgrounds(self, processes: ProcessTable) -> str:
-        """Say which uncertainties are given for what is no background process; empty when there is none.
+        """Message about the uncertainties whose name is no background process; empty if there are none.
 
         Example:
             >>> objective = Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties={"dyy": 0.1})
@@ -82,16 +83,16 @@ class Objective:
         )
 
     def require_known_backgrounds(self, processes: ProcessTable) -> None:
-        """Refuse uncertainties of what is no background process.
+        """Check that every uncertainty is that of a background process.
 
         Raises:
-            InputError: with the nearest name.
+            InputError: one is not; names the nearest background process.
         """
         if message := self.unknown_backgrounds(processes):
             raise InputError(message)
 
     def uncertainties_of(self, names: tuple[str, ...]) -> list[float]:
-        """k_p of each process, 0 where none is given."""
+        """k_p of each process, 0 if none is given."""
         return [float(self.background_uncertainties.get(name, 0.0)) for name in names]
 
     def evaluate(
@@ -103,21 +104,21 @@ class Objective:
         own_uncertainties: Any = None,
         common_uncertainty: Any = None,
     ) -> SelectionSignificance:
-        """The figure of merit; see `zsig_hep.statistics.processes`.
+        """Evaluate the figure of merit; for the equations see `zsig_hep.statistics.processes`.
 
         Args:
             yields: sum of weights of each process, shape [P, ...], NumPy or torch, in events.
             variances: sum of squared weights, same shape.
             processes: the P processes, none of them data.
-            own_uncertainties: relative uncertainty of each background in their order, shape [B] or [B, ...], in place of
-                `background_uncertainties`, for gradients in them.
-            common_uncertainty: relative uncertainty of all together, in place of `relative_background_uncertainty`.
+            own_uncertainties: relative uncertainty of each of the B backgrounds, shape [B] or [B, ...], which replaces
+                `background_uncertainties`, for gradients with respect to it.
+            common_uncertainty: relative uncertainty common to all, which replaces `relative_background_uncertainty`.
 
         Returns:
             The significance, its uncertainty from the finite simulation, and its derivatives.
 
         Raises:
-            InputError: an exact Poisson figure is asked of torch tensors; see `differentiable`.
+            InputError: an exact Poisson figure is given torch tensors; see `differentiable`.
 
         Example:
             >>> import numpy as np

@@ -1,6 +1,6 @@
 """The processes of an analysis: their names and roles, in the order of every array that has an axis of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Self, get_args
@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.representation import html_table
+from zsig_hep.statistics.yields import Yield
 
 Role = Literal["signal", "background", "data"]
 
@@ -105,6 +107,15 @@ class ProcessTable:
             message = f"There is no process '{name}'.{nearest_name(name, self.names)}"
             raise InputError(message)
         return self.names.index(name)
+
+    def yields_html(self, title: str, yields: Mapping[str, Yield]) -> str:
+        """A table of yields by process for notebooks; processes without a yield, such as blinded data, are left out."""
+        rows = [
+            [name, role, yields[name].entries, yields[name].value, yields[name].uncertainty]
+            for name, role in zip(self.names, self.roles, strict=True)
+            if name in yields
+        ]
+        return html_table(title, ["process", "role", "events", "yield", "uncertainty"], rows)
 
     def summed(self, values: Any, role: Role) -> Any:
         """Sum of values of shape [P, ...] over the processes of a role."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.learning.training.test_train import settings
+from tests.learning.trainings import settings
 from zsig_hep.errors import ModelFileError
 from zsig_hep.learning import Classifier, train
 from zsig_hep.learning.tensor_files import read_tensors, write_tensors
@@ -107,14 +107,3 @@ def test_a_folder_that_is_no_model_is_refused(trained, tmp_path, damage):
         write_tensors(path, tensors, description | {"format": 99})
     with pytest.raises(ModelFileError):
         Classifier.load(tmp_path)
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "state.safetensors"
-    write_tensors(path, {"a": torch.ones(2)}, {"n": 1})
-    with pytest.raises(TypeError):
-        write_tensors(path, {"a": torch.zeros(2)}, {"n": object()})
-    tensors, description = read_tensors(path)
-    assert tensors["a"].tolist() == [1, 1]
-    assert description == {"n": 1}
-    assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]

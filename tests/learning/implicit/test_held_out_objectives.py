@@ -5,7 +5,7 @@ from torch.autograd import gradcheck
 
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning import BCELoss
-from zsig_hep.learning.implicit.held_out_objectives import HeldOutEvents, HeldOutSignificance, held_out_cross_entropy
+from zsig_hep.learning.implicit.held_out_objectives import HeldOutEvents, NegativeHeldOutSignificance, held_out_cross_entropy
 
 
 def sample(seed=0, n=400):
@@ -37,10 +37,10 @@ def brute_force(scores, is_signal, weights, process, objective):
 
 
 @pytest.mark.parametrize("minimum", [5.0, 120.0])
-@pytest.mark.parametrize("figure", [HeldOutSignificance().figure, with_uncertainties])
+@pytest.mark.parametrize("figure", [NegativeHeldOutSignificance().figure, with_uncertainties])
 def test_the_best_smooth_cut_against_brute_force(minimum, figure):
     scores, is_signal, weights, process = sample()
-    objective = HeldOutSignificance(figure=figure, minimum_effective_background=minimum)
+    objective = NegativeHeldOutSignificance(figure=figure, minimum_effective_background=minimum)
     found = -objective(scores, HeldOutEvents.of(is_signal, weights, process)).item()
     assert found == pytest.approx(brute_force(scores, is_signal, weights, process, objective), rel=2e-3)
 
@@ -50,7 +50,7 @@ def test_the_envelope_gradient_is_exact_also_where_the_background_stops_the_cut(
     scores, is_signal, weights, process = sample(n=40)
     # The effective entries of the whole background are about 14.
     minimum = minimum / 120 * 10
-    objective = HeldOutSignificance(figure=with_uncertainties, minimum_effective_background=minimum, bandwidth=0.4)
+    objective = NegativeHeldOutSignificance(figure=with_uncertainties, minimum_effective_background=minimum, bandwidth=0.4)
     events = HeldOutEvents.of(is_signal, weights, process)
     assert gradcheck(lambda x: objective(x, events), (scores.requires_grad_(),), atol=1e-6, rtol=1e-5)
 
@@ -58,14 +58,14 @@ def test_the_envelope_gradient_is_exact_also_where_the_background_stops_the_cut(
 def test_the_constraint_matters_in_this_sample():
     scores, is_signal, weights, process = sample()
     events = HeldOutEvents.of(is_signal, weights, process)
-    loose, tight = (HeldOutSignificance(minimum_effective_background=n)(scores, events).item() for n in (5.0, 120.0))
+    loose, tight = (NegativeHeldOutSignificance(minimum_effective_background=n)(scores, events).item() for n in (5.0, 120.0))
     assert loose < tight - 0.01
 
 
 def test_the_scale_of_the_scores_does_not_matter():
     scores, is_signal, weights, process = sample()
     events = HeldOutEvents.of(is_signal, weights, process)
-    one, other = (HeldOutSignificance()(7 * scores - 3, events), HeldOutSignificance()(scores, events))
+    one, other = (NegativeHeldOutSignificance()(7 * scores - 3, events), NegativeHeldOutSignificance()(scores, events))
     assert one.item() == pytest.approx(other.item(), rel=1e-9)
 
 
@@ -79,6 +79,6 @@ def test_bad_input():
     scores, is_signal, weights, process = sample(n=40)
     events = HeldOutEvents.of(is_signal, weights, process)
     with pytest.raises(TrainingError, match="All held-out scores are equal"):
-        HeldOutSignificance()(torch.zeros_like(scores), events)
+        NegativeHeldOutSignificance()(torch.zeros_like(scores), events)
     with pytest.raises(TrainingError, match="effective entries before any cut, below the 50"):
-        HeldOutSignificance(minimum_effective_background=50)(scores, events)
+        NegativeHeldOutSignificance(minimum_effective_background=50)(scores, events)

@@ -5,7 +5,7 @@ from scipy.optimize import minimize
 
 from tests.learning.implicit.logistic_toy import events
 from zsig_hep.errors import TrainingError
-from zsig_hep.learning.implicit.held_out_objectives import HeldOutSignificance
+from zsig_hep.learning.implicit.held_out_objectives import NegativeHeldOutSignificance
 from zsig_hep.learning.implicit.tuning_problem import TuningProblem
 
 
@@ -33,7 +33,7 @@ def test_the_inner_solution_is_that_of_an_independent_minimiser():
 
 
 @pytest.mark.parametrize(
-    "objective", ["cross_entropy", HeldOutSignificance(), HeldOutSignificance(minimum_effective_background=80)]
+    "objective", ["cross_entropy", NegativeHeldOutSignificance(), NegativeHeldOutSignificance(minimum_effective_background=80)]
 )
 @pytest.mark.parametrize("solver", ["exact", "conjugate_gradient"])
 def test_the_implicit_gradient_agrees_with_finite_differences(objective, solver):

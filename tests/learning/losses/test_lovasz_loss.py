@@ -2,15 +2,32 @@
 
 import itertools
 
+import mpmath
 import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck
 
-from tests.learning.losses.figures import FIGURES, NAMES, PROCESS_FIGURE, PROCESS_K, batch, make_loss, set_function
+from tests.learning.losses.figures import (
+    FIGURES,
+    NAMES,
+    PROCESS_FIGURE,
+    PROCESS_K,
+    K,
+    at_every_vertex,
+    batch,
+    make_loss,
+    q0,
+    set_function,
+    with_relative_uncertainty,
+)
 from zsig_hep.errors import TrainingError
-from zsig_hep.learning.losses.lovasz_loss import LovaszLoss
+from zsig_hep.learning.losses.lovasz_loss import NOT_SUBMODULAR, SUBMODULAR_FIGURES, LovaszLoss
 from zsig_hep.learning.losses.z_loss import ZLoss
+
+
+def test_every_figure_is_tested():
+    assert set(NAMES) == set(SUBMODULAR_FIGURES)
 
 
 @pytest.mark.parametrize("error", ["hinge", "cross_entropy"])
@@ -110,12 +127,10 @@ def test_ties_have_one_value_in_any_order(name):
     scores = torch.tensor([0.3, 0.3, -0.3, -0.3, 0.3], dtype=torch.float64)
     process = torch.tensor([0, 0, 1, 2, 1])
     weights = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0], dtype=torch.float64)
-    loss = make_loss(name)
-    values = {
-        round(loss(scores[[*p]], process[[*p]] == 0, weights[[*p]], process[[*p]]).item(), 11)
-        for p in itertools.permutations(range(5))
-    }
-    assert len(values) == 1
+    orders = torch.tensor(list(itertools.permutations(range(5))))
+    values = make_loss(name)(scores[orders], process[orders] == 0, weights[orders], process[orders])
+    assert len(values) == 120
+    torch.testing.assert_close(values, values[:1].expand(120), rtol=1e-11, atol=0)
 
 
 def test_the_first_figure_is_the_z_loss():
@@ -126,14 +141,6 @@ def test_the_first_figure_is_the_z_loss():
             LovaszLoss("s_over_sqrt_b", relative_eps=0.1, error=error)(scores, is_signal, weights), expected
         )
     assert torch.isclose(LovaszLoss("s_over_sqrt_b")(scores, is_signal, weights), ZLoss()(scores, is_signal, weights))
-
-
-def test_equal_uncertainties_of_one_process_are_the_uncertainty_of_b():
-    scores, is_signal, weights, _ = batch(2, 20)
-    process = (~is_signal).long()
-    one = LovaszLoss("s_over_sqrt_b_with_uncertainty_of_b", eps=0.5, relative_uncertainty=0.4)
-    each = LovaszLoss(PROCESS_FIGURE, eps=0.5, process_uncertainties=(0.0, 0.4))
-    assert torch.isclose(one(scores, is_signal, weights), each(scores, is_signal, weights, process))
 
 
 def test_process_uncertainties_are_checked_with_the_yields_of_a_batch():
@@ -182,11 +189,37 @@ def test_negative_weights_are_refused():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_equals_the_set_function_at_every_vertex(name):
-    _, is_signal, weights, process = batch(5, 8)
+    events = batch(5, 8)
+    *_, weights, process = events
     weights[4] = 0.0
-    vertices = list(itertools.product((False, True), repeat=8))
-    # A hinge error of exactly 0 or 1.
-    errors = torch.tensor(vertices, dtype=torch.float64)
-    values = make_loss(name)(torch.where(is_signal, 1 - errors, errors - 1), is_signal, weights, process)
-    expected = [set_function(name, vertex, process.tolist(), weights.tolist()) for vertex in vertices]
+    vertices, values = at_every_vertex(name, events)
+    expected = [set_function(name, vertex, process.tolist(), weights.tolist()) for vertex in vertices.bool().tolist()]
     np.testing.assert_allclose(values.numpy(), expected, atol=1e-10)
+
+
+REFUSED_FORMULAS = {
+    "s_over_sqrt_s_plus_b": lambda s, b: s / mpmath.sqrt(s + b + 1),
+    "asimov": lambda s, b: mpmath.sqrt(q0(s, b + 1)),
+    "ams": lambda s, b: mpmath.sqrt(q0(s, b + 10)),
+    "asimov_with_uncertainty": lambda s, b: mpmath.sqrt(with_relative_uncertainty(s, b + 1, K)),
+    "log_s_over_sqrt_b": lambda s, b: mpmath.log(s / mpmath.sqrt(b + 1)),
+    "log_asimov": lambda s, b: mpmath.log(q0(s, b + 1)) / 2,
+    "asimov_squared_with_constant_uncertainty": lambda s, b: with_relative_uncertainty(s, b + 1, 3 / (b + 1)),
+}
+
+
+@pytest.mark.parametrize("name", list(NOT_SUBMODULAR))
+def test_refused_figures_have_a_counterexample_and_name_a_relative(name):
+    formula = REFUSED_FORMULAS[name]
+    zero, one, two, three = (mpmath.mpf(number) for number in range(4))
+    if name.endswith("constant_uncertainty"):
+        # Two unit backgrounds beside ten signal events: Z_A^2 grows with each.
+        first, second = (formula(10 * one, step) - formula(10 * one, step + 1) for step in (zero, one))
+        assert first < second < 0
+    else:
+        first, second = formula(three, zero) - formula(two, zero), formula(two, zero) - formula(one, zero)
+        assert second > first > 0
+    relative = NOT_SUBMODULAR[name][1]
+    assert relative in SUBMODULAR_FIGURES
+    with pytest.raises(TrainingError, match=f"not submodular.*Its relative {relative} is"):
+        LovaszLoss(name)

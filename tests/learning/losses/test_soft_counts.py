@@ -14,6 +14,7 @@ from zsig_hep.learning.losses.soft_counts import BinnedAsimovLoss, InverseAsimov
 from zsig_hep.statistics.significance import FigureOfMerit, FigureParameters
 
 PROCESS_K = (0.0, 0.0, 0.05, 0.3)
+SMOOTH_FIGURES = [figure for figure in FigureOfMerit if figure.differentiable_counterpart is figure]
 LOSSES = {
     "inverse_asimov": InverseAsimovLoss(),
     "inverse_asimov_with_uncertainty": InverseAsimovLoss(0.2),
@@ -22,7 +23,7 @@ LOSSES = {
     "binned_asimov": BinnedAsimovLoss(4, 0.3),
 } | {
     f"{figure}_{form}": SoftSignificanceLoss(figure, process_uncertainties=PROCESS_K, form=form)
-    for figure in FigureOfMerit
+    for figure in SMOOTH_FIGURES
     for form in ("inverse_square", "log")
 }
 
@@ -62,10 +63,9 @@ def z_squared(figure, yields, uncertainties):
     return 2 * (first - b**2 / v * math.log(1 + v * s / (b * (b + v))))
 
 
-@pytest.mark.parametrize("figure", list(FigureOfMerit))
-@pytest.mark.parametrize("seed", range(2))
-def test_soft_significance_is_the_figure_of_the_soft_counts(figure, seed):
-    scores, is_signal, weights, process = batch(seed, 25)
+@pytest.mark.parametrize("figure", SMOOTH_FIGURES)
+def test_soft_significance_is_the_figure_of_the_soft_counts(figure):
+    scores, is_signal, weights, process = batch(0, 25)
     soft, total = soft_yields(scores, weights, process)
     expected = z_squared(figure, total, PROCESS_K) / z_squared(figure, soft, PROCESS_K)
     loss = LOSSES[f"{figure}_inverse_square"]
@@ -184,15 +184,18 @@ def test_accepting_everything_is_the_unit_and_members_are_independent(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("level", [-200.0, -80.0, -30.0, 200.0])
-def test_extreme_scores_leave_values_and_gradients_finite_in_float32(name, level):
-    for shift_signal, shift_background in ((level, 0.0), (0.0, level), (level, level)):
-        scores, is_signal, weights, process = batch(9, 20, torch.float32)
-        shifted = (scores + torch.where(is_signal, shift_signal, shift_background)).requires_grad_()
-        value = LOSSES[name](shifted, is_signal, 1e4 * weights, process)
-        value.backward()
-        assert torch.isfinite(value)
-        assert torch.isfinite(shifted.grad).all()
+def test_extreme_scores_leave_values_and_gradients_finite_in_float32(name):
+    scores, is_signal, weights, process = batch(9, 20, torch.float32)
+    shifts = [
+        torch.where(is_signal, of_signal, of_background)
+        for level in (-200.0, -80.0, -30.0, 200.0)
+        for of_signal, of_background in ((level, 0.0), (0.0, level), (level, level))
+    ]
+    shifted = (scores + torch.stack(shifts)).requires_grad_()
+    value = LOSSES[name](shifted, is_signal, 1e4 * weights, process)
+    value.sum().backward()
+    assert torch.isfinite(value).all()
+    assert torch.isfinite(shifted.grad).all()
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -17,23 +17,6 @@ def sample():
     return fold, process
 
 
-def test_no_member_sees_its_test_fold_for_training_or_stopping(sample):
-    fold, _ = sample
-    members = make_members(fold, 4, seeds=[1, 2])
-    assert [member.fold for member in members] == [0, 0, 1, 1, 2, 2, 3, 3]
-    for member in members:
-        seen = np.concatenate([member.training, member.validation])
-        assert not (fold[seen] == member.fold).any()
-        assert len(np.intersect1d(member.training, member.validation)) == 0
-        assert len(seen) == (fold != member.fold).sum()
-    assert len({member.seed for member in members}) == 8
-
-
-def test_two_folds_are_too_few(sample):
-    with pytest.raises(TrainingError, match="three folds"):
-        make_members(sample[0] % 2, 2, seeds=[1])
-
-
 def test_every_batch_holds_every_process_from_the_members_own_events(sample):
     fold, process = sample
     members = make_members(fold, 4, seeds=[1])

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.learning.toy import make_table
-from tests.learning.training.test_train import Killed, kill_after, parameters, separation
-from zsig_hep.errors import ModelFileError, TrainingError
+from tests.learning.trainings import Killed, kill_after, parameters, separation
+from zsig_hep.errors import TrainingError
 from zsig_hep.learning import BCELossSettings, Classifier, TrainingSettings, make_sample, train
 from zsig_hep.learning.classifier.history import TrainingHistory
 from zsig_hep.learning.training.ensemble import EnsembleTraining
@@ -215,15 +215,6 @@ def test_the_feedback_of_eve_is_reported_for_every_epoch(table):
     # A bound so far below the loss leaves every step at the floor of the feedback.
     assert history.eve[-1].floor_fraction > 0.9
     assert TrainingHistory.from_json(history.to_json()).eve == history.eve
-
-
-def test_a_checkpoint_of_another_goal_is_refused(table, tmp_path):
-    checkpoint, options = tmp_path / "checkpoint.safetensors", settings(loss={"name": "effective_weights"})
-    with pytest.raises(Killed):
-        train(table, options, goal=training_goal(UNCERTAIN), checkpoint=checkpoint, progress=kill_after(4))
-    other = UNCERTAIN.model_copy(update={"background_uncertainties": {"top": 0.01}})
-    with pytest.raises(ModelFileError, match="another goal"):
-        train(table, options, goal=training_goal(other), checkpoint=checkpoint)
 
 
 def test_without_any_working_point_the_warm_start_is_kept_and_said(table):

@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -7,7 +5,7 @@ from tests.learning.toy import make_table
 from zsig_hep.learning import TrainingSettings, make_sample
 from zsig_hep.learning.training.goal import Judgement
 from zsig_hep.learning.training.members import Member, make_members
-from zsig_hep.learning.training.rounds import RoundRecord, effective_weights, judge_folds
+from zsig_hep.learning.training.rounds import effective_weights, judge_folds
 
 YIELDS = np.array([50.0, 1000.0, 300.0])
 SIGNAL = np.array([True, False, False])
@@ -102,15 +100,3 @@ def test_networks_of_separate_data_sets_are_judged_apart(sample):
     for member, (_, weight, process) in zip(members, recorder.calls, strict=True):
         assert process.tolist() == sample.process[member.validation].tolist()
         assert np.allclose(weight, sample.weights[member.validation] * 4)
-
-
-def test_a_record_survives_json():
-    record = RoundRecord(2, 0.1, np.array([[1.0, 0.5, 2.0]]), np.array([np.nan]), np.array([0.3]))
-    again = RoundRecord.from_json(record.to_json())
-    assert (again.number, again.relative_eps) == (2, 0.1)
-    assert np.array_equal(again.factors, record.factors)
-    assert np.isnan(again.figure).all()
-    assert record.to_json()["figure"] == [None]
-    start = dataclasses.replace(record, number=0, relative_eps=None, factors=np.ones((1, 3)))
-    assert RoundRecord.from_json(start.to_json()).relative_eps is None
-    assert record.change(start) == pytest.approx(np.log(2))

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from tests.learning.toy import make_table
-from zsig_hep.errors import ModelFileError, OutputError, TrainingError
+from tests.learning.trainings import parameters, separation, settings
+from zsig_hep.errors import TrainingError
 from zsig_hep.learning import (
     BCELoss,
     BCELossSettings,
     Classifier,
-    TrainingSettings,
     ZLoss,
     choose_device,
     make_sample,
@@ -20,43 +20,6 @@ from zsig_hep.learning.training.ensemble import EnsembleTraining
 from zsig_hep.learning.training.members import make_members
 from zsig_hep.ntuples import EventTable
 
-PHASES = {
-    "warm_start": {"epochs": 3, "batch_size": 256, "learning_rate": 1e-2},
-    "main": {"epochs": 3, "batch_size": 512, "learning_rate": 3e-3},
-}
-
-
-def settings(**changes):
-    return TrainingSettings.model_validate({"hidden": [8], "seeds": 2, "device": "cpu"} | PHASES | changes)
-
-
-def parameters(classifier):
-    return [parameter.detach() for parameter in classifier.network.parameters()]
-
-
-class Killed(Exception):
-    pass
-
-
-def kill_after(calls):
-    seen = []
-
-    def progress(*arguments):
-        seen.append(arguments)
-        if len(seen) == calls:
-            raise Killed
-
-    return progress
-
-
-def separation(classifier, table):
-    """Weighted probability that signal scores above background."""
-    score = classifier.out_of_fold_scores(table.features, table.fold)
-    order = np.argsort(score)
-    s = np.where(table.is_signal, table.weight, 0)[order]
-    b = np.where(table.is_signal, 0, table.weight)[order]
-    return (s * np.cumsum(b)).sum() / (s.sum() * b.sum())
-
 
 @pytest.mark.parametrize("loss", [{"name": "z"}, {"name": "z", "error": "sigmoid"}, {"name": "bce"}])
 def test_learns_to_separate(table, loss):
@@ -66,47 +29,6 @@ def test_learns_to_separate(table, loss):
     assert separation(classifier, table) > 0.75
     assert not classifier.history.collapsed.any()
     assert classifier.history.advice() == ""
-
-
-def test_a_killed_run_resumes_to_bit_equal_parameters(table, tmp_path):
-    whole = train(table, settings())
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    for calls in (1, 2, 2):
-        with pytest.raises(Killed):
-            train(table, settings(), checkpoint=checkpoint, progress=kill_after(calls))
-    resumed = train(table, settings(), checkpoint=checkpoint)
-    for one, other in zip(parameters(whole), parameters(resumed), strict=True):
-        assert torch.equal(one, other)
-    assert np.array_equal(whole.history.validation_loss, resumed.history.validation_loss)
-    assert np.array_equal(whole.history.best_epoch, resumed.history.best_epoch)
-    finished = train(table, settings(), checkpoint=checkpoint)
-    assert torch.equal(parameters(whole)[0], parameters(finished)[0])
-
-
-@pytest.mark.parametrize(
-    ("changes", "other_table", "message"),
-    [({"hidden": [9]}, False, "another configuration"), ({}, True, "another events")],
-)
-def test_a_checkpoint_of_something_else_is_refused(table, tmp_path, changes, other_table, message):
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(Killed):
-        train(table, settings(), checkpoint=checkpoint, progress=kill_after(1))
-    with pytest.raises(ModelFileError, match=message):
-        train(make_table(seed=5) if other_table else table, settings(**changes), checkpoint=checkpoint)
-    assert checkpoint.exists()
-
-
-def test_a_damaged_checkpoint_is_refused(table, tmp_path):
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    checkpoint.write_bytes(b"not a checkpoint")
-    with pytest.raises(ModelFileError, match="damaged"):
-        train(table, settings(), checkpoint=checkpoint)
-
-
-def test_a_checkpoint_that_cannot_be_written_is_reported(table, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write"):
-        train(table, settings(), checkpoint=tmp_path / "file" / "checkpoint.safetensors")
 
 
 def test_the_same_seed_gives_the_same_networks_and_another_seed_others(table):

@@ -266,7 +266,7 @@ POCKET_PROBLEMS = {
     "file twice in a dataset": (
         {("higgs_2018", "files"): ["h.root", "h.root"]},
         ROLES,
-        "'h.root' stands twice: its events would count twice",
+        "'h.root' occurs twice: its events would count twice",
     ),
     "file twice": (
         {("higgs_2018", "files"): ["dy_low.root"]},
@@ -363,9 +363,9 @@ def test_all_problems_at_once(write):
         (
             "f.json",
             '{"a": {"files": ["a.root"]}, "a": {"files": ["b.root"]}}',
-            "f.json: 'a' stands twice: one would be lost",
+            "f.json: 'a' occurs twice: one would be lost",
         ),
-        ("f.yaml", "a: {files: [a.root]}\na: {files: [b.root]}", "f.yaml: 'a' stands twice: one would be lost"),
+        ("f.yaml", "a: {files: [a.root]}\na: {files: [b.root]}", "f.yaml: 'a' occurs twice: one would be lost"),
         ("f.json", "{", "f.json is not valid JSON"),
         ("f.yaml", "{", "f.yaml is not valid YAML"),
         ("f.json", "[]", "f.json is no known fileset"),

@@ -114,9 +114,9 @@ class TestInvariances:
         return problem.box(edges), value
 
     @given(st.integers(0, 1000))
-    @given_settings(max_examples=6, deadline=None)
+    @given_settings(max_examples=4, deadline=None)
     def test_the_order_of_events_does_not_matter(self, seed):
-        table = toy(seed, 200, signed=True, levels=5, missing=0.1)
+        table = toy(seed, 120, signed=True, levels=5, missing=0.1)
         order = np.random.default_rng(seed).permutation(len(table))
         box, value = self.found(table, kicks=2)
         other, same = self.found(table.select(order), kicks=2)
@@ -124,9 +124,9 @@ class TestInvariances:
         assert same == pytest.approx(value, rel=1e-9)
 
     @given(st.integers(0, 1000))
-    @given_settings(max_examples=6, deadline=None)
+    @given_settings(max_examples=4, deadline=None)
     def test_two_half_weights_are_one_event(self, seed):
-        table = toy(seed, 200, signed=True, levels=5)
+        table = toy(seed, 120, signed=True, levels=5)
         twice = table.select(np.tile(np.arange(len(table)), 2))
         twice = dataclasses.replace(twice, weight=twice.weight / 2)
         selection = WorkingPointSettings(minimum_effective_background=4, minimum_signal_efficiency=0.1)

@@ -68,7 +68,7 @@ class TestNumbers:
 
 class TestProperties:
     @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=12, deadline=None)
     def test_order_of_events_does_not_matter(self, seed, random):
         score, weight, process = toy(seed)
         order = list(range(score.size))
@@ -76,7 +76,7 @@ class TestProperties:
         assert chosen_of(score[order], weight[order], process[order]) == chosen_of(score, weight, process)
 
     @given(st.integers(0, 10_000), st.integers(0, 299))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=12, deadline=None)
     def test_two_half_weights_are_one_event(self, seed, event):
         score, weight, process = toy(seed)
         halved = weight.copy()
@@ -89,7 +89,7 @@ class TestProperties:
             assert once.significance == twice.significance
 
     @given(st.integers(0, 10_000))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=12, deadline=None)
     def test_more_categories_are_never_worse(self, seed):
         score, weight, process = toy(seed, signed=False)
         every = np.unique(score)
@@ -101,7 +101,7 @@ class TestProperties:
         assert (np.diff(found) >= -1e-12).all()
 
     @given(st.integers(0, 10_000))
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=6, deadline=None)
     def test_equal_signal_is_never_better_and_is_equal(self, seed):
         score, weight, process = toy(seed, 1500, levels=600, signed=False)
         scan = scan_of(score, weight, process, WorkingPointSettings())

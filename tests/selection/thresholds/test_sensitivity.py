@@ -25,7 +25,7 @@ UNCERTAIN = WorkingPointSettings(
 )
 
 
-def toy(seed=1, events=1000, totals=TOTALS, centres=CENTRES, score=None):
+def toy(seed=1, events=500, totals=TOTALS, centres=CENTRES, score=None):
     rng = np.random.default_rng(seed)
     process = np.repeat(np.arange(4), events)
     drawn = rng.normal(np.repeat(centres, events)) if score is None else score(rng, process)
@@ -103,15 +103,15 @@ class TestTable:
         assert first.bandwidth == pytest.approx(0.3 * excess, rel=1e-12)
 
     def test_errors_are_those_of_other_samples(self):
-        many = [by_parameter(impacts(sample=sample, replicas=2, events=400)) for sample in range(15)]
-        quoted = by_parameter(impacts(replicas=100, events=400, sample=3))
+        many = [by_parameter(impacts(sample=sample, replicas=2, events=400)) for sample in range(12)]
+        quoted = by_parameter(impacts(replicas=60, events=400, sample=3))
         for name in ("higgs", "dy", "top"):
             spread = np.std([each["cross_section", name].significance_slope for each in many], ddof=1)
             assert quoted["cross_section", name].significance_slope_uncertainty == pytest.approx(spread, rel=0.5)
 
     def test_the_same_generator_gives_the_same_table(self):
-        assert impacts(seed=4) == impacts(seed=4)
         first, second = impacts(seed=4), impacts(seed=5)
+        assert impacts(seed=4) == first
         assert first.cut == second.cut
         assert first.rows[0].significance_slope == second.rows[0].significance_slope
         assert first.rows[0].significance_slope_uncertainty != second.rows[0].significance_slope_uncertainty

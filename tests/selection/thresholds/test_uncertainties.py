@@ -23,7 +23,7 @@ UNCERTAIN = Objective(
 )
 
 
-def toy(events=20_000, seed=3):
+def toy(events=10_000, seed=3):
     """A new simulated sample: also the number of events of each process fluctuates."""
     rng = np.random.default_rng(seed)
     process = np.repeat(np.arange(4), rng.poisson(events / 4, size=4))

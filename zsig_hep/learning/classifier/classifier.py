@@ -18,14 +18,15 @@ from zsig_hep.learning.classifier.history import TrainingHistory
 from zsig_hep.learning.classifier.network import StackedMLP
 from zsig_hep.learning.classifier.preprocessing import Preprocessing, Standardisation
 from zsig_hep.learning.tensor_files import read_tensors, write_tensors
+from zsig_hep.representation import ShortRepr
 
 MODEL_FORMAT = 1
 # Events that are scored at a time: the activations of all members stay in the processor's cache.
 CHUNK = 2048
 
 
-@dataclass(frozen=True)
-class Classifier:
+@dataclass(frozen=True, repr=False)
+class Classifier(ShortRepr):
     """An ensemble over folds and seeds with its preprocessing and provenance.
 
     Attributes:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from zsig_hep.learning.optimisation.eve import Eve
 from zsig_hep.learning.optimisation.gradient_noise import GraduatedStage
+from zsig_hep.representation import ShortRepr
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,8 +33,8 @@ class EveRecord:
         return cls(float(optimizer.feedback.mean()), float(optimizer.floor_fraction.mean()))
 
 
-@dataclass(frozen=True, eq=False)
-class RoundRecord:
+@dataclass(frozen=True, eq=False, repr=False)
+class RoundRecord(ShortRepr):
     """What one round was trained with and what it reached on the validation folds; G folds, P processes.
 
     Attributes:
@@ -72,8 +73,8 @@ class RoundRecord:
         return cls(int(str(content["number"])), None if eps is None else float(str(eps)), *arrays)
 
 
-@dataclass(frozen=True)
-class TrainingHistory:
+@dataclass(frozen=True, repr=False)
+class TrainingHistory(ShortRepr):
     """Losses per epoch and member, in one array over all phases.
 
     Losses of different phases are different functions; compare within a phase.  `best_epoch` counts in the last phase,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zsig_hep.errors import TrainingError, nearest_name
+from zsig_hep.representation import ShortRepr
 
 ImputationRule = Literal["mean", "median"] | float
 
@@ -17,8 +18,8 @@ Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Preprocessing:
+@dataclass(frozen=True, repr=False)
+class Preprocessing(ShortRepr):
     """x -> (x - mean) / scale per member, missing values replaced by `fill` first.
 
     Attributes:

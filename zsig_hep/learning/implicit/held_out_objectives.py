@@ -63,7 +63,7 @@ def s_over_sqrt_b(signal: Tensor, backgrounds: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class HeldOutSignificance:
+class NegativeHeldOutSignificance:
     r"""Minus the significance at the best smooth cut on the scores.
 
     With the scores x in units of their standard deviation, an event counts for a threshold t with
@@ -83,7 +83,7 @@ class HeldOutSignificance:
     Example:
         >>> is_signal = torch.arange(40) >= 20
         >>> events = HeldOutEvents.of(is_signal, torch.ones(40), (~is_signal).long())
-        >>> round(-HeldOutSignificance(minimum_effective_background=5)(torch.arange(40.0), events).item(), 3)
+        >>> round(-NegativeHeldOutSignificance(minimum_effective_background=5)(torch.arange(40.0), events).item(), 3)
         8.937
     """
 
@@ -152,5 +152,5 @@ class HeldOutSignificance:
 
 OBJECTIVES: Mapping[str, HeldOutObjective] = {
     "cross_entropy": held_out_cross_entropy,
-    "significance": HeldOutSignificance(),
+    "significance": NegativeHeldOutSignificance(),
 }

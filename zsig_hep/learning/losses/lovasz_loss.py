@@ -9,8 +9,8 @@ from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
 from zsig_hep.errors import TrainingError, nearest_name
-from zsig_hep.learning.losses import submodular_figures as merits
-from zsig_hep.learning.losses import submodular_figures_with_uncertainty as uncertain_merits
+from zsig_hep.learning.losses import submodular_figures as figures
+from zsig_hep.learning.losses import submodular_figures_with_uncertainty as figures_with_uncertainty
 from zsig_hep.learning.losses.base import EpsSetting, EpsSettings, LossContext, require_context
 from zsig_hep.learning.losses.lovasz import lovasz_extension, lovasz_extension_by_process
 from zsig_hep.learning.losses.margins import (
@@ -23,7 +23,7 @@ from zsig_hep.learning.losses.margins import (
     require_non_negative,
     require_process,
 )
-from zsig_hep.learning.losses.submodular_figures import Merit, Step
+from zsig_hep.learning.losses.submodular_figures import Step, SubmodularFigure
 
 
 class LovaszLoss(nn.Module):
@@ -33,8 +33,9 @@ class LovaszLoss(nn.Module):
 
         Delta(M) = [F(S, 0) - F(S - a, b)] / F(S, 0),
 
-    is exact at every binary vertex and has a convex extension, since F is submodular: see `merits` for the condition
-    and `merit_registry.MERITS` for the names.  With s_over_sqrt_b it is `ZLoss`, whose remarks on eps hold here too.
+    is exact at every binary vertex and has a convex extension, since F is submodular: see `submodular_figures` for the
+    condition and `SUBMODULAR_FIGURES` for the names.  With s_over_sqrt_b it is `ZLoss`, whose remarks on eps hold here
+    too.
 
     Each call normalises to the yields it is given.  Without background a relative eps is taken relative to the signal;
     without signal the loss is zero.
@@ -72,22 +73,28 @@ class LovaszLoss(nn.Module):
         check_weights: bool = True,
     ) -> None:
         super().__init__()
-        self.merit = make_merit(
+        self.figure_of_merit = make_submodular_figure(
             figure,
             relative_uncertainty=relative_uncertainty,
             process_uncertainties=None if process_uncertainties is None else tuple(process_uncertainties),
             sigmas=sigmas,
         )
         check_set_loss_options(f"Lovasz loss of {figure}", error, relative_eps, eps)
-        if self.merit.default_relative_eps is None and relative_eps is not None:
-            known = "an absolute eps" if self.merit.default_eps else "none: its working point is set by sigmas"
+        if self.figure_of_merit.default_relative_eps is None and relative_eps is not None:
+            known = (
+                "an absolute eps" if self.figure_of_merit.default_eps else "none: its working point is set by sigmas"
+            )
             message = f"The figure of merit {figure} has no relative_eps; it has {known}."
             raise TrainingError(message)
-        if self.merit.default_relative_eps is None and self.merit.default_eps is None and eps is not None:
+        if (
+            self.figure_of_merit.default_relative_eps is None
+            and self.figure_of_merit.default_eps is None
+            and eps is not None
+        ):
             message = f"The figure of merit {figure} has no eps; its working point is set by sigmas."
             raise TrainingError(message)
         if relative_eps is None and eps is None:
-            relative_eps, eps = self.merit.default_relative_eps, self.merit.default_eps
+            relative_eps, eps = self.figure_of_merit.default_relative_eps, self.figure_of_merit.default_eps
         self.figure, self.relative_eps, self.eps = figure, relative_eps, eps
         self.error, self.check_weights = error, check_weights
 
@@ -100,20 +107,20 @@ class LovaszLoss(nn.Module):
         weights = weights.to(scores.dtype)
         signal, background = class_yields(weights, is_signal)
         eps = self._eps(signal, background)
-        if self.merit.needs_process:
+        if self.figure_of_merit.needs_process:
             process = require_process(process, f"The Lovasz loss of {self.figure}")
         if self.check_weights:
             self._check(weights, is_signal, eps, process)
         errors = ERRORS[self.error](margin(scores, is_signal))
-        inverse = inverse_or_zero(self.merit.best(signal, eps))
+        inverse = inverse_or_zero(self.figure_of_merit.best(signal, eps))
 
         def gains(*yields: Any) -> Tensor:
             signal_weight, background_weight, lost, accepted, *ordered_process = yields
             kept = (signal - lost).clamp(min=0)
             step = Step(signal_weight, background_weight, kept, accepted, eps, *ordered_process)
-            return self.merit.gains(step) * inverse
+            return self.figure_of_merit.gains(step) * inverse
 
-        if process is not None and self.merit.needs_process:
+        if process is not None and self.figure_of_merit.needs_process:
             return lovasz_extension_by_process(errors, is_signal, weights, process, gains)
         return lovasz_extension(errors, is_signal, weights, gains)
 
@@ -134,31 +141,31 @@ class LovaszLoss(nn.Module):
             TrainingError: with the numbers and what to use instead.
         """
         signal, background = class_yields(yields, is_signal)
-        self.merit.require_submodular(self._eps(signal, background), yields * ~is_signal)
+        self.figure_of_merit.require_submodular(self._eps(signal, background), yields * ~is_signal)
 
     def _check(self, weights: Tensor, is_signal: Tensor, eps: Tensor, process: Tensor | None) -> None:
         require_non_negative(weights)
         background_weight = weights * ~is_signal
-        if self.merit.needs_process and process is not None:
-            count = max(int(process.max()) + 1, len(getattr(self.merit, "process_uncertainties", ())))
+        if self.figure_of_merit.needs_process and process is not None:
+            count = max(int(process.max()) + 1, len(getattr(self.figure_of_merit, "process_uncertainties", ())))
             yields = [(background_weight * (process == index)).sum(-1) for index in range(count)]
-            self.merit.require_submodular(eps, torch.stack(yields, -1))
+            self.figure_of_merit.require_submodular(eps, torch.stack(yields, -1))
         else:
-            self.merit.require_submodular(eps, background_weight.sum(-1, keepdim=True))
+            self.figure_of_merit.require_submodular(eps, background_weight.sum(-1, keepdim=True))
 
 
-MERITS: dict[str, type[Merit]] = {
-    "s_over_sqrt_b": merits.SOverSqrtB,
-    "s_over_b": merits.SOverB,
-    "punzi": merits.Punzi,
-    "asimov_squared": merits.AsimovSquared,
-    "ams_squared": merits.AMSSquared,
-    "asimov_squared_with_uncertainty": uncertain_merits.AsimovSquaredWithUncertainty,
-    "s_squared_over_b": merits.SSquaredOverB,
-    "s_squared_over_s_plus_b": merits.SSquaredOverSPlusB,
-    "s_over_sqrt_b_with_uncertainty": uncertain_merits.SOverSqrtBWithUncertainty,
-    "s_over_sqrt_b_with_uncertainty_of_b": uncertain_merits.SOverSqrtBWithUncertaintyOfB,
-    "s_over_sqrt_b_with_process_uncertainties": uncertain_merits.SOverSqrtBWithProcessUncertainties,
+SUBMODULAR_FIGURES: dict[str, type[SubmodularFigure]] = {
+    "s_over_sqrt_b": figures.SOverSqrtB,
+    "s_over_b": figures.SOverB,
+    "punzi": figures.Punzi,
+    "asimov_squared": figures.AsimovSquared,
+    "ams_squared": figures.AMSSquared,
+    "asimov_squared_with_uncertainty": figures_with_uncertainty.AsimovSquaredWithUncertainty,
+    "s_squared_over_b": figures.SSquaredOverB,
+    "s_squared_over_s_plus_b": figures.SSquaredOverSPlusB,
+    "s_over_sqrt_b_with_uncertainty": figures_with_uncertainty.SOverSqrtBWithUncertainty,
+    "s_over_sqrt_b_with_uncertainty_of_b": figures_with_uncertainty.SOverSqrtBWithUncertaintyOfB,
+    "s_over_sqrt_b_with_process_uncertainties": figures_with_uncertainty.SOverSqrtBWithProcessUncertainties,
 }
 
 _CONCAVE = "it bends downwards in the signal, so that losing the second signal event costs more than losing the first"
@@ -178,11 +185,11 @@ NOT_SUBMODULAR: dict[str, tuple[str, str]] = {
 """Why a figure of merit has no Lovasz loss, and its submodular relative."""
 
 
-def make_merit(figure: str, **options: Any) -> Merit:
+def make_submodular_figure(figure: str, **options: Any) -> SubmodularFigure:
     """Make a figure of merit from its name and the options that are not None.
 
     Args:
-        figure: one of `MERITS`.
+        figure: one of `SUBMODULAR_FIGURES`.
         options: `sigmas`, `relative_uncertainty`, `process_uncertainties`.
 
     Returns:
@@ -192,25 +199,25 @@ def make_merit(figure: str, **options: Any) -> Merit:
         TrainingError: for a figure that is unknown or not submodular, and for options that it lacks or does not have.
 
     Example:
-        >>> make_merit("punzi", sigmas=5.0)
+        >>> make_submodular_figure("punzi", sigmas=5.0)
         Punzi(sigmas=5.0)
     """
     if figure in NOT_SUBMODULAR:
         reason, relative = NOT_SUBMODULAR[figure]
         message = f"{figure} has no Lovasz loss: it is not submodular, because {reason}. Its relative {relative} is."
         raise TrainingError(message)
-    if figure not in MERITS:
-        message = f"Unknown figure of merit {figure!r} of the Lovasz loss.{nearest_name(figure, MERITS)}"
+    if figure not in SUBMODULAR_FIGURES:
+        message = f"Unknown figure of merit {figure!r} of the Lovasz loss.{nearest_name(figure, SUBMODULAR_FIGURES)}"
         raise TrainingError(message)
-    merit = MERITS[figure]
-    known = [field.name for field in fields(merit)]
+    kind = SUBMODULAR_FIGURES[figure]
+    known = [field.name for field in fields(kind)]
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
         if name not in known:
             message = f"The figure of merit {figure} has no option {name}; it has: {', '.join(known) or 'none'}."
             raise TrainingError(message)
     try:
-        return merit(**given)
+        return kind(**given)
     except TypeError:
         missing = [name for name in known if name not in given]
         message = f"The figure of merit {figure} needs the option {missing[0]}."
@@ -251,7 +258,7 @@ class LovaszLossSettings(EpsSettings):
     @property
     def label(self) -> str:
         """Name for legends."""
-        return f"Lovasz loss of {MERITS[self.figure].label}"
+        return f"Lovasz loss of {SUBMODULAR_FIGURES[self.figure].label}"
 
     def build(self, context: LossContext | None = None) -> LovaszLoss:
         """Make the loss; a path gives its first value, and uncertainties of processes come from the context.
@@ -269,7 +276,7 @@ class LovaszLossSettings(EpsSettings):
 
     @property
     def _needs_process(self) -> bool:
-        return self.figure in MERITS and MERITS[self.figure].needs_process
+        return self.figure in SUBMODULAR_FIGURES and SUBMODULAR_FIGURES[self.figure].needs_process
 
     def _make(self, relative_eps: float | None, process_uncertainties: tuple[float, ...] | None = None) -> LovaszLoss:
         return LovaszLoss(

@@ -63,7 +63,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Merit(ABC):
+class SubmodularFigure(ABC):
     """A submodular figure of merit; its fields are its options.
 
     Attributes:
@@ -99,7 +99,7 @@ class Merit(ABC):
         del eps, background_yields
 
 
-class SOverSqrtB(Merit):
+class SOverSqrtB(SubmodularFigure):
     """F = s / sqrt(B): signal w / sqrt(B), background s w / (sqrt(B) sqrt(B') (sqrt(B) + sqrt(B'))).
 
     The figure of arXiv:2412.09500; `ZLoss` is the same loss, a little faster.
@@ -116,7 +116,7 @@ class SOverSqrtB(Merit):
         return gains_of_variance(step, step.before, step.background_weight)
 
 
-class SOverB(Merit):
+class SOverB(SubmodularFigure):
     """F = s / B: signal w / B, background s w / (B B')."""
 
     label = "s / b"
@@ -131,7 +131,7 @@ class SOverB(Merit):
 
 
 @dataclass(frozen=True)
-class Punzi(Merit):
+class Punzi(SubmodularFigure):
     """F = s / D with D = a/2 + sqrt(b): signal w / D, background s w / ((sqrt(b) + sqrt(b + w)) D D').
 
     G. Punzi, physics/0308063: the sensitivity of a search that claims at a = `sigmas` standard deviations.  Finite
@@ -159,7 +159,7 @@ class Punzi(Merit):
         return (step.signal_weight + of_background) / (self.sigmas / 2 + before)
 
 
-class AsimovSquared(Merit):
+class AsimovSquared(SubmodularFigure):
     """F = q0 = Z_A^2(s, B), arXiv:1007.1727 eq. 97 squared.
 
         signal      w [2 ln(1 + t/B) + u phi(u)],  u = w / (t + B)
@@ -196,7 +196,7 @@ class AMSSquared(AsimovSquared):
     default_eps = 10.0
 
 
-class SSquaredOverB(Merit):
+class SSquaredOverB(SubmodularFigure):
     """F = s^2 / B: signal w (s + t) / B, background s^2 w / (B B')."""
 
     label = "s^2 / b"
@@ -211,7 +211,7 @@ class SSquaredOverB(Merit):
         return of_signal + step.kept * (step.kept / step.after) * (step.background_weight / step.before)
 
 
-class SSquaredOverSPlusB(Merit):
+class SSquaredOverSPlusB(SubmodularFigure):
     """F = s^2 / (s + B): signal w [s t + B (s + t)] / ((s + B) (t + B)), background s^2 w / ((s + B) (s + B')).
 
     The signal's fraction is p + q - p q for the purities p = s / (s + B) and q = t / (t + B).

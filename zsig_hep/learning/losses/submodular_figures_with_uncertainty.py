@@ -1,4 +1,4 @@
-"""Submodular figures of merit with a relative uncertainty of the background; symbols as in `merits`.
+"""Submodular figures of merit with a relative uncertainty of the background; symbols as in `submodular_figures`.
 
 An uncertainty proportional to B = b + eps keeps every figure submodular.  An uncertainty of b alone, or of each
 background process, makes the penalty grow faster than linearly where b is small, and the figure stays submodular only
@@ -21,11 +21,11 @@ from torch import Tensor
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning.losses.lovasz import cumulative_before
 from zsig_hep.learning.losses.margins import require_process
-from zsig_hep.learning.losses.submodular_figures import Merit, Step, gains_of_variance, require_positive
+from zsig_hep.learning.losses.submodular_figures import Step, SubmodularFigure, gains_of_variance, require_positive
 
 
 @dataclass(frozen=True)
-class AsimovSquaredWithUncertainty(Merit):
+class AsimovSquaredWithUncertainty(SubmodularFigure):
     """F = Z_A^2(s, B) with the background uncertainty sigma_b = k B, k = `relative_uncertainty`.
 
     By the identity Z_A^2(s, B; k B) = q0(s, B) - q0(s, B + K), K = 1/k^2, which is exact for equation 4 of
@@ -97,7 +97,7 @@ def _integral(argument: Callable[[Tensor], Tensor], upper: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class SOverSqrtBWithUncertainty(Merit):
+class SOverSqrtBWithUncertainty(SubmodularFigure):
     """F = s / sqrt(V) with V = B + (k B)^2 and V' - V = w (1 + k^2 (B + B')), k = `relative_uncertainty`."""
 
     label: ClassVar[str] = "s / sqrt(B + (k B)^2)"
@@ -119,7 +119,7 @@ class SOverSqrtBWithUncertainty(Merit):
 
 
 @dataclass(frozen=True)
-class SOverSqrtBWithUncertaintyOfB(Merit):
+class SOverSqrtBWithUncertaintyOfB(SubmodularFigure):
     """F = s / sqrt(V) with V = eps + b + (k b)^2, submodular only while k^2 eps <= 3/4 (equation 1)."""
 
     label: ClassVar[str] = "s / sqrt(b + (k b)^2)"
@@ -157,7 +157,7 @@ class SOverSqrtBWithUncertaintyOfB(Merit):
 
 
 @dataclass(frozen=True)
-class SOverSqrtBWithProcessUncertainties(Merit):
+class SOverSqrtBWithProcessUncertainties(SubmodularFigure):
     """F = s / sqrt(V) with V = eps + sum_p [b_p + (k_p b_p)^2], submodular only where equation 1 holds.
 
     An event of process p adds V' - V = w (1 + k_p^2 (2 b_p + w)).  `process_uncertainties` holds k_p for each process

@@ -7,14 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.errors import TrainingError
+from zsig_hep.representation import ShortRepr
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
 
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Judgement:
+@dataclass(frozen=True, eq=False, repr=False)
+class Judgement(ShortRepr):
     """How good a score is at its working point.
 
     Attributes:

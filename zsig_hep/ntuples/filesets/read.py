@@ -24,7 +24,7 @@ def read_fileset(
 ) -> dict[str, Process]:
     """Read the fileset of coffea, PocketCoffea or columnflow; what it holds tells which.
 
-    `fileset_coffea` and `fileset_columnflow` say which keys are used.  Sums of weights in the fileset become those of
+    The modules `coffea` and `columnflow` beside this one say which keys are used.  Sums of weights in the fileset become those of
     the datasets; where there are none, `NtupleSettings.sum_of_weights` says where they come from.
 
     Args:

@@ -12,6 +12,7 @@ import numpy as np
 
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.table import EventTable
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.boxes.cuts import CutSettings, CutVariableSettings
 from zsig_hep.selection.events import Booleans, Floats, Integers
 
@@ -19,8 +20,8 @@ from zsig_hep.selection.events import Booleans, Floats, Integers
 _OUTSIDE = 0.05
 
 
-@dataclass(frozen=True, eq=False)
-class CutSide:
+@dataclass(frozen=True, eq=False, repr=False)
+class CutSide(ShortRepr):
     """One side of the cut on one variable: T edges in ascending order of tightness, of which the first is open.
 
     Attributes:

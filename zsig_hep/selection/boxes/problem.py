@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.ntuples.table import EventTable
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.boxes.cuts import Box, Cut, CutSettings
 from zsig_hep.selection.boxes.edges import CutSide, allowed_between, make_sides
 from zsig_hep.selection.events import Floats, Integers, ScoredEvents
@@ -32,8 +33,8 @@ _ROUNDING = 1e-9
 _FAILED = -1.0
 
 
-@dataclass(frozen=True, eq=False)
-class SideScan:
+@dataclass(frozen=True, eq=False, repr=False)
+class SideScan(ShortRepr):
     """Everything that one side can do while all other cuts stay; T' <= T selections that differ, ascending.
 
     Attributes:
@@ -51,8 +52,8 @@ class SideScan:
     rows: Integers
 
 
-@dataclass(frozen=True, eq=False)
-class BoxProblem:
+@dataclass(frozen=True, eq=False, repr=False)
+class BoxProblem(ShortRepr):
     """The events that choose, and the edges that can be chosen.
 
     Attributes:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zsig_hep.ntuples.table import EventTable
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.boxes.cuts import Box, Cut
 from zsig_hep.selection.boxes.sensitivity import EdgeSensitivities
 from zsig_hep.selection.events import Booleans, Floats
@@ -79,8 +80,8 @@ class CutflowStep(SelectionNumbers):
     cut: Cut | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class EdgeCurve:
+@dataclass(frozen=True, eq=False, repr=False)
+class EdgeCurve(ShortRepr):
     """Significance against one edge of a cut, while all other edges stay; T selections that differ.
 
     Attributes:
@@ -100,8 +101,8 @@ class EdgeCurve:
     qualifies: Booleans
 
 
-@dataclass(frozen=True, eq=False)
-class NMinusOne:
+@dataclass(frozen=True, eq=False, repr=False)
+class NMinusOne(ShortRepr):
     """One variable with the cuts on all others applied, on all simulated events.
 
     Recorded events are left out: they would show the region that a search keeps blind.
@@ -119,8 +120,8 @@ class NMinusOne:
     objective: Objective
 
 
-@dataclass(frozen=True, eq=False)
-class CutResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class CutResult(ShortRepr):
     """Rectangular cuts: the numbers to quote, and the cuts to use.
 
     Attributes:

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from zsig_hep.learning.implicit.argmin import argmax
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.boxes.soft_cuts import SmoothBox
 from zsig_hep.selection.events import Floats
 
 
-@dataclass(frozen=True, eq=False)
-class SoftMoments:
+@dataclass(frozen=True, eq=False, repr=False)
+class SoftMoments(ShortRepr):
     """Soft yields of R sets of weights, and how they depend on the edges, at one place for each set.
 
     With x_s the distance of an event from edge s in bandwidths, sigma_s = 1 / (1 + exp(-x_s)) and g = prod_s sigma_s,
@@ -42,8 +43,8 @@ class SoftMoments:
         return self.value + torch.einsum("rps,rs->rp", self.slope, step) + curved / 2
 
 
-@dataclass(frozen=True, eq=False)
-class NearFigure:
+@dataclass(frozen=True, eq=False, repr=False)
+class NearFigure(ShortRepr):
     """Z(t; theta) near a place, of yields to second order in the edges: there its first two derivatives are exact.
 
     Attributes:

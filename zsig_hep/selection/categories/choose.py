@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.categories.intervals import Intervals, best_equal_signal, equal_signal_edges
 from zsig_hep.selection.categories.search import Partitions, best_partitions
 from zsig_hep.selection.categories.yields import Category, CategorySums, CombinedSignificance
@@ -133,8 +134,8 @@ def choose_categories(
     return tuple(division.optimum(count) for count in range(1, category_settings.count + 1))
 
 
-@dataclass(frozen=True, eq=False)
-class Division:
+@dataclass(frozen=True, eq=False, repr=False)
+class Division(ShortRepr):
     """A scan that is being divided into categories.
 
     Attributes:

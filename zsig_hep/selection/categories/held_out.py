@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zsig_hep.errors import InputError
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.categories.choose import CategorySettings, CategoryStatus, ChosenCategories, Division
 from zsig_hep.selection.categories.yields import (
     Category,
@@ -73,8 +74,8 @@ class HeldOutDivision:
         return category_index(events, self.edges)
 
 
-@dataclass(frozen=True, eq=False)
-class HeldOutCategories:
+@dataclass(frozen=True, eq=False, repr=False)
+class HeldOutCategories(ShortRepr):
     """Held-out categories for every number of them up to the one that is wanted, with what they compare to.
 
     Attributes:

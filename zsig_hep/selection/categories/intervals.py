@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import Booleans, Floats, Integers
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import ThresholdScan, sufficient_signal
@@ -20,8 +21,8 @@ from zsig_hep.statistics.yields import effective_entries
 _MARGIN = 1 + 1e-9
 
 
-@dataclass(frozen=True, eq=False)
-class Intervals:
+@dataclass(frozen=True, eq=False, repr=False)
+class Intervals(ShortRepr):
     """All intervals of a score between E candidate edges, as sums at or above each; the last column is zero.
 
     Attributes:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.categories.intervals import Intervals, best_allowed
 from zsig_hep.selection.events import Booleans, Floats, Integers
 
@@ -25,8 +26,8 @@ _ROWS, _WIDTH = 32, 8
 _BLOCK = 16_384
 
 
-@dataclass(frozen=True, eq=False)
-class Partitions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Partitions(ShortRepr):
     """The best division into each number of categories.
 
     Attributes:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import Floats, Integers, ScoredEvents
 from zsig_hep.selection.numbers import HypothesisSignificance
 from zsig_hep.selection.thresholds.differences import Difference
@@ -52,8 +53,8 @@ class CombinedSignificance:
     hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class CategorySums:
+@dataclass(frozen=True, eq=False, repr=False)
+class CategorySums(ShortRepr):
     """Yields of P processes that are not data in C categories, and their figures of merit.
 
     Attributes:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import Booleans, Floats, ScoredEvents
 from zsig_hep.selection.histograms import WeightedHist, score_edges, score_histogram
 from zsig_hep.selection.settings import WorkingPointSettings
@@ -13,8 +14,8 @@ from zsig_hep.selection.thresholds.roc import RocCurve, roc_curve
 from zsig_hep.selection.thresholds.scan import ThresholdScan, scan_thresholds
 
 
-@dataclass(frozen=True, eq=False)
-class ClassifierEvaluation:
+@dataclass(frozen=True, eq=False, repr=False)
+class ClassifierEvaluation(ShortRepr):
     """What one classifier selects.
 
     Attributes:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import Floats
 from zsig_hep.selection.thresholds.scan import ThresholdScan
 
 
-@dataclass(frozen=True, eq=False)
-class RocCurve:
+@dataclass(frozen=True, eq=False, repr=False)
+class RocCurve(ShortRepr):
     """Efficiencies at every threshold from the tightest (0, 0) to the loosest (1, 1); shape [T + 1] each.
 
     Attributes:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.errors import InputError
+from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import Booleans, Floats, Integers, ScoredEvents
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.varied_events import background_uncertainty_above
@@ -20,8 +21,8 @@ from zsig_hep.statistics.significance import Significance
 from zsig_hep.statistics.yields import effective_entries
 
 
-@dataclass(frozen=True, eq=False)
-class ThresholdScan:
+@dataclass(frozen=True, eq=False, repr=False)
+class ThresholdScan(ShortRepr):
     """Yields above every distinct score; P processes that are not data, T thresholds.
 
     Attributes:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from zsig_hep.errors import InputError
+from zsig_hep.representation import html_table
 from zsig_hep.selection.events import Floats, ScoredEvents
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.smooth_figure import Derivatives, Parameter, SmoothFigure, central_spread
@@ -111,6 +112,20 @@ class ImpactTable:
     bandwidth: float | None = None
     replicas: int = 0
     figure_of_merit: FigureOfMerit | None = None
+
+    def _repr_html_(self) -> str:
+        """The derivatives for each parameter, for notebooks."""
+        rows = [
+            [
+                " ".join(filter(None, [row.parameter.kind, row.parameter.process])),
+                row.significance_slope,
+                row.cut_slope,
+                row.shift,
+            ]
+            for row in self.rows
+        ]
+        title = f"Sensitivities of the optimal cut: {self.reason or self.status}"
+        return html_table(title, ["parameter", "dZ/dtheta", "dt/dtheta", "shift of Z"], rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zsig_hep.ntuples.variations import VariationKind
+from zsig_hep.representation import html_table
 from zsig_hep.selection.events import ScoredEvents
 from zsig_hep.selection.numbers import as_arrays
 from zsig_hep.selection.settings import WorkingPointSettings
@@ -59,6 +60,12 @@ class SystematicTable:
     significance: float
     significance_without: float
     notes: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """The significance under each variation, for notebooks."""
+        rows = [[row.name, row.kind, row.significance_up, row.significance_down] for row in self.rows]
+        title = f"Z = {self.significance:.4g} with {self.background_uncertainty:.4g} events of systematic uncertainty"
+        return html_table(title, ["variation", "kind", "Z up", "Z down"], rows)
 
 
 def systematic_table(
