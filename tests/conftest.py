@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,10 @@ from zsig_hep.analysis import Analysis
 
 # One thread, as on a busy machine: several that wait for each other make small tests slow and sums differ in their order.
 torch.set_num_threads(1)
+
+# On a busy machine any example can take long.
+hypothesis.settings.register_profile("without_deadline", deadline=None)
+hypothesis.settings.load_profile("without_deadline")
 
 COLUMNS = """
 from helpers import MAXIMUM

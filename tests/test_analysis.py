@@ -1,12 +1,14 @@
 """The analysis file: everything that is wrong is said at once, with its place, its line and what would be valid."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
+from tests.array_search import TRAINING, make_table
 from zsig_hep.analysis import Analysis
 from zsig_hep.errors import AnalysisFileError
 from zsig_hep.learning import BCELossSettings
@@ -328,3 +330,32 @@ def test_variations_in_the_figure_have_to_exist_for_a_background(small_search, t
     file = small_search.copy(tmp_path / "search").write(selection=selection)
     with pytest.raises(AnalysisFileError, match=r"the file: selection\.variations_in_figure takes"):
         Analysis.from_file(file)
+
+
+def test_processes_and_luminosity_are_those_of_the_table():
+    analysis = Analysis.of_table(make_table(), title="Arrays", training=TRAINING)
+    assert [(name, each.role, each.label) for name, each in analysis.processes.items()] == [
+        ("higgs", "signal", "H(125)"),
+        ("dy", "background", "dy"),
+    ]
+    assert analysis.luminosity_ifb == 140.0
+    assert analysis.training.seeds == 1
+
+
+def test_settings_of_a_table_are_checked_like_a_file():
+    with pytest.raises(AnalysisFileError, match=r"training\.seed_count.*(?s:.)*selection\.figure"):
+        Analysis.of_table(make_table(), title="Arrays", training={"seed_count": 1}, selection={"figure": "asimo"})
+
+
+def test_a_table_at_another_luminosity_is_refused():
+    analysis = Analysis.of_table(make_table(), title="Arrays")
+    with pytest.raises(AnalysisFileError, match="The table is at 36/fb, but the analysis at 140/fb"):
+        analysis.require_processes(make_table(luminosity_ifb=36.0))
+
+
+def test_a_table_of_other_processes_is_refused():
+    table = make_table()
+    analysis = Analysis.of_table(table, title="Arrays")
+    swapped = replace(table, process_names=("dy", "higgs"), roles=("background", "signal"))
+    with pytest.raises(AnalysisFileError, match=r"dy \(background\), higgs \(signal\), but the analysis has higgs"):
+        analysis.require_processes(swapped)

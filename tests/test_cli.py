@@ -316,3 +316,17 @@ def test_workers_of_coffea_give_the_same(zsig, search, finished_output):
     assert table == (finished_output / "columns" / "events.parquet").read_bytes()
     assert not [path for path in Path("out/columns").iterdir() if path.name.startswith(".")]
     assert [path.name for path in Path("out").iterdir()] == ["columns"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "has no cuts to optimise: give the features to cut on"),
+        ({"cuts": {"variables": {"z": "above"}}}, "'z'"),
+        ({"cuts": {"variables": {"x": "over"}}}, "cuts.variables.x"),
+        ({"cuts": {"variables": {}}}, "cuts.variables"),
+    ],
+)
+def test_cuts_that_cannot_be_optimised(zsig, search, tmp_path, changes, message):
+    file = search.write(**changes)
+    assert message in zsig("cuts", file, "--output", tmp_path / "out", status=1).stderr

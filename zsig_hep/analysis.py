@@ -1,4 +1,4 @@
-"""An analysis: the settings of every room composed, built in Python or read from its file with all problems at once."""
+"""The settings of an analysis, built in Python or read from an analysis file."""
 
 import re
 from pathlib import Path
@@ -18,12 +18,12 @@ from zsig_hep.statistics import FigureOfMerit, ProcessTable
 
 
 class Analysis(Settings):
-    """Everything that one search reads, trains, cuts and draws."""
+    """The settings of an analysis: input, training, selection, figures and exports."""
 
     title: str
-    """One line that heads the report."""
+    """Title of the report, one line."""
     name: str = Field(default="analysis", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    """Short name of the output folder; the name of the folder of the analysis file where it is left out."""
+    """Short name, used for the output folder; default: the name of the folder of the analysis file."""
     luminosity_ifb: PositiveFloat = Field(examples=[140])
     """Integrated luminosity to which all simulation is normalised [1/fb]."""
     sqrt_s_tev: PositiveFloat = 13.0
@@ -40,17 +40,17 @@ class Analysis(Settings):
     )
     """Physics processes by name, in the order of tables and stacks; at least one signal and one background."""
     training: TrainingSettings = TrainingSettings()
-    """What the classifier and its baseline are trained with."""
+    """How the classifier and its baseline are trained."""
     selection: WorkingPointSettings = WorkingPointSettings()
     """How the cut on the score is chosen."""
     presentation: PresentationSettings = PresentationSettings()
-    """How figures look."""
+    """Style and labels of figures."""
     categories: CategorySettings = CategorySettings()
-    """Score categories, which become the channels of fits; one category is the single cut."""
+    """Score categories, which become the channels of fits; one category is a single cut."""
     cuts: CutSettings | None = Field(
         default=None, examples=[{"variables": {"dijet_mass": "above", "dimuon_mass": "window"}}]
     )
-    """Rectangular cuts that are optimised beside the classifier; left out, none are."""
+    """Rectangular cuts to optimise in addition to the classifier; default: none."""
     variations: dict[str, Variation] = Field(
         default_factory=dict,
         examples=[{"luminosity": {"kind": "luminosity", "relative": 0.0083}, "jes": {"kind": "shape"}}],
@@ -59,9 +59,9 @@ class Analysis(Settings):
     export: ExportSettings = ExportSettings()
     """How selected events are binned for fits."""
     unblind: bool = False
-    """Whether data above the cut are looked at; otherwise they are left out of every result."""
+    """Whether data above the cut are used; otherwise they are left out of every result."""
     folder: Path = Field(default_factory=Path.cwd, exclude=True)
-    """Folder where relative names in the settings start: that of the analysis file, which sets it."""
+    """Folder to which relative paths in the settings refer; for an analysis file its own folder."""
 
     @field_validator("processes")
     @classmethod
@@ -79,7 +79,7 @@ class Analysis(Settings):
     ) -> WorkingPointSettings:
         processes: dict[str, Process] = validated.data.get("processes", {})
         table = ProcessTable.of(list(processes), [process.role for process in processes.values()])
-        # Without valid processes there is nothing to compare with; they are a problem of their own.
+        # Processes are missing here if they are not valid, which is reported separately.
         if processes and (message := selection.objective.unknown_backgrounds(table)):
             raise ValueError(message)
         return selection
@@ -101,7 +101,9 @@ class Analysis(Settings):
     ) -> CategorySettings:
         selection = validated.data.get("selection")
         if categories.count > 1 and selection is not None and selection.figure_of_merit == FigureOfMerit.PUNZI:
-            message = "Punzi's figure of merit is no significance, so that those of several categories do not add; set count: 1"
+            message = (
+                "Punzi's figure of merit is no significance, so those of several categories do not add; set count: 1"
+            )
             raise ValueError(message)
         return categories
 
@@ -112,22 +114,22 @@ class Analysis(Settings):
         if self.selection.variations_in_figure and not any(backgrounds & processes for processes in touched):
             message = (
                 "selection.variations_in_figure takes the uncertainty of the background from `variations`, of which none "
-                "touches a background; add them, or remove it"
+                "touches a background; add such variations, or remove variations_in_figure"
             )
             raise ValueError(message)
         return self
 
     @classmethod
     def of_table(cls, table: EventTable, *, title: str, **settings: Any) -> Self:
-        """An analysis of events that are at hand, with the processes of their table and no datasets.
+        """An analysis of the events of a table, with the processes of the table and no datasets.
 
         Args:
             table: the selected events.
-            title: one line for the report.
-            settings: as in an analysis file, such as `training={"seeds": 1}`.
+            title: title of the report.
+            settings: settings as in an analysis file, such as `training={"seeds": 1}`.
 
         Raises:
-            AnalysisFileError: listing every setting that is not valid.
+            AnalysisFileError: a setting is not valid; the message lists all of them.
 
         Example:
             >>> table = EventTable.from_arrays(
@@ -147,10 +149,10 @@ class Analysis(Settings):
             raise refused from error
 
     def require_processes(self, table: EventTable) -> None:
-        """Refuse a table of other processes, or at another luminosity.
+        """Refuse a table with other processes or another luminosity.
 
         Raises:
-            AnalysisFileError: saying what differs.
+            AnalysisFileError: the processes or the luminosity differ.
         """
         if table.processes != self.process_table:
             found, expected = (
@@ -165,7 +167,7 @@ class Analysis(Settings):
 
     @property
     def expanded_variations(self) -> dict[str, Variation]:
-        """Variations that each move all of their processes together, with their processes named."""
+        """Variations by name, each of which varies all of its processes together, with the names of its processes."""
         return expand_variations(self.variations, self.processes)
 
     @property
@@ -175,17 +177,17 @@ class Analysis(Settings):
 
     @property
     def goal(self) -> Goal:
-        """What trainings are told of the selection."""
+        """The goal of the training: the figure of merit of the selection among the processes of the analysis."""
         return training_goal(self.selection).among(self.process_table.simulated)
 
     @property
     def losses(self) -> dict[str, LossSettings]:
-        """What is trained, by name: the loss that was chosen, or that suits the selection, and its baseline."""
+        """Losses to train with, by name: that of the settings, or the default for the selection, and the baseline."""
         return self.training.losses(self.goal)
 
     @property
     def style(self) -> Style:
-        """What every figure's label says."""
+        """Style and label of all figures."""
         return Style(
             experiment=self.presentation.experiment,
             label=self.presentation.label,
@@ -200,7 +202,7 @@ class Analysis(Settings):
 
     @property
     def colors(self) -> dict[str, str]:
-        """Colour of the processes that were given one."""
+        """Colours of the processes whose settings have one."""
         return {name: process.color for name, process in self.processes.items() if process.color}
 
     def with_ntuples(self, folder: Path) -> "Analysis":
@@ -212,7 +214,7 @@ class Analysis(Settings):
         """The same analysis with some training settings replaced, as in `with_training(seeds=5)`.
 
         Raises:
-            AnalysisFileError: listing every change that is not valid.
+            AnalysisFileError: a change is not valid; the message lists all of them.
         """
         try:
             training = TrainingSettings.model_validate(self.training.model_dump() | changes)
@@ -222,7 +224,7 @@ class Analysis(Settings):
         return self.model_copy(update={"training": training})
 
     def unblinded(self) -> "Analysis":
-        """The same analysis with data above the cut."""
+        """The same analysis with `unblind` set to true."""
         return self.model_copy(update={"unblind": True})
 
     @classmethod
@@ -233,10 +235,11 @@ class Analysis(Settings):
             path: the file, or a folder that holds `analysis.yaml`.
 
         Returns:
-            The analysis; its relative names start from the file's folder.
+            The analysis; its relative paths refer to the folder of the file.
 
         Raises:
-            AnalysisFileError: listing every problem with its place, what was found and the nearest valid name.
+            AnalysisFileError: the file is not valid; the message lists every problem with its key and line, what was
+                found and the nearest valid name.
         """
         path = Path(path)
         file = path / "analysis.yaml" if path.is_dir() else path

@@ -1,6 +1,6 @@
-"""The command `zsig`: words in, exit status out.
+"""The command `zsig`.
 
-Heavy imports stand inside the functions that need them, so that `zsig --help` answers at once.
+Slow imports are inside the functions that need them, so that `zsig --help` is fast.
 """
 
 import json
@@ -60,8 +60,8 @@ def _stage_options(command: Callable[..., None]) -> Callable[..., None]:
         NTUPLES,
         *EXECUTOR,
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to train."),
-        click.option("--force", is_flag=True, help="Redo what is current."),
-        click.option("--unblind", is_flag=True, help="Look at the data above the cut."),
+        click.option("--force", is_flag=True, help="Repeat stages that are current."),
+        click.option("--unblind", is_flag=True, help="Use the data above the cut."),
         QUIET,
         JSON,
     )
@@ -73,19 +73,19 @@ def _stage_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="zsig_hep", prog_name="zsig")
 def main() -> None:
-    """Significance-optimised event selection: ROOT ntuples to a trained selection with an honest significance.
+    """Significance-optimised event selection: from ROOT ntuples to a trained selection with its held-out significance.
 
-    ANALYSIS is a folder that holds analysis.yaml, or such a file. Exit status: 0, 1 when the analysis cannot be done,
-    2 for wrong usage.
+    ANALYSIS is an analysis file or a folder that holds analysis.yaml. Exit status: 0 for success, 1 if the analysis
+    cannot be done, 2 for wrong usage.
     """
-    # Before torch is imported: OpenMP threads that spin while they wait starve each other on a busy machine.
+    # Set before torch is imported: OpenMP threads that wait actively slow each other down on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @main.command()
 @_stage_options
 def run(**options: Any) -> None:
-    """Do all stages that are not done."""
+    """Run all stages that are not current."""
     _run_stage("run", options)
 
 
@@ -127,7 +127,7 @@ def plot(**options: Any) -> None:
 @main.command()
 @_stage_options
 def export(**options: Any) -> None:
-    """Write the score histograms for other programs."""
+    """Write histograms, fit inputs and the model for other programs."""
     _run_stage("export", options)
 
 
@@ -137,7 +137,7 @@ def export(**options: Any) -> None:
 @QUIET
 @JSON
 def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -> None:
-    """Read and validate everything, print the yields, write nothing."""
+    """Read and validate all input, print the yields, write nothing."""
     console = open_console(quiet=quiet)
     with errors_as_status(console):
         from tempfile import TemporaryDirectory
@@ -157,7 +157,7 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
         check_inputs(loaded.ntuples, loaded.processes, **arguments)
         with TemporaryDirectory(prefix="zsig-check-") as folder:
             result = run_columns(loaded.ntuples, loaded.processes, output_folder=Path(folder), **arguments)
-        # To set a training up refuses what it cannot use: unknown features, negative weights, values without a rule.
+        # The constructor of a training refuses unknown features, negative weights and missing values without a rule.
         training = loaded.with_training(device="cpu").training
         chosen = training.main_loss(loaded.goal)
         EnsembleTraining(make_sample(result.table, training), training, chosen, goal=loaded.goal)
@@ -194,19 +194,19 @@ def schema() -> None:
     type=click.Choice(["ttree", "rntuple", "parquet"]),
     default="ttree",
     show_default=True,
-    help="Kind of the friends.",
+    help="Format of the friend trees.",
 )
-@click.option("--dataset", help="Dataset that all files belong to; those of the analysis are recognised by themselves.")
-@click.option("--model", type=click.Path(path_type=Path, exists=True), help="An exported model.onnx instead.")
-@click.option("--overwrite", is_flag=True, help="Replace friends that exist.")
+@click.option("--dataset", help="Dataset to which all files belong; default: recognised by the path of each file.")
+@click.option("--model", type=click.Path(path_type=Path, exists=True), help="Use this exported model.onnx instead.")
+@click.option("--overwrite", is_flag=True, help="Replace friend trees that exist.")
 @NTUPLES
 @QUIET
 @JSON
 def apply(analysis: Path, files: tuple[str, ...], **options: Any) -> None:
     """Write the score of every entry of FILES into friend trees.
 
-    An entry that fails the selection has no score. Events that the training saw are scored by networks that did not see
-    them, all others by the whole ensemble.
+    An entry that fails the selection has no score. Events that were used in the training are scored by the networks
+    that were not trained on them, all others by the whole ensemble.
     """
     console = open_console(quiet=options["quiet"])
     with errors_as_status(console):
@@ -265,31 +265,20 @@ def _load(path: Path, ntuples: Path | None, device: str | None) -> "Analysis":
 
 
 def _show_result(console: "Console", pipeline: "Pipeline", stage: str, *, as_json: bool) -> None:
-    folder = pipeline.output_folder.root
-    if stage in {"run", "plot"}:
-        summary = pipeline.summary
-        if not as_json:
-            print_yields(console, pipeline.analysis, summary)
-            print_working_points(console, summary)
-            if summary["cuts"]:
-                print_cuts(console, summary["cuts"])
-            console.print(f"report: {folder / 'report' / 'report.html'}", markup=False, soft_wrap=True)
-    else:
-        file = {
-            "columns": "columns/columns.json",
-            "train": None,
-            "scan": "selection/selection.json",
-            "cuts": "cuts/cuts.json",
-            "export": None,
-        }[stage]
-        summary = json.loads((folder / file).read_text()) if file else {"folder": str(folder)}
-        if not as_json:
-            if stage == "columns":
-                print_yields(console, pipeline.analysis, summary)
-            if stage == "scan":
-                print_working_points(console, summary)
-            if stage == "cuts":
-                print_cuts(console, summary)
-            console.print(f"output: {folder}", markup=False, soft_wrap=True)
+    folder, has_report = pipeline.output_folder.root, stage in {"run", "plot"}
+    files = {"columns": "columns/columns.json", "scan": "selection/selection.json", "cuts": "cuts/cuts.json"}
+    file = "report/summary.json" if has_report else files.get(stage)
+    summary = json.loads((folder / file).read_text()) if file else {"folder": str(folder)}
     if as_json:
         click.echo(json.dumps(summary, indent=1))
+        return
+    if has_report or stage == "columns":
+        print_yields(console, pipeline.analysis, summary)
+    if has_report or stage == "scan":
+        print_working_points(console, summary)
+    if has_report and summary["cuts"]:
+        print_cuts(console, summary["cuts"])
+    if stage == "cuts":
+        print_cuts(console, summary)
+    shown = f"report: {folder / 'report' / 'report.html'}" if has_report else f"output: {folder}"
+    announce(console)(shown)

@@ -1,4 +1,4 @@
-"""What the command line shows: yields, working points and progress on the standard error, errors as one message."""
+"""Output of the command line on the standard error: yields, working points, progress and errors."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def open_console(*, quiet: bool) -> "Console":
-    """A console on the standard error, which leaves the standard output to results; warnings go there too."""
+    """A console on the standard error, where warnings are written too; the standard output is for results."""
     from rich.console import Console
     from rich.logging import RichHandler
 
@@ -26,13 +26,13 @@ def open_console(*, quiet: bool) -> "Console":
 
 
 def announce(console: "Console") -> Callable[[str], None]:
-    """Print lines as they come."""
+    """A function that prints one line of plain text."""
     return lambda line: console.print(line, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def errors_as_status(console: "Console") -> Iterator[None]:
-    """Turn the package's errors into one message and exit status 1; leave others, which are bugs, their traceback."""
+    """Turn errors of the package into one message and exit status 1; other errors are bugs and keep their traceback."""
     from zsig_hep.errors import ZsigError
 
     try:
@@ -79,42 +79,37 @@ def _phase(label: str, phase: str) -> str:
 
 
 def print_cuts(console: "Console", summary: Any) -> None:
-    """Show the rectangular cuts as lines that can be copied, and what they give on events that did not choose them."""
-    held_out, chosen = summary["held_out"], summary["chosen"]
+    """Print the rectangular cuts as lines that can be copied, and their held-out significance."""
+    show, held_out, chosen = announce(console), summary["held_out"], summary["chosen"]
     if chosen["status"] != "ok":
-        console.print(f"cuts: none: {chosen['reason']}", markup=False, soft_wrap=True)
+        show(f"cuts: none: {chosen['reason']}")
         return
     box = chosen["box"]
-    console.print(f"cuts, Python:      {box['python']}", markup=False, soft_wrap=True)
+    show(f"cuts, Python:      {box['python']}")
     if box["tree_draw"] is not None:
-        console.print(f"cuts, TTree::Draw: {box['tree_draw']}", markup=False, soft_wrap=True)
+        show(f"cuts, TTree::Draw: {box['tree_draw']}")
     if box["open_variables"]:
-        console.print(f"no cut on {', '.join(box['open_variables'])}: none gains enough", markup=False, soft_wrap=True)
+        show(f"no cut on {', '.join(box['open_variables'])}: none gains enough")
     if held_out["status"] != "ok":
-        console.print(f"cuts: no held-out significance: {held_out['reason']}", markup=False, soft_wrap=True)
+        show(f"cuts: no held-out significance: {held_out['reason']}")
         return
-    console.print(
+    show(
         f"cuts: held-out Z = {held_out['significance']:.3f} +- {held_out['significance_uncertainty']:.3f} "
         f"(signal efficiency {held_out['signal_efficiency']:.3f}); {held_out['optimism']:+.3f} on the events that chose "
-        "the cuts",
-        markup=False,
-        soft_wrap=True,
+        "the cuts"
     )
 
 
 def print_friend(console: "Console", friend: "FriendResult") -> None:
-    """Show what was written for one ntuple."""
+    """Print the entries of one friend tree."""
     passed = "" if friend.passed is None else f", {friend.passed} pass the cut"
-    scored = "networks that did not see them" if friend.out_of_fold else "the whole ensemble"
-    console.print(
-        f"{friend.path}: {friend.entries} entries, {friend.selected} selected{passed}; scored by {scored}",
-        markup=False,
-        soft_wrap=True,
-    )
+    scored = "networks that were not trained on them" if friend.out_of_fold else "the whole ensemble"
+    line = f"{friend.path}: {friend.entries} entries, {friend.selected} selected{passed}; scored by {scored}"
+    announce(console)(line)
 
 
 def print_yields(console: "Console", analysis: "Analysis", summary: Any) -> None:
-    """Show the yields before the cut, and the notes."""
+    """Print the yields before the cut, and the notes."""
     from rich.table import Table
 
     from zsig_hep.presentation.rounding import round_to_uncertainty
@@ -133,26 +128,23 @@ def print_yields(console: "Console", analysis: "Analysis", summary: Any) -> None
         table.add_row(row["name"], row["role"], *numbers)
     console.print(table)
     for note in summary["notes"]:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+        announce(console)(f"note: {note}")
 
 
 def print_working_points(console: "Console", summary: Any) -> None:
-    """Show the held-out working point of every classifier, and their difference."""
+    """Print the held-out working point of every classifier, and their difference."""
+    show = announce(console)
     for classifier in summary["classifiers"]:
         point = classifier["working_point"]
         if point["status"] != "ok":
-            console.print(f"{classifier['label']}: no working point: {point['reason']}", markup=False, soft_wrap=True)
+            show(f"{classifier['label']}: no working point: {point['reason']}")
             continue
-        console.print(
+        show(
             f"{classifier['label']}: held-out Z = {point['significance']:.3f} +- {point['significance_uncertainty']:.3f}"
             f" (s = {point['signal']['yield']:.1f}, b = {point['background']['yield']:.1f} +- "
-            f"{point['background']['uncertainty']:.1f}, "
-            f"signal efficiency {point['signal_efficiency']:.3f}); {point['optimism']:+.3f} on the events that chose the cut",
-            markup=False,
-            soft_wrap=True,
+            f"{point['background']['uncertainty']:.1f}, signal efficiency {point['signal_efficiency']:.3f}); "
+            f"{point['optimism']:+.3f} on the events that chose the cut"
         )
     if difference := summary["comparison"]:
         first, second = (classifier["label"] for classifier in summary["classifiers"][:2])
-        console.print(
-            f"{first} - {second}: {difference['value']:+.3f} +- {difference['uncertainty']:.3f}", markup=False
-        )
+        show(f"{first} - {second}: {difference['value']:+.3f} +- {difference['uncertainty']:.3f}")

@@ -53,7 +53,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 @contextmanager
 def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """Make a folder with a fresh name under `parent` and remove it with all it holds when the block ends.
+    """Make a folder with a new name under `parent`, and remove it with its content when the block ends.
 
     Args:
         parent: made when it does not exist.

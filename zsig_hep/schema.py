@@ -1,4 +1,4 @@
-"""The JSON schema of the analysis file, for editors and for programs that write such files."""
+"""The JSON schema of the analysis file, for editors and for programs that write analysis files."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def analysis_schema() -> JsonDict:
-    """Describe the analysis file: every key with its type, default, sentence and examples.
+    """Describe the analysis file: every key with its type, default, description and examples.
 
-    The schema accepts every file that `Analysis.from_file` reads. It cannot say all that the models check: that names of
-    processes exist, or that two keys exclude each other.
+    The schema accepts every file that `Analysis.from_file` reads. It cannot express all checks of the settings models,
+    for instance that names of processes exist or that two keys exclude each other.
 
     Returns:
         A schema of JSON types only.
@@ -27,7 +27,7 @@ def analysis_schema() -> JsonDict:
     del schema["properties"]["folder"]
     for model in (schema, *schema["$defs"].values()):
         for described in model.get("properties", {}).values():
-            # The keys of the group have these defaults already.
+            # The keys of the group have their own defaults.
             if isinstance(described.get("default"), dict) and "$ref" in described:
                 described.pop("default", None)
     _require_names(schema, schema["$defs"])
@@ -35,7 +35,7 @@ def analysis_schema() -> JsonDict:
 
 
 def _require_names(part: Any, definitions: JsonDict) -> None:
-    """Say that members of a union are told by a key, such as the `name` of a loss, which JSON schema has no word for."""
+    """Require the key that selects a member of a union, such as the `name` of a loss, in place of a discriminator."""
     if isinstance(part, dict):
         discriminator = part.get("discriminator")
         if isinstance(discriminator, dict) and "mapping" in discriminator:

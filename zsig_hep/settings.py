@@ -22,8 +22,9 @@ from zsig_hep.errors import AnalysisFileError, nearest_name
 class Settings(BaseModel):
     """A group of settings: immutable, unknown keys are errors. Each room defines its own, and `Analysis` composes them.
 
-    The docstring below a field is its description, in the JSON schema and in the reference of the analysis file. It is read
-    from the source when a schema is made: pydantic's `use_attribute_docstrings` reads it at every import, which takes 0.2 s.
+    The docstring below a field is its description, in the JSON schema and in the reference of the analysis file. It is
+    read from the source when a schema is made: pydantic's `use_attribute_docstrings` reads it at every import, which
+    takes 0.2 s.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)

@@ -104,6 +104,23 @@ class TestAgainstBruteForce:
             "channel 'signal_region': variation 'isr' of 'dy' changes nothing down; down is taken as the mirror of up",
         )
 
+    def test_events_at_the_outermost_edges_are_inside(self):
+        events = ScoredEvents.from_arrays(
+            [1.0, 2.0, 1.0, 2.0, 0.99], [1.0, 2.0, 4.0, 8.0, 16.0], [0, 0, 1, 1, 1],
+            names=("higgs", "dy"), roles=("signal", "background"),
+        )  # fmt: skip
+        settings = ExportSettings(observable="score", binning=(1.0, 2.0), minimum_effective_background=1)
+        found = built(events, Channels.of_cut([0.5] * 5), settings)
+        assert [each.total for each in found.channels[0].nominal.values()] == [3.0, 12.0]
+        assert found.notes[0].startswith("channel 'signal_region': 1 simulated events (16 in yield)")
+
+    def test_each_of_two_variations_has_its_own_sides(self):
+        first = make_pair("jes", ["dy"], {"factor": 1.1}, {"factor": 0.9})
+        second = make_pair("isr", ["dy"], {"factor": 1.3}, {"factor": 0.6})
+        (channel,) = built(make_events(first, second), CUT).channels
+        assert channel.factors("jes", "dy") == pytest.approx((1.1, 0.9))
+        assert channel.factors("isr", "dy") == pytest.approx((1.3, 0.6))
+
     def test_the_order_and_the_labels_are_those_of_the_table(self):
         found = built(make_events(), labels={"dy": "Z"})
         assert (found.process_names, found.roles) == (("higgs", "dy", "top"), ("signal", "background", "background"))

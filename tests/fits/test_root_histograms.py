@@ -54,6 +54,9 @@ def test_histogram_without_processes_is_refused(tmp_path: Path) -> None:
     histogram = hist.Hist(hist.axis.Regular(2, 0, 1, name="x"), storage=hist.storage.Weight())
     with pytest.raises(OutputError, match=r"'score' has axes \['x'\]"):
         write_histograms(tmp_path / "a.root", {"score": histogram})
+    axes = hist.axis.StrCategory(["dy"], name="dataset"), hist.axis.Regular(2, 0, 1, name="x")
+    with pytest.raises(OutputError, match=r"'score' has axes \['dataset', 'x'\]"):
+        write_histograms(tmp_path / "a.root", {"score": hist.Hist(*axes, storage=hist.storage.Weight())})
 
 
 def test_a_failure_keeps_the_old_file(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class TestOneSidedVariations:
         (up, down), notes = self.varied((11.0, 22.0), (10.5, 21.0))
         np.testing.assert_allclose(up.values, [11.0, 22.0])
         np.testing.assert_allclose(down.values, [10.5, 21.0])
-        assert "moves its yield to one side (+10 % up, +5 % down); kept as is" in notes[0]
+        assert "has shifts of the same sign (+10 % up, +5 % down); kept as is" in notes[0]
 
     def test_a_pure_shape_is_two_sided(self):
         _, notes = self.varied((11.0, 19.0), (9.0, 21.0))
@@ -150,7 +150,7 @@ class TestNegativeBins:
         np.testing.assert_allclose(channel.varied["jes"]["top"][0].values, [5 * 6 / 8, 0, 3 * 6 / 8])
         np.testing.assert_array_equal(channel.varied["jes"]["top"][1].values, [3, 1, 2])
         assert notes == (
-            "channel 'sr': 'top' is -1 in 1 of 3 bins, set to 0; its yield in the channel stays",
+            "channel 'sr': negative bins of 'top' (1 of 3, down to -1) set to 0; its yield in the channel is unchanged",
             "channel 'sr': negative bins of top under variation 'jes' set to 0",
         )
 
@@ -158,7 +158,7 @@ class TestNegativeBins:
         settings = ANY.model_copy(update={"negative_bins": "floor"})
         channel, notes = usable_channel(self.RAW, ["dy", "top"], settings)
         np.testing.assert_allclose(channel.nominal["top"].values, [4, 0, 3])
-        assert "its yield in the channel grows" in notes[0]
+        assert "its yield in the channel increases" in notes[0]
 
     @given(st.lists(st.integers(-5, 8), min_size=6, max_size=6), st.integers(1, 4))
     def test_whatever_comes_out_is_taken_by_the_templates_and_keeps_the_yields(self, contents, split):

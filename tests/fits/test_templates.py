@@ -21,6 +21,8 @@ class TestSettings:
 
     def test_of_a_file(self):
         assert ExportSettings.model_validate({"binning": [0, 0.5, 1]}).binning == (0.0, 0.5, 1.0)
+        assert ExportSettings.model_validate({"binning": [0, 1]}).binning == (0.0, 1.0)
+        assert ExportSettings().minimum_effective_background == 10.0
 
 
 class TestSums:
@@ -72,7 +74,7 @@ class TestNames:
     def test_templates_made_by_hand_are_held_to_the_same_names(self):
         template = Template(np.array([3.0]), np.array([1.0]))
         channel = ChannelTemplates("s r", "events", np.array([0.0, 1.0]), {"s": template, "dy": template}, {}, None)
-        with pytest.raises(InputError, match=r"The channel name 's r' cannot be used in fits.*'s_r' would do"):
+        with pytest.raises(InputError, match=r"The channel name 's r' cannot be used in fits.*'s_r' would be valid"):
             FitTemplates((channel,), ("s", "dy"), ("signal", "background"), ("s", "dy"), {}, 1.0)
 
     def test_fit_name(self):

@@ -14,7 +14,11 @@ import pytest
 import uproot
 from coffea.processor import FuturesExecutor
 
-from zsig_hep.ntuples import ColumnsResult, Dataset, NtupleSettings, Process, reading, run_columns
+from tests.ntuples.varied_search import search
+from zsig_hep.errors import InputError, ZsigError
+from zsig_hep.ntuples import ColumnsResult, Dataset, NtupleSettings, Process, check_inputs, reading, run_columns
+
+__all__ = ["search"]
 
 LUMINOSITY_IFB = 140.0
 
@@ -95,6 +99,34 @@ def write_ntuple(
     return Written(path, arrays, total)
 
 
+def with_changed(arrays: dict, name: str, entry: int, value: float) -> dict:
+    changed = np.array(arrays[name])
+    changed[entry] = value
+    return arrays | {name: changed}
+
+
+def two_processes(background: list[str], **options) -> dict[str, Process]:
+    return {
+        "higgs": Process(role="signal", datasets={"h": Dataset(files=["signal.root"], cross_section_pb=0.1)}),
+        "dy": Process(role="background", datasets={"b": Dataset(files=background, cross_section_pb=1.0, **options)}),
+    }
+
+
+def expected_yield(folder, files, cross_section_pb, total, mask, factors=("genWeight",)):
+    values, variances = 0.0, 0.0
+    for name in files:
+        with uproot.open(folder / name) as file:
+            arrays = file["Events"].arrays(["MET_pt", "Jet_pt", *factors])
+        weight = np.prod([np.asarray(arrays[factor], dtype="f8") for factor in factors], axis=0)
+        kept = weight[mask(arrays)] * (cross_section_pb * LUMINOSITY_IFB * 1000.0 / total)
+        values, variances = values + kept.sum(), variances + np.square(kept).sum()
+    return values, variances
+
+
+def passes_both(arrays):
+    return np.asarray(arrays["MET_pt"] > 10.0) & np.array([len(jets) > 0 for jets in arrays["Jet_pt"]], dtype=bool)
+
+
 @pytest.fixture(scope="session")
 def pool() -> Iterator[Executor]:
     """Two worker processes for many tests; they start when first used, which takes seconds for coffea's import."""
@@ -148,3 +180,35 @@ def selecting_columns(tmp_path: Path) -> str:
     (tmp_path / "columns.py").write_text(SELECTING)
     (tmp_path / "helpers.py").write_text("CUT = 10.0\n")
     return "columns.py:columns"
+
+
+@pytest.fixture
+def refused(run, tmp_path):
+    """Run and expect an error, and nothing left in the output folder."""
+    if not (tmp_path / "signal.root").exists():
+        write_ntuple(tmp_path / "signal.root", 100, 1)
+
+    def refuse(
+        match: str, kind: type[ZsigError] = InputError, *, background=("b.root",), options=None, **settings
+    ) -> str:
+        with pytest.raises(kind, match=match) as caught:
+            run(of=two_processes(list(background), **(options or {})), **settings)
+        assert type(caught.value) is kind
+        out = tmp_path / "out"
+        assert not out.exists() or not list(out.iterdir())
+        return str(caught.value)
+
+    return refuse
+
+
+@pytest.fixture
+def checked(tmp_path):
+    def check(background=("b.root",), **options):
+        return check_inputs(
+            NtupleSettings(columns=["MET_pt"]),
+            two_processes(list(background), **options),
+            base_folder=tmp_path,
+            luminosity_ifb=LUMINOSITY_IFB,
+        )
+
+    return check

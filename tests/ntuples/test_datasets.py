@@ -1,10 +1,9 @@
-"""Strict models of processes and datasets, and finding files."""
+"""Strict models of processes and datasets."""
 
 import pytest
 from pydantic import ValidationError
 
-from zsig_hep.errors import InputError
-from zsig_hep.ntuples import Dataset, NtupleSettings, Process, SignOf, SumValue, resolve_datasets, resolve_files
+from zsig_hep.ntuples import Dataset, NtupleSettings, Process, SignOf, SumValue
 
 
 def dataset(**changes):
@@ -75,60 +74,7 @@ def test_settings_survive_json():
     assert NtupleSettings.model_validate_json(settings.model_dump_json(by_alias=True)) == settings
 
 
-def test_files_are_found_in_order(tmp_path):
-    (tmp_path / "sub").mkdir()
-    for name in ("b_2.root", "b_1.root", "a.root", "sub/c.root"):
-        (tmp_path / name).touch()
-    patterns = [
-        "b_*.root",
-        "a.root:other/tree",
-        "root://host:1094//store/x.root:Tree",
-        "root://host//y.root",
-        "root://host.fnal.gov:1094//z.root",
-        "**/c.root",
-    ]
-    found = resolve_files(Dataset(**dataset(files=patterns, tree="T")), tmp_path)
-    assert [(file.path.removeprefix(f"{tmp_path}/"), file.tree) for file in found] == [
-        ("b_1.root", "T"),
-        ("b_2.root", "T"),
-        ("a.root", "other/tree"),
-        ("root://host:1094//store/x.root", "Tree"),
-        ("root://host//y.root", "T"),
-        ("root://host.fnal.gov:1094//z.root", "T"),
-        ("sub/c.root", "T"),
-    ]
-
-
-def test_names_with_brackets_are_files_first(tmp_path):
-    (tmp_path / "a[1].root").touch()
-    assert len(resolve_files(Dataset(**dataset(files=["a[1].root"])), tmp_path)) == 1
-
-
-def test_defaults_are_inherited(tmp_path):
-    (tmp_path / "a.root").touch()
-    (tmp_path / "b.root").touch()
-    processes = {
-        "s": Process(role="signal", datasets={"x": Dataset(**dataset())}),
-        "u": Process(
-            role="background", datasets={"y": Dataset(**dataset(weight=None, sum_of_weights="runs", tree="T"))}
-        ),
-        "d": Process(role="data", datasets={"z": Dataset(files=["b.root"])}),
-    }
-    settings = NtupleSettings(weight="w", sum_of_weights="events", tree="Default")
-    first, second, data = resolve_datasets(settings, processes, tmp_path)
-    assert (first.weight, first.sum_of_weights, first.files[0].tree) == ("w", "events", "Default")
-    assert (second.weight, second.sum_of_weights, second.files[0].tree) == (None, "runs", "T")
-    assert (data.weight, data.cross_section_pb) == (None, None)
-
-
-def test_all_problems_at_once(tmp_path):
-    (tmp_path / "a.root").touch()
-    processes = {
-        "s": Process(role="signal", datasets={"x": Dataset(**dataset(files=["missing.root"]))}),
-        "b": Process(role="background", datasets={"x": Dataset(**dataset()), "y": Dataset(**dataset())}),
-    }
-    with pytest.raises(InputError) as caught:
-        resolve_datasets(NtupleSettings(), processes, tmp_path)
-    assert len(str(caught.value).splitlines()) == 3
-    for part in ("occurs in processes 's' and 'b'", "missing.root does not exist", "a.root is listed twice"):
-        assert part in str(caught.value)
+def test_simulation_has_no_luminosity_mask(search):
+    dataset = {"tt": {"files": ["top.root"], "cross_section_pb": 0.02, "luminosity_mask": "golden.json"}}
+    with pytest.raises(ValidationError, match="is simulation: a luminosity_mask is for data"):
+        search.analysis(processes={"top": {"datasets": dataset}})

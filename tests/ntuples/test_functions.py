@@ -1,5 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from zsig_hep.ntuples.functions import FileFunction
 
 SLOW = """
@@ -18,3 +20,21 @@ def test_threads_of_a_worker_execute_a_file_once(tmp_path):
     with ThreadPoolExecutor(3) as threads:
         modules = list(threads.map(lambda _: function.module(), range(3)))
     assert modules[0] is modules[1] is modules[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("def columns(events)\n    pass\n", r"columns\.py, line 1: expected ':': def columns\(events\)"),
+        ("def column(events):\n    pass\n", r"columns\.py has no function 'columns'\. Did you mean 'column'"),
+        ("import no_such_module_here\n", r"columns\.py, line 1 .* raised ModuleNotFoundError when it was loaded"),
+    ],
+)
+def test_columns_that_cannot_be_loaded(refused, tmp_path, text, match):
+    (tmp_path / "columns.py").write_text(text)
+    refused(match, columns="columns.py:columns")
+
+
+def test_columns_file_is_missing(refused, tmp_path):
+    (tmp_path / "colums.py").write_text("")
+    refused(r"columns\.py does not exist\. Did you mean 'colums\.py'", columns="columns.py:columns")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tests.ntuples.conftest import event_arrays, write_ntuple
 from zsig_hep.errors import NormalisationError
 from zsig_hep.ntuples.datasets import SumValue
 from zsig_hep.ntuples.normalisation import GeneratorSums, comparison_note, exact_sum, normalise
@@ -80,3 +81,50 @@ def test_events_that_agree_with_runs_within_rounding_are_accepted():
 def test_refused_sums(source, options, match):
     with pytest.raises(NormalisationError, match=match):
         normalised(source, **options)
+
+
+@pytest.mark.parametrize(
+    ("runs", "match"),
+    [
+        ((0.0, 300), r"dataset 'b': the sum of weights from 'runs' is zero"),
+        ((-5.0, 300), r"is negative \(-5\)"),
+        ((np.nan, 300), r"genEventSumw in the Runs tree of .*b\.root is not finite"),
+        ((300.0, 40), r"hold 100 events, but their Runs trees count only 40"),
+        (None, r"b\.root has no Runs tree with genEventSumw.*`events`"),
+    ],
+)
+def test_sum_of_weights(refused, checked, tmp_path, runs, match):
+    write_ntuple(tmp_path / "b.root", 100, 2, runs=runs)
+    refused(match, NormalisationError)
+    with pytest.raises(NormalisationError, match=match):
+        checked()
+
+
+def test_sum_of_weights_smaller_than_the_events(refused, tmp_path):
+    write_ntuple(tmp_path / "b.root", 100, 2, runs=(50.0, 100), signed=False)
+    refused(r"more than the sum of weights 50 of all generated events \(runs\)", NormalisationError)
+
+
+def test_sum_over_skimmed_events(refused, checked, tmp_path):
+    write_ntuple(tmp_path / "b.root", 100, 2, runs=(300.0, 300), signed=False)
+    refused(
+        r"are a skim.*3.01 times too large: set sum_of_weights to `runs`",
+        NormalisationError,
+        options={"sum_of_weights": "events"},
+    )
+
+
+def test_sum_over_events_is_zero(refused, tmp_path):
+    arrays = event_arrays(100, 2)
+    arrays["genWeight"] = np.tile(np.array([1.0, -1.0], "f4"), 50)
+    write_ntuple(tmp_path / "b.root", arrays, runs=None)
+    refused(r"from 'events' is zero", NormalisationError, options={"sum_of_weights": "events"})
+
+
+def test_runs_do_not_sum_signs(refused, tmp_path):
+    write_ntuple(tmp_path / "b.root", 100, 2)
+    refused(
+        r"not the generator weight that the Runs tree sums",
+        NormalisationError,
+        options={"weight": {"sign_of": "genWeight"}},
+    )

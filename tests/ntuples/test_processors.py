@@ -49,7 +49,7 @@ def stored(records, name):
 
 
 @pytest.mark.parametrize("schema", [BaseSchema, NanoAODSchema])
-@pytest.mark.parametrize("kind", [IterativeExecutor, FuturesExecutor])
+@pytest.mark.parametrize("kind", [IterativeExecutor, pytest.param(FuturesExecutor, marks=pytest.mark.slow)])
 def test_writes_chunks_in_any_runner(tmp_path, written, kind, schema, scaled_mass, pool):
     executor = kind(status=False) if kind is IterativeExecutor else kind(status=False, pool=pool)
     records = process(tmp_path, written, executor, schema, scaled_mass)
@@ -99,6 +99,7 @@ def test_jagged_branches_are_no_weights_or_identities(tmp_path, written):
         process(tmp_path, written, executor, BaseSchema, ["mass"], weights={"a": "Jet_pt"})
 
 
+@pytest.mark.slow
 def test_columns_file_in_a_runner(tmp_path, written, selecting_columns, pool):
     columns = load_columns(selecting_columns, tmp_path)
     executor = FuturesExecutor(status=False, pool=pool)

@@ -1,6 +1,7 @@
 """The whole way from ntuples to the event table."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,27 +9,20 @@ import numpy as np
 import pytest
 import uproot
 
-from tests.ntuples.conftest import LUMINOSITY_IFB, event_arrays, write_ntuple
-from zsig_hep.errors import NormalisationError, OutputError
+from tests.ntuples.conftest import (
+    LUMINOSITY_IFB,
+    event_arrays,
+    expected_yield,
+    passes_both,
+    two_processes,
+    write_ntuple,
+)
+from zsig_hep.errors import InputError, NormalisationError, OutputError
 from zsig_hep.ntuples import Dataset, EventTable, NtupleSettings, Process, SignOf, SumValue, check_inputs, run_columns
 from zsig_hep.ntuples import storage as storage_module
+from zsig_hep.ntuples.reading import _dask_client
 
 SAMPLES = Path(__file__).parents[2] / "data_samples"
-
-
-def expected_yield(folder, files, cross_section_pb, total, mask, factors=("genWeight",)):
-    values, variances = 0.0, 0.0
-    for name in files:
-        with uproot.open(folder / name) as file:
-            arrays = file["Events"].arrays(["MET_pt", "Jet_pt", *factors])
-        weight = np.prod([np.asarray(arrays[factor], dtype="f8") for factor in factors], axis=0)
-        kept = weight[mask(arrays)] * (cross_section_pb * LUMINOSITY_IFB * 1000.0 / total)
-        values, variances = values + kept.sum(), variances + np.square(kept).sum()
-    return values, variances
-
-
-def passes_both(arrays):
-    return np.asarray(arrays["MET_pt"] > 10.0) & np.array([len(jets) > 0 for jets in arrays["Jet_pt"]], dtype=bool)
 
 
 def assert_same_table(first: EventTable, second: EventTable) -> None:
@@ -69,6 +63,7 @@ def test_chunk_size_changes_no_bit(run, selecting_columns, tmp_path, chunk_size)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["futures", "dask"])
 def test_executor_changes_no_bit(run, selecting_columns, executor):
     reference = run(columns=selecting_columns)
@@ -76,57 +71,6 @@ def test_executor_changes_no_bit(run, selecting_columns, executor):
     assert_same_table(reference.table, result.table)
     assert reference.cutflows == result.cutflows
     assert reference.normalisations == result.normalisations
-
-
-def test_file_order_and_splitting_change_no_event(run, tmp_path):
-    arrays = event_arrays(800, 8)
-    write_ntuple(tmp_path / "whole.root", arrays)
-    for name, part in (("part_1.root", slice(500, 800)), ("part_2.root", slice(0, 500))):
-        write_ntuple(tmp_path / name, {branch: array[part] for branch, array in arrays.items()})
-    write_ntuple(tmp_path / "signal.root", 100, 9)
-    signal = Process(role="signal", datasets={"s": Dataset(files=["signal.root"], cross_section_pb=0.1)})
-
-    def sorted_background(pattern):
-        background = Dataset(files=[pattern], cross_section_pb=1.0)
-        processes = {"s": signal, "b": Process(role="background", datasets={"b": background})}
-        table = run(of=processes).table
-        table = table.select(table.is_background)
-        return table.select(np.argsort(table.identity))
-
-    whole, parts = sorted_background("whole.root"), sorted_background("part_*.root")
-    assert np.array_equal(whole.fold, parts.fold)
-    assert np.array_equal(whole.features, parts.features)
-    assert whole.weight == pytest.approx(parts.weight, rel=1e-12)
-
-
-def test_cutflow_counts_every_stage(run, selecting_columns, tmp_path):
-    result = run(columns=selecting_columns)
-    rows = result.cutflows["higgs"]
-    assert [row.cut for row in rows] == ["generated", "ntuple", "met", "jets"]
-    assert [row.entries for row in rows[:2]] == [2900, 900]
-    assert rows[0].value == pytest.approx(0.1 * LUMINOSITY_IFB * 1000.0)
-    every = expected_yield(tmp_path, ["signal.root"], 0.1, 3000.0, lambda arrays: slice(None))
-    assert (rows[1].value, rows[1].uncertainty) == pytest.approx((every[0], np.sqrt(every[1])), rel=1e-9)
-    last = result.table.yields()["higgs"]
-    assert (rows[3].entries, rows[3].value) == (last.entries, pytest.approx(last.value, rel=1e-9))
-    assert rows[3].uncertainty == pytest.approx(last.uncertainty, rel=1e-9)
-
-
-def test_dataset_without_a_cut_passes_it(run, tmp_path):
-    (tmp_path / "columns.py").write_text(
-        "from coffea.analysis_tools import PackedSelection\n"
-        "def columns(events):\n"
-        "    cuts = PackedSelection()\n"
-        "    if events.metadata['dataset'] == 'dy_1':\n"
-        "        cuts.add('stitching', events['MET_pt'] < 40)\n"
-        "    cuts.add('mass', events['mass'] > 90)\n"
-        "    return {'mass': events['mass'][cuts.all()]}, cuts\n"
-    )
-    result = run(columns="columns.py:columns")
-    rows = result.cutflows["dy"]
-    assert [row.cut for row in rows] == ["generated", "ntuple", "stitching", "mass"]
-    assert rows[3].value == pytest.approx(result.table.yields()["dy"].value, rel=1e-9)
-    assert rows[1].entries > rows[2].entries > rows[3].entries
 
 
 def test_skim_is_reported_and_the_wrong_sum_refused(run, tmp_path):
@@ -225,7 +169,7 @@ def test_full_disk_keeps_the_older_table(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-@pytest.mark.parametrize("executor", ["iterative", "futures"])
+@pytest.mark.parametrize("executor", ["iterative", pytest.param("futures", marks=pytest.mark.slow)])
 def test_full_disk_in_a_worker(run, tmp_path, executor):
     """The chunk folder vanishes while the chunks are written; a second worker could make it anew in between."""
     (tmp_path / "columns.py").write_text(
@@ -253,3 +197,49 @@ def test_samples_agree_with_their_metadata(tmp_path):
     result = run_columns(settings, processes, base_folder=tmp_path, luminosity_ifb=140.0, output_folder=tmp_path)
     for name, stored in metadata.items():
         assert result.table.yields()[name].value == pytest.approx(stored["yield_140fb"], rel=1e-6)
+
+
+def test_file_that_vanishes(run, tmp_path):
+    write_ntuple(tmp_path / "signal.root", 50)
+    write_ntuple(tmp_path / "b.root", 50)
+    (tmp_path / "columns.py").write_text(
+        "from pathlib import Path\n"
+        "def columns(events):\n"
+        f"    Path({str(tmp_path / 'b.root')!r}).unlink(missing_ok=True)\n"
+        "    return {'mass': events['mass']}\n"
+    )
+    with pytest.raises(InputError, match=r"became unreadable while it was processed: .*b\.root"):
+        run(of=two_processes(["b.root"]), columns="columns.py:columns")
+
+
+def test_older_table_survives_a_failed_run(run, tmp_path):
+    write_ntuple(tmp_path / "signal.root", 50)
+    write_ntuple(tmp_path / "b.root", 50)
+    run(of=two_processes(["b.root"]))
+    stored = (tmp_path / "out" / "events.parquet").read_bytes()
+    shutil.copy(tmp_path / "b.root", tmp_path / "c.root")
+    with pytest.raises(InputError, match="occur more than once"):
+        run(of=two_processes(["b.root", "c.root"]))
+    assert [Path(entry).name for entry in (tmp_path / "out").iterdir()] == ["events.parquet"]
+    assert (tmp_path / "out" / "events.parquet").read_bytes() == stored
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scheduler_that_does_not_answer_is_named():
+    # Imported first: leaving the context would drop the defaults that distributed brings.
+    pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(InputError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9 .*leave --scheduler out"),
+        _dask_client(1, "tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_two_local_clusters_share_a_machine():
+    pytest.importorskip("distributed")
+    with _dask_client(1, None) as first, _dask_client(1, None) as second:
+        assert first.submit(sum, [1, 2]).result() == second.submit(sum, [2, 1]).result() == 3

@@ -3,28 +3,14 @@
 import awkward as ak
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.ntuples.conftest import write_ntuple
+from tests.ntuples.tables import make
 from zsig_hep.errors import InputError
-from zsig_hep.ntuples import EventTable
-
-ROLES = {"higgs": "signal", "dy": "background"}
-
-
-def make(features=None, events=40, **changes):
-    rng = np.random.default_rng(1)
-    features = {"pt": rng.exponential(30, events), "n": rng.integers(0, 4, events)} if features is None else features
-    arguments = {
-        "weight": rng.normal(1.0, 0.5, events),
-        "process": np.where(np.arange(events) % 3 == 0, "higgs", "dy"),
-        "roles": ROLES,
-        "luminosity_ifb": 140.0,
-    }
-    return EventTable.from_arrays(features, **(arguments | changes))
+from zsig_hep.ntuples import Dataset, Process
 
 
 def test_types_roles_and_yields():
@@ -96,30 +82,6 @@ def test_select_and_with_features():
         table.with_features(["ptt"])
 
 
-def test_parquet_round_trip_to_the_bit(tmp_path):
-    table = make({"x": np.array([np.nan, 1.0] * 20), "y": np.arange(40)}, labels={"dy": "Drell-Yan"})
-    table.to_parquet(tmp_path / "deep" / "t.parquet")
-    back = EventTable.from_parquet(tmp_path / "deep" / "t.parquet")
-    for name in ("features", "weight", "process", "fold", "identity"):
-        assert getattr(back, name).tobytes() == getattr(table, name).tobytes()
-        assert getattr(back, name).dtype == getattr(table, name).dtype
-    assert (back.process_names, back.roles, back.labels) == (table.process_names, table.roles, ("higgs", "Drell-Yan"))
-    assert (back.fold_count, back.luminosity_ifb, back.feature_names) == (5, 140.0, ("x", "y"))
-
-
-def test_foreign_and_damaged_parquet(tmp_path):
-    with pytest.raises(InputError, match=r"no event table .*run the columns stage"):
-        EventTable.from_parquet(tmp_path / "missing.parquet")
-    pq.write_table(pa.table({"x": [1.0]}), tmp_path / "foreign.parquet")
-    with pytest.raises(InputError, match="was not written as an event table"):
-        EventTable.from_parquet(tmp_path / "foreign.parquet")
-    make().to_parquet(tmp_path / "t.parquet")
-    content = (tmp_path / "t.parquet").read_bytes()
-    (tmp_path / "t.parquet").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match="not a readable event table"):
-        EventTable.from_parquet(tmp_path / "t.parquet")
-
-
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
@@ -145,3 +107,27 @@ def test_foreign_and_damaged_parquet(tmp_path):
 def test_bad_arrays(changes, match):
     with pytest.raises(InputError, match=match):
         make(**changes)
+
+
+def test_no_event_after_selection(refused, tmp_path):
+    write_ntuple(tmp_path / "b.root", 100)
+    (tmp_path / "columns.py").write_text(
+        "def columns(events):\n"
+        "    keep = (events['MET_pt'] > 0) & (events.metadata['dataset'] == 'h')\n"
+        "    return {'mass': events['mass'][keep]}, keep\n"
+    )
+    refused(r"process 'dy' has no event after the selection", columns="columns.py:columns")
+
+
+def test_fewer_events_than_folds(refused, tmp_path):
+    write_ntuple(tmp_path / "b.root", 4)
+    refused(r"process 'dy' has 4 events after the selection, fewer than the 5 folds")
+
+
+@pytest.mark.parametrize("role", ["signal", "background"])
+def test_role_without_process(run, tmp_path, role):
+    write_ntuple(tmp_path / "b.root", 50)
+    only = {"p": Process(role=role, datasets={"b": Dataset(files=["b.root"], cross_section_pb=1.0)})}
+    missing = "background" if role == "signal" else "signal"
+    with pytest.raises(InputError, match=f"there is no {missing} process"):
+        run(of=only)

@@ -57,7 +57,7 @@ def test_an_exported_model_scores_new_events_by_the_whole_ensemble(small_search,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["top.root"], "holds no model of this analysis as it stands"),
+        (["top.root"], "holds no model and cut for the present settings of this analysis"),
         (["top.root", "--dataset", "ttt", "--model", "MODEL"], "there is no dataset 'ttt'; leave it out for new events. Did"),
         (["tpo.root", "--model", "MODEL"], "tpo.root does not exist. Did you mean 'top.root'"),
         (["top.root", "--model", "FOREIGN"], "FOREIGN"),

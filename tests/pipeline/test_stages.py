@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 import uproot
@@ -18,7 +17,6 @@ from safetensors.torch import load_file
 
 from tests.conftest import DATA, SmallSearch
 from zsig_hep.errors import InputError, ModelFileError, OutputError, TrainingError
-from zsig_hep.learning import Classifier, ZLossSettings
 from zsig_hep.ntuples import EventTable
 from zsig_hep.pipeline.galleries import report_gallery
 from zsig_hep.pipeline.stages import Pipeline, RunOptions
@@ -83,12 +81,6 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def no_figures(monkeypatch):
-    """Leave the figures out, which take most of the time of a run."""
-    monkeypatch.setattr(Pipeline, "_draw", lambda self, folder, figures: [])
-
-
 def times(output: Path) -> dict[str, int]:
     return {str(path.relative_to(output)): path.stat().st_mtime_ns for path in output.rglob("*")}
 
@@ -131,23 +123,6 @@ def test_columns_are_the_selected_events_at_the_luminosity(finished_output, smal
     assert 0 < selected.sum() < len(selected)
     assert table.yields()["dy"].value == pytest.approx(expected, rel=1e-12)
     assert table.yields()["dy"].entries == selected.sum()
-
-
-def test_scores_are_those_of_the_models_and_thresholds_select_them(finished_output):
-    table = EventTable.from_parquet(finished_output / "columns" / "events.parquet")
-    stored = pq.read_table(finished_output / "selection" / "scores.parquet")
-    assert stored.column_names == ["identity", "process", "fold", "weight", "score_z", "score_bce"]
-    assert np.array_equal(stored["identity"].to_numpy(), table.identity)
-    classifiers = read_json(finished_output / "selection" / "selection.json")["classifiers"]
-    for content in classifiers:
-        score = stored[f"score_{content['name']}"].to_numpy()
-        model = Classifier.load(finished_output / "training" / content["name"])
-        assert np.array_equal(score, model.out_of_fold_scores(table.features, table.fold))
-        point = content["working_point"]
-        assert point["status"] == "ok"
-        selected = score >= np.array(point["thresholds"])[table.fold]
-        for role, chosen in (("background", table.is_background), ("signal", table.is_signal)):
-            assert table.weight[selected & chosen].sum() == pytest.approx(point[role]["yield"], rel=1e-12)
 
 
 def test_histograms_hold_the_yields(finished_output):
@@ -265,43 +240,6 @@ def test_a_changed_training_keeps_the_columns(output, chain):
     after = times(output)
     assert all(after[name] == before[name] for name in before if name.startswith(("columns", "selection", "report")))
     assert not same_tensors(tensors(output), model)
-
-
-@pytest.mark.parametrize(
-    ("changes", "redone"),
-    [
-        ({"title": "Another title"}, set()),
-        ({"presentation": {"label": "Work in progress"}}, set()),
-        ({"processes": {"dy": {"color": "red"}}}, set()),
-        ({"ntuples": {"chunk_size": 100}}, set()),
-        ({"training": {"device": "auto"}}, {"by a GPU"} if torch.cuda.is_available() else set()),
-        ({"selection": {"figure_of_merit": "s_over_sqrt_b"}}, {"selection"}),
-        ({"training": {"baseline": False}}, {"selection"}),
-        ({"training": {"loss": {"name": "z", "relative_eps": 0.1}}}, {"training/z", "selection"}),
-        ({"training": {"seeds": 2}}, {"training/z", "training/bce", "selection"}),
-        ({"training": {"main": {"epochs": 3}}}, {"training/z", "training/bce", "selection"}),
-        ({"processes": {"dy": {"label": "Drell-Yan"}}}, {"columns"}),
-        ({"luminosity_ifb": 101.0}, {"columns", "training/z", "training/bce", "selection"}),
-        ({"ntuples": {"folds": 4}}, {"columns", "training/z", "training/bce", "selection"}),
-        (
-            {"processes": {"dy": {"datasets": {"dy": {"k_factor": 1.1}}}}},
-            {"columns", "training/z", "training/bce", "selection"},
-        ),
-        ({"processes": {"data": DATA}}, {"columns", "training/z", "training/bce", "selection"}),
-    ],
-)
-def test_what_depends_on_a_setting(finished_output, small_search, chain, tmp_path, changes, redone):
-    def fingerprints(made: Pipeline) -> dict[str, str]:
-        trained = {f"training/{name}": made.fingerprints.training(loss) for name, loss in made.results.losses.items()}
-        return trained | {"columns": made.fingerprints.columns, "selection": made.fingerprints.selection}
-
-    if redone == {"by a GPU"}:
-        pytest.skip("`auto` is another device here")
-    before = fingerprints(chain(tmp_path / "a"))
-    recorded = chain(finished_output).output_folder.recorded
-    assert all(recorded(stage) == value for stage, value in before.items())
-    after = fingerprints(chain(tmp_path / "b", **changes))
-    assert {stage for stage, value in after.items() if value != before[stage]} == redone
 
 
 @pytest.mark.parametrize("change", ["columns.py", "helpers.py", "touched", "changed"])
@@ -462,13 +400,6 @@ def test_recorded_events_are_drawn_and_listed_but_neither_trained_nor_scanned_on
         assert "Data" in {container.get_label() for axes in figure.axes for container in axes.containers}
 
 
-def test_the_difference_is_that_of_the_two_working_points(finished_output):
-    summary = read_json(finished_output / "report" / "summary.json")
-    first, second = (each["working_point"]["significance"] for each in summary["classifiers"])
-    assert summary["comparison"]["value"] == pytest.approx(first - second, rel=1e-9)
-    assert summary["comparison"]["uncertainty"] > 0
-
-
 def test_without_a_baseline_there_is_one_classifier_and_no_difference(output, chain):
     alone = chain(output, training={"baseline": False})
     alone.scan()
@@ -477,17 +408,6 @@ def test_without_a_baseline_there_is_one_classifier_and_no_difference(output, ch
     content = read_json(output / "selection" / "selection.json")
     assert [each["name"] for each in content["classifiers"]] == ["z"]
     assert content["comparison"] is None
-
-
-def test_a_baseline_is_not_trained_twice(small_search, chain, tmp_path):
-    made = chain(tmp_path / "out", training={"loss": {"name": "bce"}})
-    assert list(made.results.losses) == ["bce"]
-    both = chain(tmp_path / "out")
-    assert list(both.results.losses) == ["z", "bce"]
-    assert both.results.losses["z"] == ZLossSettings(error="sigmoid")
-    assert made.fingerprints.training(made.results.losses["bce"]) == both.fingerprints.training(
-        both.results.losses["bce"]
-    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

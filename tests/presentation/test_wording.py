@@ -4,7 +4,12 @@ import re
 
 import pytest
 
-from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS, FIGURE_OF_MERIT_NAMES, figure_of_merit_name, plain_label
+from zsig_hep.presentation.wording import (
+    FIGURE_OF_MERIT_LABELS,
+    FIGURE_OF_MERIT_NAMES,
+    figure_of_merit_name,
+    plain_label,
+)
 from zsig_hep.statistics import FigureOfMerit, FigureParameters, Objective
 
 

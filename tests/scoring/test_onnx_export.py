@@ -1,5 +1,3 @@
-import builtins
-import importlib
 import json
 from dataclasses import replace
 
@@ -7,27 +5,15 @@ import numpy as np
 import pytest
 
 from tests.learning.toy import make_table
-from tests.learning.trainings import settings
+from tests.scoring.models import describe, trained_on
 from zsig_hep import __version__
-from zsig_hep.errors import InputError, OutputError
-from zsig_hep.learning import train
-from zsig_hep.scoring.metadata import ModelMetadata, model_metadata
+from zsig_hep.errors import OutputError
+from zsig_hep.scoring.metadata import ModelMetadata
 from zsig_hep.scoring.onnx_export import export_onnx
 from zsig_hep.scoring.onnx_graph import IR_VERSION, OPSET
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
-
-PHASE = {"epochs": 1, "batch_size": 256, "learning_rate": 1e-2}
-
-
-def trained_on(table, **changes):
-    return train(table, settings(warm_start=PHASE, main=PHASE, **changes))
-
-
-def describe(classifier, **changes):
-    options = {"fold_seed": 3, "event_identity": ("run", "event"), "datasets": ("h", "dy")} | changes
-    return model_metadata(classifier, **options)
 
 
 def run(classifier, path, features):
@@ -37,19 +23,12 @@ def run(classifier, path, features):
 
 
 @pytest.fixture(scope="module")
-def trained():
-    table = make_table(600)
-    return table, trained_on(table)
-
-
-@pytest.fixture(scope="module")
 def trained_with_missing():
     table = make_table(600, missing=True)
     return table, trained_on(table, missing={"y": "mean"})
 
 
-@pytest.mark.parametrize("activation", ["relu", "silu", "tanh"])
-@pytest.mark.parametrize("hidden", [[], [8], [7, 5]])
+@pytest.mark.parametrize(("activation", "hidden"), [("relu", [8]), ("silu", [7, 5]), ("tanh", [8]), ("silu", [])])
 def test_scores_are_those_of_torch(tmp_path, activation, hidden):
     table = make_table(300)
     classifier = trained_on(table, activation=activation, hidden=hidden)
@@ -154,24 +133,6 @@ def test_properties_say_how_the_model_is_applied(trained, tmp_path):
     assert model.ir_version == IR_VERSION
 
 
-def test_absent_thresholds_stay_absent(trained):
-    _, classifier = trained
-    assert describe(classifier).threshold is None
-    partly = describe(classifier, thresholds=(0.9, None, 0.9, 0.9, 0.9))
-    assert partly.threshold is None
-    assert ModelMetadata.from_properties(partly.to_properties()) == partly
-    content = describe(classifier, event_identity="content", datasets=None, fold_seed=None)
-    assert ModelMetadata.from_properties(content.to_properties()) == content
-
-
-def test_metadata_that_do_not_fit_are_refused(trained):
-    _, classifier = trained
-    with pytest.raises(InputError, match="2 thresholds were given for a model of 5 folds"):
-        describe(classifier, thresholds=(0.5, 0.5))
-    with pytest.raises(InputError, match=r"'xx', which is no feature of the model\. Did you mean 'x'"):
-        describe(classifier, units={"xx": "GeV"})
-
-
 def test_a_model_without_a_member_for_a_fold_is_refused(trained, tmp_path):
     _, classifier = trained
     metadata = describe(classifier)
@@ -180,16 +141,3 @@ def test_a_model_without_a_member_for_a_fold_is_refused(trained, tmp_path):
     with pytest.raises(OutputError, match="no member for fold 2"):
         export_onnx(partial, tmp_path / "model.onnx", metadata)
     assert not list(tmp_path.iterdir())
-
-
-def test_an_absent_extra_is_named(trained, tmp_path, monkeypatch):
-    _, classifier = trained
-
-    def without_onnx(name, package=None):
-        if name == "onnx":
-            raise ImportError(name)
-        return builtins.__import__(name)
-
-    monkeypatch.setattr(importlib, "import_module", without_onnx)
-    with pytest.raises(InputError, match=r"pip install 'zsig_hep\[onnx\]'"):
-        export_onnx(classifier, tmp_path / "model.onnx", describe(classifier))

@@ -10,22 +10,14 @@ import pytest
 from coffea.nanoevents import BaseSchema, NanoAODSchema
 from coffea.processor import DaskExecutor, FuturesExecutor, IterativeExecutor, Runner
 
-from tests.scoring.scored import EDGES, FILES, Described, make_search
-from zsig_hep.errors import InputError, ModelFileError
+from tests.scoring.scored import EDGES, FILES
+from zsig_hep.errors import InputError
 from zsig_hep.ntuples.variations import ShapeVariation, WeightVariation
 from zsig_hep.scoring.processor import ScoreProcessor
-from zsig_hep.scoring.scorer import match_features
-
-pytest.importorskip("onnxruntime")
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore:Missing cross-reference:RuntimeWarning"
 )
-
-
-@pytest.fixture(scope="session")
-def search(small_search, finished_output, tmp_path_factory):
-    return make_search(small_search, finished_output, tmp_path_factory.mktemp("export"))
 
 
 def fill(search, scorer=None, *, executor=None, schema=BaseSchema, reader=None, fileset=None, **options):
@@ -61,6 +53,7 @@ def test_histograms_are_those_of_the_training(search, backend, schema):
 
 
 # Loky takes the import of torch in a worker for a leak.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:A worker was restarted")
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
 def test_workers_load_the_model(search, backend, pool):
@@ -68,11 +61,13 @@ def test_workers_load_the_model(search, backend, pool):
     compare(search, fill(search, getattr(search, backend), executor=executor, factors=factors(search)))
 
 
+@pytest.mark.slow
 def test_workers_need_no_torch():
     code = "import sys; from zsig_hep.scoring import OnnxScorer, ScoreProcessor; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_dask_workers_load_the_model(search):
     distributed = pytest.importorskip("distributed")
     options = {"n_workers": 1, "threads_per_worker": 2, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
@@ -191,8 +186,6 @@ def test_features_are_matched_by_name(search):
 
     reader = replace(search.reader, columns=reversed_columns)
     compare(search, fill(search, reader=reader, factors=factors(search)))
-    with pytest.raises(ModelFileError, match=r"takes 2 features, the columns have 2 and lack the feature 'x'.*'xx'"):
-        match_features(("x", "y"), ("xx", "y"))
 
 
 @pytest.mark.parametrize(
@@ -237,25 +230,3 @@ def test_axes_that_cannot_be_used_are_refused(search, options, message):
 def test_an_axis_that_is_no_feature_is_refused(search):
     with pytest.raises(Exception, match=r"InputError.*axis 'yy' is no feature of the columns\. Did you mean 'y'"):
         fill(search, axes=[hist.axis.Regular(2, 0, 1, name="yy")])
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"datasets": None}, "does not say which datasets it was trained on"),
-        ({"fold_seed": None}, "does not say with which seed"),
-        ({"event_identity": ("event",)}, "were by .'event',. in the training"),
-        ({"event_identity": "content"}, "were by 'content' in the training"),
-    ],
-)
-def test_folds_that_would_differ_are_refused(search, changes, message):
-    with pytest.raises(ModelFileError, match=message):
-        ScoreProcessor(search.reader, Described(search.onnx, **changes))
-
-
-def test_events_identified_by_what_a_variation_shifts_are_refused(search):
-    variations = {"dy": {"scale": ShapeVariation(kind="shape")}}
-    reader = replace(search.reader, event_identity="content", variations=variations)
-    with pytest.raises(ModelFileError, match="'scale' of 'dy' shifts features, which identify the events"):
-        ScoreProcessor(reader, Described(search.onnx, event_identity="content"))
-    ScoreProcessor(reader, Described(search.onnx, event_identity="content", datasets=()))

@@ -61,7 +61,10 @@ class TestScores:
     def test_edges(self):
         np.testing.assert_allclose(score_edges([0.3, 0.4], 4), [0, 0.25, 0.5, 0.75, 1])
         np.testing.assert_allclose(score_edges([-3.0, 1.0], 4), [-3, -2, -1, 0, 1])
+        np.testing.assert_allclose(score_edges([0.0, 1.5], 3), [0, 0.5, 1, 1.5])
+        np.testing.assert_allclose(score_edges([-0.5, 1.0], 3), [-0.5, 0, 0.5, 1])
         np.testing.assert_allclose(score_edges([4.0, 4.0], 2), [2, 4, 6])
+        assert score_edges([0.5]).size == 41
         np.testing.assert_allclose(score_edges([], 2), [0, 0.5, 1])
 
 

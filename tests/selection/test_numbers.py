@@ -55,13 +55,15 @@ def test_each_hypothesis_by_its_name(signals):
     assert found.hypotheses["vbf"].significance_uncertainty == pytest.approx(
         alone["significance_uncertainty"], rel=1e-12
     )
-    assert list(by_signal(objective.evaluate(*as_arrays(PASSING, PROCESSES), PROCESSES), PROCESSES)) == ["ggf", "vbf"]
+    z = objective.evaluate(*as_arrays(PASSING, PROCESSES), PROCESSES)
+    assert list(by_signal(z.hypotheses, PROCESSES)) == ["ggf", "vbf"]
 
 
 def test_what_does_not_exist_is_none():
     without_background = numbers_of(dy=Yield(0, 0, 0), top=Yield(0, 0, 0))
     assert without_background.significance is without_background.significance_uncertainty is None
     assert without_background.purity == 1.0
+    assert numbers_of(dy=Yield(-14.5, 1.0, 9), top=Yield(5.0, 1.0, 25)).purity == pytest.approx(10 / 0.5)
     negative = numbers_of(dy=Yield(-15.0, 40.0, 50))
     assert negative.purity is negative.significance is None
     assert SelectionNumbers().yields == {}

@@ -9,6 +9,8 @@ def test_defaults():
     options = WorkingPointSettings()
     assert options.figure_of_merit is FigureOfMerit.ASIMOV
     assert (options.minimum_effective_background, options.minimum_signal_efficiency) == (10.0, 0.05)
+    assert options.dominant_background_fraction == 0.1
+    assert (options.sensitivity.relative_bandwidth, options.sensitivity.replicas) == (0.3, 200)
     assert options.objective == Objective()
 
 
@@ -86,8 +88,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("given", "words"),
         [
-            ({"ams_regularisation": 10.0}, "of the figure of merit 'ams', and figure_of_merit is 'asimov'"),
-            ({"figure_of_merit": "ams", "punzi_sigmas": 3.0}, "set that to 'punzi', or remove punzi_sigmas"),
+            ({"ams_regularisation": 10.0}, "of the figure of merit 'ams', but figure_of_merit is 'asimov'"),
+            ({"figure_of_merit": "ams", "punzi_sigmas": 3.0}, "set figure_of_merit to 'punzi', or remove punzi_sigmas"),
             ({"figure_of_merit": "ams", "ams_regularisation": -1.0}, "greater than or equal to 0"),
             ({"minimum_effective_background": 0}, "greater than or equal to 1"),
             ({"minimum_signal_efficiency": 1.5}, "less than or equal to 1"),

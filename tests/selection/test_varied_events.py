@@ -108,11 +108,12 @@ class TestYields:
         [
             (13.0, 9.0, 2.0, ""),
             (9.0, 13.0, -2.0, ""),
-            (13.0, 11.0, 3.0, "both on one side"),
-            (8.0, 7.0, -3.0, "both on one side"),
+            (13.0, 11.0, 3.0, "up and down have the same sign"),
+            (8.0, 7.0, -3.0, "up and down have the same sign"),
             (12.0, 12.0, 2.0, "up equals down"),
             (10.0, 10.0, 0.0, "no effect"),
             (14.0, 10.0, 4.0, ""),
+            (10.0, 6.0, -4.0, ""),
         ],
     )
     def test_the_shift_of_two_directions_and_what_is_unusual(self, up, down, shift, note):

@@ -130,13 +130,13 @@ class TestStatistic:
 
 
 class TestProperties:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(yields, yields, st.floats(0, 2), st.floats(0.1, 10))
     def test_the_limit_scales_with_the_signal(self, s, b, k, factor):
         one, other = expected_exclusion(s, b, k * b), expected_exclusion(factor * s, b, k * b)
         assert one.limits == pytest.approx([factor * limit for limit in other.limits], rel=1e-8)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(yields, yields, st.floats(0, 2))
     def test_bands_ascend_and_limits_are_where_cls_is_five_per_cent(self, s, b, k):
         found = expected_exclusion(s, b, k * b)
@@ -145,7 +145,7 @@ class TestProperties:
         for number, limit in enumerate(found.limits):
             assert expected_exclusion(limit * s, b, k * b).cls[number] == pytest.approx(0.05, rel=1e-7)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(yields, yields)
     def test_more_uncertainty_or_background_excludes_less(self, s, b):
         limits = [expected_exclusion(s, b, k * b).median_limit for k in (0.0, 0.1, 0.5, 1.0)]

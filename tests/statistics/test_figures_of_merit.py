@@ -30,28 +30,26 @@ class TestEvaluate:
 
     @pytest.mark.parametrize("figure", SMOOTH_FIGURES)
     @pytest.mark.parametrize("simulation", [False, True])
-    @pytest.mark.parametrize("k", [0.0, 0.01, 0.5])
-    @pytest.mark.parametrize("b", [0.5, 1e4])
-    @pytest.mark.parametrize("ratio", [1e-6, 1e-2, 0.5, 1e4, -0.4])
-    def test_uncertainty_is_that_of_exact_derivatives(self, figure, simulation, k, b, ratio):
-        s, var_s, var_b = ratio * b, 0.03 * b, 0.2 * b
-        function = self.figure_at(figure, k, simulation=simulation)
-        slope_s = numerical(function, s, b, var_b, index=0)
-        slope_b = numerical(function, s, b, var_b, index=1)
-        found = evaluate(
-            figure, s, b, var_s, var_b, k, simulation_uncertainty_in_figure=simulation, parameters=PARAMETERS
-        )
-        with mpmath.workdps(60):
-            assert found.value == pytest.approx(float(function(s, b, var_b)), rel=1e-12)
-        for of_s, of_b in ((var_s, 0.0), (0.0, var_b), (var_s, var_b)):
-            # A vanishing variance is put in only for the propagation: the figure itself keeps var_b.
-            if of_b == 0.0 and simulation:
-                continue
-            found = evaluate(
-                figure, s, b, of_s, of_b, k, simulation_uncertainty_in_figure=simulation, parameters=PARAMETERS
-            )
-            expected = math.sqrt(slope_s**2 * of_s + slope_b**2 * of_b)
-            assert found.uncertainty == pytest.approx(expected, rel=1e-10)
+    def test_uncertainty_is_that_of_exact_derivatives(self, figure, simulation):
+        for k in (0.0, 0.01, 0.5):
+            function = self.figure_at(figure, k, simulation=simulation)
+            b, ratio = (grid.ravel() for grid in np.meshgrid([0.5, 1e4], [1e-6, 1e-2, 0.5, 1e4, -0.4]))
+            s, var_s, var_b = ratio * b, 0.03 * b, 0.2 * b
+            points = list(zip(s.tolist(), b.tolist(), var_b.tolist(), strict=True))
+            slope_s, slope_b = (np.array([numerical(function, *point, index=i) for point in points]) for i in (0, 1))
+            options = {"simulation_uncertainty_in_figure": simulation, "parameters": PARAMETERS}
+            found = evaluate(figure, s, b, var_s, var_b, k, **options)
+            with mpmath.workdps(60):
+                exact = [float(function(*point)) for point in points]
+            np.testing.assert_allclose(found.value, exact, rtol=1e-12)
+            for of_s, of_b in ((var_s, 0.0 * b), (0.0 * b, var_b), (var_s, var_b)):
+                # A vanishing variance is put in only for the propagation: the figure itself keeps var_b.
+                if not of_b.any() and simulation:
+                    continue
+                found = evaluate(figure, s, b, of_s, of_b, k, **options)
+                np.testing.assert_allclose(
+                    found.uncertainty, np.sqrt(slope_s**2 * of_s + slope_b**2 * of_b), rtol=1e-10
+                )
 
     def test_slope_keeps_its_digits_where_the_uncertainty_dominates(self):
         # sigma_b^2 / b = 1e10: the printed derivative cancels to nothing.

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import mpmath
@@ -30,49 +31,47 @@ def exact(figure, s, backgrounds, variance_of_simulation, uncertainties, common)
 
 
 @pytest.mark.parametrize("figure", FIGURES)
-@pytest.mark.parametrize("simulation", [False, True])
-@pytest.mark.parametrize("common", [0.0, 0.1])
 @pytest.mark.parametrize("yields", [(3.0, 20.0, 5.0), (1e-3, 1e4, 300.0), (-2.0, 30.0, 5.0), (40.0, 6.0, -0.5)])
-def test_value_slopes_and_uncertainty_against_sixty_digits(figure, simulation, common, yields):
-    s, *backgrounds = yields
+def test_value_slopes_and_uncertainty_against_sixty_digits(figure, yields):
+    s, *backgrounds = arguments = yields
     uncertainties, var_s, var_p = (0.02, 0.3), 0.4, (1.5, 0.25)
-    held = sum(var_p) if simulation else 0.0
-    arguments = (s, *backgrounds)
+    for simulation, common in itertools.product([False, True], [0.0, 0.1]):
+        held = sum(var_p) if simulation else 0.0
 
-    def function(s, *of):
-        return exact(figure, s, of, held, uncertainties, common)
+        def function(s, *of, held=held, common=common):
+            return exact(figure, s, of, held, uncertainties, common)
 
-    with mpmath.workdps(60):
-        slopes = [
-            float(mpmath.diff(lambda x, i=i: function(*arguments[:i], x, *arguments[i + 1 :]), arguments[i]))
-            for i in range(3)
-        ]
-        value = float(function(*arguments))
-    found = evaluate_processes(
-        figure, s, backgrounds, var_s, var_p, uncertainties,
-        relative_background_uncertainty=common, simulation_uncertainty_in_figure=simulation,
-    )  # fmt: skip
-    precision = 1e-11 if figure in SMOOTH_FIGURES else 3e-7
-    assert found.value == pytest.approx(value, rel=1e-13, abs=1e-13)
-    assert [float(found.signal_slope), *found.background_slopes] == pytest.approx(slopes, rel=precision)
-    variance = sum(slope**2 * v for slope, v in zip(slopes, (var_s, *var_p), strict=True))
-    assert found.uncertainty == pytest.approx(math.sqrt(variance), rel=precision)
+        with mpmath.workdps(60):
+            slopes = [
+                float(mpmath.diff(lambda x, i=i: function(*arguments[:i], x, *arguments[i + 1 :]), arguments[i]))
+                for i in range(3)
+            ]
+            value = float(function(*arguments))
+        found = evaluate_processes(
+            figure, s, backgrounds, var_s, var_p, uncertainties,
+            relative_background_uncertainty=common, simulation_uncertainty_in_figure=simulation,
+        )  # fmt: skip
+        precision = 1e-11 if figure in SMOOTH_FIGURES else 3e-7
+        assert found.value == pytest.approx(value, rel=1e-13, abs=1e-13)
+        assert [float(found.signal_slope), *found.background_slopes] == pytest.approx(slopes, rel=precision)
+        variance = sum(slope**2 * v for slope, v in zip(slopes, (var_s, *var_p), strict=True))
+        assert found.uncertainty == pytest.approx(math.sqrt(variance), rel=precision)
 
 
 @pytest.mark.parametrize("figure", FIGURES)
 @pytest.mark.parametrize("simulation", [False, True])
-@pytest.mark.parametrize(("own", "common"), [(0.0, 0.2), (0.2, 0.0)])
-def test_one_process_is_evaluate(figure, simulation, own, common, library):
+def test_one_process_is_evaluate(figure, simulation, library):
     library = library if figure in SMOOTH_FIGURES else np.asarray
     rng = np.random.default_rng(0)
     s, b, var_s, var_b = (library(rng.uniform(0.1, 50, 20)) for _ in range(4))
-    found = evaluate_processes(
-        figure, s, b[None], var_s, var_b[None], [own],
-        relative_background_uncertainty=common, simulation_uncertainty_in_figure=simulation,
-    )  # fmt: skip
-    expected = evaluate(figure, s, b, var_s, var_b, own + common, simulation_uncertainty_in_figure=simulation)
-    np.testing.assert_array_equal(found.value, expected.value)
-    np.testing.assert_allclose(found.uncertainty, expected.uncertainty, rtol=1e-15)
+    expected = evaluate(figure, s, b, var_s, var_b, 0.2, simulation_uncertainty_in_figure=simulation)
+    for own, common in ((0.0, 0.2), (0.2, 0.0)):
+        found = evaluate_processes(
+            figure, s, b[None], var_s, var_b[None], [own],
+            relative_background_uncertainty=common, simulation_uncertainty_in_figure=simulation,
+        )  # fmt: skip
+        np.testing.assert_array_equal(found.value, expected.value)
+        np.testing.assert_allclose(found.uncertainty, expected.uncertainty, rtol=1e-15)
 
 
 @pytest.mark.parametrize("figure", [figure for figure in FIGURES if not figure.knows_background_uncertainty])

@@ -9,12 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.statistics.exact import exact_root
-from zsig_hep.statistics import (
-    asimov,
-    asimov_with_uncertainty,
-    s_over_sqrt_b,
-    s_over_sqrt_b_with_uncertainty,
-)
+from zsig_hep.statistics import asimov, asimov_with_uncertainty, s_over_sqrt_b, s_over_sqrt_b_with_uncertainty
 
 RATIOS = np.logspace(-6, 6, 49)
 BACKGROUNDS = np.array([1e-3, 1.0, 37.0, 1e6])

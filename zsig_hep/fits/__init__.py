@@ -1,4 +1,4 @@
-"""What fits take: templates of channels, processes and variations, and their files for pyhf, Combine and cabinetry."""
+"""Fit inputs: templates of channels, processes and variations, and files for pyhf, Combine and cabinetry."""
 
 from zsig_hep.fits.build import build_templates
 from zsig_hep.fits.cabinetry_config import cabinetry_configuration, write_cabinetry

@@ -1,6 +1,6 @@
-"""From scored events and their variations to the templates that all exports are made of."""
+"""Build the templates of a fit from scored events and their variations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,9 @@ from zsig_hep.selection.events import Floats, ScoredEvents
 from zsig_hep.statistics.process_table import ProcessTable
 
 COUNTING = "events"
+"""Observable of a channel with one bin, which counts the events."""
 
-# The tails that bins of equal width leave out; the outermost bins reach from there to the last event.
+# Bins of equal width cover the central 99 % of the events; the outermost bins are extended to the last event.
 _TAIL = 0.005
 
 
@@ -27,26 +28,26 @@ def build_templates(
     labels: Mapping[str, str] | None = None,
     unblinded: bool = False,
 ) -> FitTemplates:
-    """Bin events by channel, process and variation, and make of them what a fit can take.
+    """Bin events by channel, process and variation, and make the templates usable in a fit.
 
-    What has to change for a fit follows `zsig_hep.fits.rules` and is noted; names that fits cannot take are replaced
-    (`fit_name`), which is noted too.
+    Templates are changed by the rules of `zsig_hep.fits.rules`, and names that fits cannot use are replaced
+    (`fit_name`). All changes are listed in the notes of the result.
 
     Args:
-        events: with out-of-fold scores and variations; data are used only when unblinded. A process that only one
-            direction of a variation touches is nominal in the other.
-        channels: of the fit.
+        events: events with out-of-fold scores and variations; data are used only if unblinded. A process that only one
+            direction of a variation touches is nominal in the other direction.
+        channels: channels of the fit.
         settings: observable, binning and rules.
-        luminosity_ifb: of the weights.
-        labels: of the processes, where they differ from their names.
-        unblinded: whether a fit sees the data. Otherwise it gets the Asimov data of the background alone.
+        luminosity_ifb: integrated luminosity of the weights [1/fb].
+        labels: labels of the processes, where they differ from their names.
+        unblinded: whether the data are observed in the fit; otherwise it has the Asimov data of the background alone.
 
     Returns:
-        Templates that every export takes.
+        The templates, from which all exports are written.
 
     Raises:
-        InputError: arrays that do not fit together, an unknown observable, a name that is taken, bins that the settings
-            refuse, or no channel with background.
+        InputError: array shapes differ, the observable is unknown, two names are equal in a fit, the settings refuse to
+            merge bins, or no channel has background.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -62,14 +63,15 @@ def build_templates(
     varied = reader.variations()
     rows = np.flatnonzero(~events.processes.is_data).tolist()
     processes, process_notes = _fit_names("process", events.processes.simulated.names)
-    kinds, variation_notes = _fit_names("variation", [each.name for each in varied])
-    binning = _Binning(dict(zip(processes, rows, strict=True)), tuple(kinds), events.processes, settings)
+    variations, variation_notes = _fit_names("variation", [each.name for each in varied])
+    binning = _Binning(dict(zip(processes, rows, strict=True)), tuple(variations), events.processes, settings)
     backgrounds = [name for name, row in binning.processes.items() if events.processes.roles[row] == "background"]
     notes = [*channel_notes, *process_notes, *variation_notes]
     usable = []
     for index, name in enumerate(names):
-        inside = [simulated.in_channel(index), *(side.in_channel(index) for each in varied for side in each.sides)]
-        raw, outside = binning.channel(name, inside, varied, data.in_channel(index) if unblinded else None)
+        inside = [each.in_channel(index) for each in varied]
+        observed = data.in_channel(index) if unblinded else None
+        raw, outside = binning.channel(name, simulated.in_channel(index), inside, observed)
         channel, changes = usable_channel(raw, backgrounds, settings)
         notes += [*outside, *changes]
         usable += [] if channel is None else [channel]
@@ -95,12 +97,12 @@ def build_templates(
 
 @dataclass(frozen=True, eq=False)
 class _Binning:
-    """How the events of a channel are binned.
+    """Binning of the events of a channel.
 
     Attributes:
-        processes: rows of the processes, by name in the fit.
-        variations: names in the fit.
-        table: of all processes.
+        processes: row of each simulated process in `table`, by its name in the fit.
+        variations: names of the variations in the fit.
+        table: all processes.
         settings: observable and bins.
     """
 
@@ -110,37 +112,37 @@ class _Binning:
     settings: ExportSettings
 
     def channel(
-        self, name: str, inside: Sequence[Sample], varied: Sequence[SampledVariation], data: Sample | None
+        self, name: str, simulated: Sample, varied: Sequence[SampledVariation], data: Sample | None
     ) -> tuple[ChannelTemplates, list[str]]:
-        """Bin the nominal events, and the sides of each variation in turn, that are in a channel."""
-        edges = self._edges(inside)
-        nominal = self._templates(inside[0], edges)
+        """Templates of a channel from the events that are in it, and notes."""
+        edges = self._edges([simulated, *(side for each in varied for side in each.sides)])
+        nominal = self._templates(simulated, edges, self.processes.values())
         templates = {}
-        for index, (variation, each) in enumerate(zip(self.variations, varied, strict=True)):
+        for variation, each in zip(self.variations, varied, strict=True):
             up, down = (
-                nominal | {process: filled[process] for process in self._names(touched)}
-                for filled, touched in zip(
-                    (self._templates(side, edges) for side in inside[1 + 2 * index : 3 + 2 * index]),
-                    each.processes,
-                    strict=True,
-                )
+                self._templates(side, edges, touched) for side, touched in zip(each.sides, each.processes, strict=True)
             )
-            templates[variation] = {process: (up[process], down[process]) for process in self._names(*each.processes)}
+            templates[variation] = {
+                process: (up.get(process, nominal[process]), down.get(process, nominal[process]))
+                for process in nominal
+                if process in up or process in down
+            }
         observable = COUNTING if self.settings.observable is None else self.settings.observable
         counts = None if data is None else _filled(data, edges).values
-        notes = [*self._notes(name, "simulated", inside[0], edges)]
+        notes = self._notes(name, "simulated", simulated, edges)
         if data is not None:
             notes += self._notes(name, "recorded", data, edges)
         return ChannelTemplates(name, observable, edges, nominal, templates, counts), notes
 
-    def _names(self, *touched: Sequence[int]) -> list[str]:
-        return [name for name, row in self.processes.items() if any(row in rows for rows in touched)]
-
-    def _templates(self, sample: Sample, edges: Floats) -> dict[str, Template]:
-        return {name: _filled(sample.select(sample.process == row), edges) for name, row in self.processes.items()}
+    def _templates(self, sample: Sample, edges: Floats, rows: Collection[int]) -> dict[str, Template]:
+        return {
+            name: _filled(sample.select(sample.process == row), edges)
+            for name, row in self.processes.items()
+            if row in rows
+        }
 
     def _edges(self, inside: Sequence[Sample]) -> Floats:
-        """Given edges; or bins of equal width over the bulk of signal and background, out to the last event."""
+        """The edges of the settings, or bins of equal width over the bulk of signal and background."""
         if self.settings.observable is None:
             return np.array([-0.5, 0.5])
         binning = self.settings.binning
@@ -174,7 +176,7 @@ def _filled(sample: Sample, edges: Floats) -> Template:
     bins = edges.size - 1
     indices = np.minimum(np.searchsorted(edges, sample.value[inside], side="right") - 1, bins - 1)
 
-    # Not np.histogram: it subtracts cumulative sums, whose rounding is that of the events in all other bins.
+    # np.histogram would subtract cumulative sums, with rounding errors from the events in all other bins.
     def summed(weight: Floats) -> Floats:
         return np.bincount(indices, weights=weight[inside], minlength=bins).astype(np.float64)
 
@@ -182,7 +184,7 @@ def _filled(sample: Sample, edges: Floats) -> Template:
 
 
 def _fit_names(kind: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names that fits take, and notes of those that differ."""
+    """Names that can be used in fits, and notes of those that were changed."""
     usable = [fit_name(name) for name in names]
     for index, name in enumerate(usable):
         if name in usable[:index]:

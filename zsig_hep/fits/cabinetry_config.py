@@ -1,4 +1,4 @@
-"""A cabinetry configuration that builds the fit from the histograms in the ROOT file."""
+"""cabinetry configuration that builds the fit from the histograms in the ROOT file."""
 
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,17 @@ _MEASUREMENT = "search"
 def cabinetry_configuration(
     templates: FitTemplates, settings: ExportSettings, histograms: str, *, measurement: str = _MEASUREMENT
 ) -> JsonDict:
-    """Describe the histograms of `write_templates` to cabinetry, which builds the workspace of `build_workspace` of them.
+    """Make a cabinetry configuration for the histograms of `write_templates`.
 
-    Two things differ, since cabinetry has no words for them: the luminosity is a normalisation like others, and the
-    simulation of the signals is taken as exact, so that it does not dilute the uncertainty of the backgrounds. Each
-    process under a variation is an entry of its own, as it may be in fewer channels than others; `ModifierName` makes
-    them one parameter.
+    cabinetry builds the workspace of `build_workspace` from them, except for two parts that its configuration cannot
+    describe: the luminosity is a normalisation like any other, and the signals have no statistical uncertainty, which
+    would dilute that of the backgrounds. Each process under a variation has an entry of its own, since processes may be
+    in different channels; `ModifierName` makes these entries one parameter.
 
     Args:
-        templates: what is fitted.
-        settings: parameter of interest, and whether the simulation's uncertainty is fitted.
-        histograms: the ROOT file, as seen from where cabinetry runs.
+        templates: templates of the fit.
+        settings: parameter of interest, and whether the fit includes the statistical uncertainty of the simulation.
+        histograms: path of the ROOT file, relative to where cabinetry runs.
         measurement: name of the measurement.
 
     Returns:
@@ -70,7 +70,7 @@ def write_cabinetry(path: Path, configuration: JsonDict) -> None:
 
     Args:
         path: the file.
-        configuration: of `cabinetry_configuration`.
+        configuration: result of `cabinetry_configuration`.
 
     Raises:
         OutputError: the file cannot be written.

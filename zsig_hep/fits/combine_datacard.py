@@ -1,4 +1,4 @@
-"""Combine datacards: the fit as text, with the shapes in the ROOT file or of yields alone."""
+"""Combine datacards, with shapes from the ROOT file or with yields alone."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ Variant = Literal["counting", "shapes"]
 
 _SIGNAL_STRENGTH = "r"
 
-# With fewer effective entries in a bin than this, Combine gives each process a parameter of its own.
+# In bins with fewer effective entries, Combine gives each process a statistical parameter of its own.
 _STATISTICS_THRESHOLD = 10
 
 _RULE = "-" * 80
@@ -20,21 +20,22 @@ _Columns = list[tuple[ChannelTemplates, str]]
 
 
 def build_datacard(templates: FitTemplates, settings: ExportSettings, variant: Variant, *, histograms: str = "") -> str:
-    """Write templates as a datacard of the CMS statistics tool Combine.
+    """Make a datacard of the CMS statistics tool Combine from templates.
 
-    "shapes" points to the histograms of `write_templates`: weight and shape variations are `shape` lines, luminosities
-    and normalisations `lnN` lines with the factors down/up, and `autoMCStats` covers the uncertainty of the simulation.
-    "counting" holds the yields of whole channels: all variations are `lnN`, and the uncertainty of the simulation is one
-    `lnN` for each process and channel. Combine's signal strength, which it calls r, scales all signal processes.
+    "shapes" refers to the histograms of `write_templates`: weight and shape variations are `shape` lines, luminosities
+    and normalisations are `lnN` lines with the factors down/up, and `autoMCStats` adds the uncertainty of the
+    simulation. "counting" has the yields of whole channels: all variations are `lnN` lines, and the uncertainty of the
+    simulation is one `lnN` line for each process and channel. Combine's signal strength r multiplies all signal
+    processes.
 
     Args:
-        templates: what is fitted.
-        settings: whether the uncertainty of the simulation is fitted.
+        templates: templates of the fit.
+        settings: whether the fit includes the statistical uncertainty of the simulation.
         variant: "counting" or "shapes".
-        histograms: for shapes, the ROOT file as seen from the datacard.
+        histograms: for "shapes", the path of the ROOT file relative to the datacard.
 
     Returns:
-        The text of the card.
+        The text of the datacard.
 
     Raises:
         OutputError: a variation has the name of Combine's signal strength or of another nuisance parameter.
@@ -87,7 +88,7 @@ def write_datacard(path: Path, card: str) -> None:
 
     Args:
         path: the file.
-        card: of `build_datacard`.
+        card: result of `build_datacard`.
 
     Raises:
         OutputError: the file cannot be written.
@@ -102,7 +103,7 @@ def _observation(templates: FitTemplates) -> list[str]:
 
 
 def _rates(templates: FitTemplates, columns: _Columns) -> list[str]:
-    # Combine takes indices of 0 and below for signals.
+    # In Combine indices of 0 and below are signals.
     indices = {name: -row for row, name in enumerate(templates.signals)}
     indices |= {name: row + 1 for row, name in enumerate(templates.backgrounds)}
     return _aligned(

@@ -1,4 +1,4 @@
-"""A pyhf workspace: the whole fit in one JSON document, in the HistFactory schema that ATLAS publishes likelihoods in."""
+"""pyhf workspaces: the whole fit in one JSON document, in the HistFactory schema."""
 
 import importlib
 import importlib.util
@@ -18,7 +18,7 @@ from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplat
 JsonDict = dict[str, Any]
 
 LUMINOSITY_PARAMETER = "lumi"
-"""The only name that the schema has for the parameter of the luminosity."""
+"""Name of the luminosity parameter, which the schema fixes."""
 
 SCHEMA_VERSION = "1.0.0"
 _MEASUREMENT = "search"
@@ -26,11 +26,11 @@ _MEASUREMENT = "search"
 
 @dataclass(frozen=True)
 class LuminosityUncertainty:
-    """A variation that scales every process that it touches by one factor, up and down alike.
+    """The luminosity variation of a workspace, which scales all processes it touches by 1 +- `relative`.
 
     Attributes:
-        name: of the variation.
-        relative: its relative standard deviation.
+        name: name of the variation.
+        relative: relative standard deviation of the luminosity.
     """
 
     name: str
@@ -38,16 +38,17 @@ class LuminosityUncertainty:
 
 
 def luminosity_uncertainty(templates: FitTemplates) -> LuminosityUncertainty | None:
-    """The variation that a workspace holds as the uncertainty of the luminosity.
+    """The variation that becomes the luminosity parameter of a workspace.
 
-    It must be the only one of kind "luminosity", and have the same size everywhere, up and down: the schema knows one
-    luminosity with a symmetric uncertainty. Otherwise luminosities are normalisations like others.
+    The schema has one luminosity with a symmetric uncertainty. The variation must therefore be the only one of kind
+    "luminosity" and have the same size up and down in all channels and processes. Otherwise luminosity variations
+    become normalisations.
 
     Args:
-        templates: the templates of the fit.
+        templates: templates of the fit.
 
     Returns:
-        Name and size, or None.
+        Name and size of the variation, or None.
     """
     names = [name for name, kind in templates.kinds.items() if kind == "luminosity"]
     if len(names) != 1:
@@ -68,29 +69,30 @@ def luminosity_uncertainty(templates: FitTemplates) -> LuminosityUncertainty | N
 
 
 def build_workspace(templates: FitTemplates, settings: ExportSettings, *, measurement: str = _MEASUREMENT) -> JsonDict:
-    """Write templates as a HistFactory model.
+    """Make a HistFactory model from templates.
 
     The expected number of events in bin i of a channel is
 
         nu_i = sum_p gamma_pi mu_p lambda_p prod_v kappa_pv(alpha_v) [n_pi + sum_v delta_pvi(alpha_v)]      (1)
 
     with mu_p = mu for signals and 1 otherwise, lambda_p the luminosity where it is uncertain, and for each variation v
-    a parameter alpha_v with a normal constraint. A variation changes the yield by its factors kappa ("normsys": N_up / N
-    and N_down / N), and in channels of several bins the shape by delta ("histosys": templates up and down scaled to the
-    nominal yield); luminosities and normalisations have no shape. Without data the observation is the Asimov data of
-    the background.
+    a parameter alpha_v with a normal constraint. A variation changes the yield by its factors kappa ("normsys": N_up /
+    N and N_down / N), and in channels of several bins the shape by delta ("histosys": templates up and down scaled to
+    the nominal yield); luminosities and normalisations have no shape. Without data the observation is the Asimov data
+    of the background.
 
-    gamma_pi ("staterror") varies within the uncertainty of the simulation, sqrt(sum w^2). All backgrounds share one per
-    bin, and all signals another. HistFactory's custom of one for everything would take the uncertainty of the background
-    relative to s + b, and so understate it by b / (s + b) in the hypothesis without signal, which a discovery tests.
+    gamma_pi ("staterror") has the statistical uncertainty of the simulation, sqrt(sum w^2). All backgrounds share one
+    parameter per bin, and all signals another. One parameter for all processes, as is usual in HistFactory, would have
+    the uncertainty of the background relative to s + b, which is too small by the factor b / (s + b) in the hypothesis
+    without signal.
 
     Args:
-        templates: what is fitted.
-        settings: parameter of interest, and whether there are gamma_i.
+        templates: templates of the fit.
+        settings: parameter of interest, and whether the model has gamma_pi.
         measurement: name of the measurement.
 
     Returns:
-        The workspace, of JSON types only; pyhf is not needed to make it.
+        The workspace, of JSON types only; pyhf is not needed.
 
     Raises:
         OutputError: a variation has the name of another parameter.
@@ -127,11 +129,11 @@ def build_workspace(templates: FitTemplates, settings: ExportSettings, *, measur
 
 
 def write_workspace(path: Path, workspace: JsonDict) -> bool:
-    """Write a workspace as JSON, after pyhf, where it is installed, accepted it.
+    """Write a workspace as JSON, after a check by pyhf if it is installed.
 
     Args:
         path: the file.
-        workspace: of `build_workspace`.
+        workspace: result of `build_workspace`.
 
     Returns:
         Whether pyhf checked it.
@@ -146,13 +148,13 @@ def write_workspace(path: Path, workspace: JsonDict) -> bool:
 
 
 def validate_workspace(workspace: JsonDict) -> bool:
-    """Let pyhf check a workspace against its schema and build the model, if pyhf is installed.
+    """Check a workspace against the schema of pyhf and build its model, if pyhf is installed.
 
     Args:
-        workspace: of `build_workspace`.
+        workspace: result of `build_workspace`.
 
     Returns:
-        Whether pyhf is installed and has checked it.
+        Whether pyhf is installed and checked it.
 
     Raises:
         OutputError: pyhf refuses the workspace.
@@ -162,7 +164,7 @@ def validate_workspace(workspace: JsonDict) -> bool:
     pyhf: Any = importlib.import_module("pyhf")
     try:
         with warnings.catch_warnings():
-            # pyhf 0.7 reads its schema by a class that jsonschema means to remove; nothing for users to do about it.
+            # pyhf 0.7 uses a class that jsonschema deprecates; users can do nothing about it.
             warnings.filterwarnings("ignore", message="jsonschema", category=DeprecationWarning)
             model = pyhf.Workspace(workspace).model()
         expected = model.expected_actualdata(model.config.suggested_init())
@@ -174,29 +176,28 @@ def validate_workspace(workspace: JsonDict) -> bool:
         message = f"pyhf refuses the workspace: {error}"
         raise OutputError(message) from error
     if not all(math.isfinite(number) and number > 0 for number in expected):
-        message = "The workspace expects bins without events, of which no Poisson probability exists."
+        message = "The workspace expects bins without events, for which no Poisson probability exists."
         raise OutputError(message)
     return True
 
 
 def _check_parameters(templates: FitTemplates, settings: ExportSettings) -> None:
-    """Refuse variations that would share the parameter of something else."""
+    """Refuse variations with the name of another parameter."""
+    taken = {settings.signal_strength: "the signal strength"}
+    taken |= {
+        _staterror(channel, signal=signal): "the simulation's uncertainty"
+        for channel in templates.channels
+        for signal in (False, True)
+    }
     for name, kind in templates.kinds.items():
-        taken = {settings.signal_strength: "the signal strength"}
-        taken |= {
-            _staterror(channel, signal=signal): "the simulation's uncertainty"
-            for channel in templates.channels
-            for signal in (False, True)
-        }
-        if kind != "luminosity":
-            taken[LUMINOSITY_PARAMETER] = "the luminosity"
-        if name in taken:
-            message = f"Variation '{name}' has the name of the parameter of {taken[name]}; rename the variation."
+        others = taken if kind == "luminosity" else taken | {LUMINOSITY_PARAMETER: "the luminosity"}
+        if name in others:
+            message = f"Variation '{name}' has the name of the parameter of {others[name]}; rename the variation."
             raise OutputError(message)
 
 
 def _luminosity_parameter(luminosity: LuminosityUncertainty) -> JsonDict:
-    # The templates are yields at the luminosity, so that the parameter is relative to it.
+    # The templates are yields at the luminosity, so the parameter is relative to it.
     reach = min(5 * luminosity.relative, 1.0)
     return {
         "name": LUMINOSITY_PARAMETER,

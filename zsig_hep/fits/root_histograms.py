@@ -1,4 +1,4 @@
-"""Histograms for other programs: a ROOT file of TH1 with the sum of squared weights of every bin."""
+"""ROOT files of TH1 histograms with the sum of squared weights of every bin, for other programs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +14,14 @@ from zsig_hep.fits.templates import DATA_NAME, ChannelTemplates, FitTemplates, T
 
 
 def write_histograms(path: Path, histograms: Mapping[str, hist.Hist[Any]]) -> None:
-    """Write histograms by process as `<group>/<process>`, so that a fit finds one TH1 per process.
+    """Write one TH1 per process as `<group>/<process>`.
 
-    Each TH1 keeps its flow bins and, as fSumw2, the sum of squared weights per bin. The file appears only when it is
+    Each TH1 has the flow bins and, as fSumw2, the sum of squared weights per bin. The file appears only when it is
     complete.
 
     Args:
         path: the ROOT file.
-        histograms: by group, such as "score_zloss"; axes "process" and one variable, Weight storage.
+        histograms: histograms by group, with axes "process" and one variable and `Weight` storage.
 
     Raises:
         OutputError: a histogram has other axes or another storage, or the file cannot be written.
@@ -35,15 +35,15 @@ def write_histograms(path: Path, histograms: Mapping[str, hist.Hist[Any]]) -> No
 
 
 def write_templates(path: Path, templates: FitTemplates) -> None:
-    """Write the templates of a fit in the naming of Combine and cabinetry, with sum w^2 of every bin.
+    """Write the templates of a fit with the names that Combine and cabinetry expect, and sum w^2 of every bin.
 
-    `<channel>/<process>` holds the nominal yields, `<channel>/<process>_<variation>Up` and `...Down` the varied ones, and
-    `<channel>/data_obs` what is observed: data, or while blinded the Asimov data of the background alone, with the
-    variance of a Poisson count. The file appears only when it is complete.
+    `<channel>/<process>` are the nominal yields, `<channel>/<process>_<variation>Up` and `...Down` the varied ones, and
+    `<channel>/data_obs` the observation with the variance of a Poisson count: data, or the Asimov data of the
+    background alone while blinded. The file appears only when it is complete.
 
     Args:
         path: the ROOT file.
-        templates: what is fitted.
+        templates: templates of the fit.
 
     Raises:
         OutputError: the file cannot be written.
@@ -70,7 +70,7 @@ def _histogram(channel: ChannelTemplates, template: Template) -> hist.Hist[Any]:
 def _check(group: str, histogram: hist.Hist[Any]) -> None:
     names = [axis.name for axis in histogram.axes]
     if len(names) != 2 or names[0] != "process":
-        message = f"histogram {group!r} has axes {names}; to be written it needs 'process' and one variable"
+        message = f"histogram {group!r} has axes {names}; it needs 'process' and one variable"
         raise OutputError(message)
     if histogram.storage_type is not hist.storage.Weight:
         storage = histogram.storage_type.__name__

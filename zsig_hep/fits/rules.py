@@ -1,19 +1,20 @@
-r"""The rules that bring binned weighted events into a form that a Poisson fit takes, alike for every export.
+r"""The rules that make binned weighted events usable in a Poisson fit, the same for every export.
 
-With signed weights a bin can hold no background, or less than nothing of a process; a variation can lack a side. In
-this order, each change being noted:
+With signed weights a bin can have no background or a negative yield of a process, and a variation can have no effect in
+one direction. The rules are applied in this order, and each change is noted:
 
 1. A process whose yield in a channel is not positive is left out of the channel.
-2. A variation of a process without effect in a channel is dropped. One that changes one side only, or that is the same
-   up and down, gets its other side mirrored bin by bin, 2 nominal - varied, as in cabinetry. So does a side with no
-   yield left, of which no logarithm exists. Where this mirror has no positive yield either, the nominal shape times
-   nominal / varied yield takes its place. Two different variations to the same side of the nominal yield stay.
-3. A bin is merged with the one below it (the lowest with the one above) while its background is not positive, nominally
-   or in either direction of a variation, or has fewer effective entries than the settings require. Scores thus keep
-   their fine bins where the signal is.
-4. A bin in which one process is negative becomes 0 for that process, and the other bins of the process are scaled so
-   that its yield in the channel stays: a yield is known better than the content of a bin, and the fit then expects
-   what the cut selects. The variance of a bin that became 0 is kept, since its content is as uncertain as before.
+2. A variation without effect on a process in a channel is dropped. If only one direction has an effect, or both are the
+   same, the other direction is mirrored bin by bin, 2 nominal - varied, as in cabinetry. A direction whose yield is not
+   positive, so that it has no logarithm, is replaced by the mirror too. If the yield of the mirror is not positive
+   either, it is replaced by the nominal shape times nominal / varied yield. Two different shifts of the same sign are
+   kept.
+3. A bin is merged with the one below it (the lowest with the one above) if its background is not positive, nominally
+   or in either direction of a variation, or has fewer effective entries than the settings require. The bins of a score
+   thus remain fine where the signal is.
+4. A negative bin of a process is set to 0, and the other bins of the process are scaled such that its yield in the
+   channel is unchanged, because that yield has a smaller relative uncertainty and is the one that the cut selects. The
+   variance of a bin that was set to 0 is kept, since its content is as uncertain as before.
 
 A channel without any background is left out.
 """
@@ -30,7 +31,7 @@ from zsig_hep.statistics.yields import effective_entries
 
 Pair = tuple[Template, Template]
 
-# Rounding of sums of weights in another order; smaller effects than this are none.
+# Smaller relative differences are the rounding of sums of weights in another order.
 _SAME = 1e-9
 
 
@@ -40,15 +41,15 @@ def usable_channel(
     """Apply the rules of this module to one channel.
 
     Args:
-        channel: the sums of weights as they are.
+        channel: sums of weights.
         backgrounds: names of the background processes.
-        settings: which of the rules' alternatives are chosen.
+        settings: choices between alternatives of the rules.
 
     Returns:
-        The channel that a fit can take, or None where it has no background, and notes of what was changed.
+        The channel for a fit, or None if it has no background, and notes of the changes.
 
     Raises:
-        InputError: a bin is unusable and the settings refuse to merge.
+        InputError: a bin is unusable and the settings refuse to merge bins.
 
     Example:
         >>> import numpy as np
@@ -72,17 +73,12 @@ def usable_channel(
 
 
 def _without_empty_processes(channel: ChannelTemplates) -> tuple[ChannelTemplates, list[str]]:
-    kept = {name: template for name, template in channel.nominal.items() if template.total > 0}
-    varied = {
-        variation: {name: pair for name, pair in pairs.items() if name in kept}
-        for variation, pairs in channel.varied.items()
-    }
+    empty = {name: template for name, template in channel.nominal.items() if not template.total > 0}
     notes = [
         f"channel '{channel.name}': process '{name}' is left out, since its yield is {_yield(template)}"
-        for name, template in channel.nominal.items()
-        if name not in kept
+        for name, template in empty.items()
     ]
-    return replace(channel, nominal=kept, varied={name: pairs for name, pairs in varied.items() if pairs}), notes
+    return channel.with_processes([name for name in channel.nominal if name not in empty]), notes
 
 
 def _with_two_sides(channel: ChannelTemplates) -> tuple[ChannelTemplates, list[str]]:
@@ -99,7 +95,7 @@ def _with_two_sides(channel: ChannelTemplates) -> tuple[ChannelTemplates, list[s
 
 
 def _two_sided(nominal: Template, up: Template, down: Template) -> tuple[Pair | None, str]:
-    """The two sides to use, or None without an effect, and what to say of it."""
+    """The two directions to use, or None to drop the variation, and a note of the change."""
     changes = {"up": not _same(up, nominal), "down": not _same(down, nominal)}
     if not any(changes.values()):
         return None, "has no effect and is dropped"
@@ -118,7 +114,7 @@ def _two_sided(nominal: Template, up: Template, down: Template) -> tuple[Pair | 
     shifts = up.total - nominal.total, down.total - nominal.total
     if shifts[0] * shifts[1] > 0 and min(map(abs, shifts)) > _SAME * nominal.total:
         percent = [100 * shift / nominal.total for shift in shifts]
-        return (up, down), f"moves its yield to one side ({percent[0]:+.3g} % up, {percent[1]:+.3g} % down); kept as is"
+        return (up, down), f"has shifts of the same sign ({percent[0]:+.3g} % up, {percent[1]:+.3g} % down); kept as is"
     return (up, down), ""
 
 
@@ -158,14 +154,14 @@ def _with_usable_bins(
     effective = _effective(merged.summed(backgrounds))
     if not (effective >= minimum).all():
         notes.append(
-            f"channel '{channel.name}': only {effective.min():.3g} effective entries of background in the one bin that is "
-            f"left, {minimum:g} being required; simulate more of it"
+            f"channel '{channel.name}': only {effective.min():.3g} effective entries of background in the one remaining bin, "
+            f"and {minimum:g} are required; simulate more background"
         )
     return merged, notes
 
 
 def _group_starts(channel: ChannelTemplates, backgrounds: Sequence[str], minimum: float) -> list[int]:
-    """First bin of each group of bins that is usable together; the highest bins are grouped first."""
+    """First bin of each group of bins to merge; the highest bins are grouped first."""
     alternatives = _alternatives(channel, backgrounds)
 
     def usable(start: int, stop: int) -> bool:
@@ -180,7 +176,7 @@ def _group_starts(channel: ChannelTemplates, backgrounds: Sequence[str], minimum
     starts.reverse()
     if stop == 0:
         return starts
-    # What remains at the bottom joins the groups above it until it is usable with them.
+    # The remaining lowest bins are merged with the groups above them until the sum is usable.
     while len(starts) > 1 and not usable(0, starts[1]):
         del starts[1]
     return [0, *starts[1:]]
@@ -202,7 +198,7 @@ def _alternatives(channel: ChannelTemplates, backgrounds: Sequence[str]) -> list
 
 def _usable(alternatives: Sequence[Template], minimum: float) -> Booleans:
     positive = np.all([each.values > 0 for each in alternatives], axis=0)
-    # Half a millionth of slack: the square of sums of equal weights over their squared sum is a count only up to rounding.
+    # The small tolerance allows for rounding: for n equal weights (sum w)^2 / sum w^2 is n only up to rounding.
     return np.asarray(positive & (_effective(alternatives[0]) >= minimum * (1 - 5e-7)))
 
 
@@ -240,10 +236,10 @@ def _without_negative_bins(channel: ChannelTemplates, settings: ExportSettings) 
         }
         for variation, pairs in channel.varied.items()
     }
-    how = "its yield in the channel stays" if preserve else "its yield in the channel grows"
+    how = "its yield in the channel is unchanged" if preserve else "its yield in the channel increases"
     notes = [
-        f"channel '{channel.name}': '{name}' is {template.values.min():.3g} in {_count(template)} of {channel.bins} bins, "
-        f"set to 0; {how}"
+        f"channel '{channel.name}': negative bins of '{name}' ({(template.values < 0).sum()} of {channel.bins}, down to "
+        f"{template.values.min():.3g}) set to 0; {how}"
         for name, template in channel.nominal.items()
         if (template.values < 0).any()
     ]
@@ -263,10 +259,6 @@ def _floored(template: Template, *, preserve: bool) -> Template:
         return Template(values, template.variances)
     factor = template.total / values.sum()
     return Template(values * factor, np.where(negative, template.variances, template.variances * factor**2))
-
-
-def _count(template: Template) -> int:
-    return int((template.values < 0).sum())
 
 
 def _yield(template: Template) -> str:

@@ -1,7 +1,7 @@
-"""Events for templates: the channel that each is in and the value of it that is binned."""
+"""Events for templates, with the channel and the binned value of each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -14,18 +14,18 @@ from zsig_hep.selection.categories.held_out import FoldEdges, category_index
 from zsig_hep.selection.events import Floats, Integers, ScoredEvents, VariedEvents
 
 SCORE = "score"
-"""The observable that is the classifier output, whatever features there are."""
+"""Name of the classifier output as an observable; it takes precedence over a feature of this name."""
 
 SIGNAL_REGION = "signal_region"
 
 
 @dataclass(frozen=True)
 class Channels:
-    """The channels of a fit: intervals of the score, by the edges of each event's fold.
+    """The channels of a fit: intervals of the score, with edges for each fold.
 
     Attributes:
-        names: of the channels, the least signal-like first.
-        edges: lower edges of the channels by fold; None puts all events of the fold in none.
+        names: names of the channels, the least signal-like first.
+        edges: lower edges of the channels by fold; None puts all events of the fold in no channel.
 
     Example:
         >>> Channels.of_cut([0.5, 0.7])
@@ -36,7 +36,7 @@ class Channels:
     edges: FoldEdges
 
     def __post_init__(self) -> None:
-        """Refuse a number of names that is not that of the edges."""
+        """Refuse edges whose number is not that of the names."""
         for fold, edges in enumerate(self.edges):
             if edges is not None and len(edges) != len(self.names):
                 message = f"{len(self.names)} channels are named, and fold {fold} has edges of {len(edges)}."
@@ -44,12 +44,12 @@ class Channels:
 
     @classmethod
     def of_cut(cls, thresholds: Sequence[float | None]) -> Self:
-        """One channel, `signal_region`: the events at or above the threshold of their fold."""
+        """One channel, `signal_region`, of the events at or above the threshold of their fold."""
         return cls((SIGNAL_REGION,), tuple(None if cut is None else (cut,) for cut in thresholds))
 
     @classmethod
     def of_categories(cls, edges: FoldEdges, names: Sequence[str] | None = None) -> Self:
-        """A channel for each score category; `category_0` and so on by default."""
+        """A channel for each score category, by default named `category_0` and so on."""
         count = max((len(of_fold) for of_fold in edges if of_fold is not None), default=0)
         return cls(tuple(names or (f"category_{index}" for index in range(count))), edges)
 
@@ -66,7 +66,7 @@ class Sample(ShortRepr):
         weight: signed weight, in events at the luminosity.
         process: index into the processes.
         channel: index of the channel; -1 for events in none.
-        value: what is binned; NaN for events without a value.
+        value: value of the observable; NaN for events without a value.
     """
 
     weight: Floats
@@ -79,7 +79,7 @@ class Sample(ShortRepr):
         return self.select(self.channel == index)
 
     def select(self, mask: npt.NDArray[np.bool_]) -> "Sample":
-        """The events of a mask."""
+        """The events of a mask, shape [N]."""
         return Sample(self.weight[mask], self.process[mask], self.channel[mask], self.value[mask])
 
 
@@ -88,10 +88,10 @@ class SampledVariation(ShortRepr):
     """The events of one variation.
 
     Attributes:
-        name: of the variation.
-        kind: what varies.
+        name: name of the variation.
+        kind: what is varied.
         sides: events up and down.
-        processes: indices of the processes that each of the sides touches.
+        processes: indices of the processes touched up and down.
     """
 
     name: str
@@ -99,15 +99,20 @@ class SampledVariation(ShortRepr):
     sides: tuple[Sample, Sample]
     processes: tuple[tuple[int, ...], tuple[int, ...]]
 
+    def in_channel(self, index: int) -> "SampledVariation":
+        """The events of one channel."""
+        up, down = self.sides
+        return replace(self, sides=(up.in_channel(index), down.in_channel(index)))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SampleReader(ShortRepr):
     """Turns scored events into samples.
 
     Attributes:
-        events: with their variations.
-        observable: None, "score" or a feature.
-        channels: of the fit.
+        events: events with their variations.
+        observable: None, "score" or the name of a feature.
+        channels: channels of the fit.
     """
 
     events: ScoredEvents
@@ -115,7 +120,7 @@ class SampleReader(ShortRepr):
     channels: Channels
 
     def __post_init__(self) -> None:
-        """Refuse an observable that is not there, and edges of another number of folds."""
+        """Refuse an unknown observable, and channels for another number of folds."""
         known = [SCORE, *self.events.feature_names]
         if self.observable is not None and self.observable not in known:
             message = (
@@ -136,7 +141,7 @@ class SampleReader(ShortRepr):
         """The events of every variation.
 
         Raises:
-            InputError: what is given as up and down is no pair, a name occurs twice, or arrays do not fit together.
+            InputError: events are no pair of up and down, a name occurs twice, or array shapes differ.
         """
         sampled: list[SampledVariation] = []
         for up, down in self.events.variations:
@@ -190,12 +195,12 @@ class SampleReader(ShortRepr):
 def _check_pair(up: VariedEvents, down: VariedEvents, others: Sequence[str]) -> None:
     if (up.name, up.kind, up.direction, down.direction) != (down.name, down.kind, "up", "down"):
         message = (
-            "A variation is a pair of its events up and down; found "
+            "A variation needs a pair of events up and down; found "
             f"{up.kind} '{up.name}' {up.direction} with {down.kind} '{down.name}' {down.direction}."
         )
         raise InputError(message)
     if up.name in others:
-        message = f"There are two variations '{up.name}'; a name is one parameter of the fit, with all its processes."
+        message = f"There are two variations '{up.name}'; each name is one parameter of the fit for all its processes."
         raise InputError(message)
 
 

@@ -1,4 +1,4 @@
-"""Binned yields of every process, nominal and varied: what all exports to fits are made of."""
+"""Templates: binned yields of every process, nominal and varied, from which all fit inputs are written."""
 
 import re
 from collections import Counter
@@ -17,38 +17,40 @@ from zsig_hep.settings import Settings
 from zsig_hep.statistics.process_table import Role
 
 DATA_NAME = "data_obs"
-"""How fits call the recorded events; no process may have this name."""
+"""Name of the data in fits; no process may have it."""
 
-# RooFit takes other characters for operators of formulas, and Combine a leading digit for a process number.
+# RooFit reads other characters as operators of a formula, and Combine reads a leading digit as a process number.
 _FIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ExportSettings(Settings):
-    """How selected events are binned and handed to a fit."""
+    """How selected events are binned for a fit, and how the fit inputs are written."""
 
     observable: str | None = Field(default=None, examples=["score", "dimuon_mass"])
-    """What is histogrammed in each channel: "score" or the name of a feature; left out, each channel is one bin, a
-    counting experiment.
+    """Observable that is histogrammed in each channel: "score" or the name of a feature; by default each channel is one
+    bin, a counting experiment.
     """
     binning: int | tuple[float, ...] = Field(default=10, examples=[20, [110, 120, 130, 150]])
-    """Number of bins, which then cover every simulated event of a channel, or ascending bin edges; events outside given
-    edges are left out of the fit.
+    """Number of bins, which then cover all simulated events of a channel, or ascending bin edges; events outside given
+    edges are not in the fit.
     """
-    # One or more: fewer are the rounding of weights that cancel, not an estimate.
+    # Weights that cancel can give less than one effective entry, which is no estimate of a background.
     minimum_effective_background: float = Field(default=10.0, ge=1)
-    """Effective entries of the background that every bin needs; bins with fewer are merged with a neighbour."""
+    """Smallest number of effective background entries in a bin; bins with fewer are merged with a neighbour."""
     unusable_bins: Literal["merge", "refuse"] = "merge"
-    """Whether bins that no Poisson probability can describe are merged with a neighbour or refused."""
+    """Bins without positive background, or with too few effective background entries, are merged with a neighbour
+    ("merge") or are an error ("refuse").
+    """
     negative_bins: Literal["preserve_yield", "floor"] = "preserve_yield"
-    """What happens where one process is negative in a bin, which becomes 0: "preserve_yield" scales the other bins so
-    that the yield of the process stays, "floor" leaves them.
+    """A bin in which a process is negative is set to 0 for that process. "preserve_yield" scales its other bins so that
+    its total yield is unchanged, "floor" does not change them.
     """
     signal_strength: str = Field(default="mu", pattern=rf"^{_FIT_NAME.pattern}$")
     """Name of the parameter of interest, which multiplies all signal processes."""
     signal_strength_maximum: PositiveFloat = 10.0
-    """Upper bound of that parameter in fits."""
+    """Upper bound of the parameter of interest in fits."""
     simulation_uncertainty: bool = True
-    """Whether fits vary each bin within the uncertainty of the simulation."""
+    """Whether fits include the statistical uncertainty of the simulation in each bin."""
 
     @field_validator("binning")
     @classmethod
@@ -91,12 +93,12 @@ class ChannelTemplates(ShortRepr):
     """The binned yields of one channel.
 
     Attributes:
-        name: of the channel.
-        observable: what is binned; "events" where there is one bin that counts them.
+        name: name of the channel.
+        observable: the observable; "events" for a single bin that counts events.
         edges: ascending bin edges, shape [B + 1].
-        nominal: template of every process that is in the channel, in the order of the table.
-        varied: by variation and process, the templates up and down; only of processes that the variation touches.
-        data: recorded events in each bin, shape [B]; None while the channel is blinded.
+        nominal: template of every process in the channel, in the order of the process table.
+        varied: templates up and down by variation and process, for the processes that the variation touches.
+        data: data events in each bin, shape [B]; None while the channel is blinded.
     """
 
     name: str
@@ -112,7 +114,7 @@ class ChannelTemplates(ShortRepr):
         return self.edges.size - 1
 
     def summed(self, processes: Sequence[str]) -> Template:
-        """Sum of some processes, of those that are in the channel."""
+        """Sum of those of the given processes that are in the channel."""
         present = [self.nominal[name] for name in processes if name in self.nominal]
         zero = np.zeros(self.bins)
         return Template(
@@ -120,27 +122,40 @@ class ChannelTemplates(ShortRepr):
         )
 
     def factors(self, variation: str, process: str) -> tuple[float, float]:
-        """Yield of a process in the channel under a variation over the nominal yield, (up, down)."""
+        """Ratios (up, down) of the yield of a process in the channel under a variation to its nominal yield."""
         up, down = self.varied[variation][process]
         nominal = self.nominal[process].total
         return up.total / nominal, down.total / nominal
 
+    def with_processes(self, names: Sequence[str]) -> "ChannelTemplates":
+        """The channel with the given processes only, and without variations that touch none of them."""
+        varied = {
+            variation: {name: pair for name, pair in pairs.items() if name in names}
+            for variation, pairs in self.varied.items()
+        }
+        return replace(
+            self,
+            nominal={name: template for name, template in self.nominal.items() if name in names},
+            varied={variation: pairs for variation, pairs in varied.items() if pairs},
+        )
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FitTemplates(ShortRepr):
-    """Everything that a fit needs, in a form that pyhf, cabinetry and Combine can take.
+    """Templates of all channels of a fit, in a form that pyhf, cabinetry and Combine can use.
 
-    Construction checks what those programs require: names of letters, digits and underscores, no two histograms of one
-    name, a positive background in every bin and no negative content. `build_templates` brings events into this form.
+    The constructor checks the requirements of those programs: names of letters, digits and underscores, different names
+    for all histograms, a positive background in every bin and no negative bins. `build_templates` makes templates that
+    meet them.
 
     Attributes:
-        channels: one or more.
-        process_names: the signal and background processes, in the order of the table.
-        roles: "signal" or "background" for each.
-        labels: name for readers of each.
+        channels: one or more channels.
+        process_names: names of the signal and background processes, in the order of the process table.
+        roles: "signal" or "background" for each process.
+        labels: name for readers of each process.
         kinds: kind of every variation, by name.
-        luminosity_ifb: integrated luminosity that the yields belong to.
-        notes: what was changed to bring the events into this form, as sentences.
+        luminosity_ifb: integrated luminosity of the yields [1/fb].
+        notes: changes that were made to meet the requirements, as sentences.
 
     Raises:
         InputError: the templates cannot be used by a fit.
@@ -186,26 +201,26 @@ class FitTemplates(ShortRepr):
 
     @property
     def is_blinded(self) -> bool:
-        """Whether any channel has no data, in which case none is used."""
+        """Whether any channel has no data, in which case data are used in no channel."""
         return any(channel.data is None for channel in self.channels)
 
     def observed(self, channel: ChannelTemplates) -> Floats:
-        """What a fit takes for observed, shape [B]: the data, or while blinded the Asimov data of the background alone."""
+        """Observed events of a fit, shape [B]: the data, or while blinded the Asimov data of the background alone."""
         if self.is_blinded or channel.data is None:
             return channel.summed(self.backgrounds).values
         return channel.data
 
     def with_signals(self, names: Sequence[str]) -> Self:
-        """The same templates with some signal processes only, where the signals are hypotheses that exclude each other.
+        """The same templates with the given signal processes only, for signals that are alternative hypotheses.
 
         Args:
-            names: of signal processes.
+            names: names of signal processes.
 
         Returns:
             Templates without the other signals.
 
         Raises:
-            InputError: a name is none of a signal process.
+            InputError: a name is no signal process.
         """
         for name in names:
             if name not in self.signals:
@@ -213,7 +228,7 @@ class FitTemplates(ShortRepr):
                 raise InputError(message)
         kept = [name for name in self.process_names if name in names or name not in self.signals]
         rows = [self.process_names.index(name) for name in kept]
-        channels = tuple(_with_processes(channel, kept) for channel in self.channels)
+        channels = tuple(channel.with_processes(kept) for channel in self.channels)
         return replace(
             self,
             channels=channels,
@@ -235,25 +250,13 @@ def histogram_name(process: str, variation: str | None = None, direction: Litera
 
 
 def fit_name(name: str) -> str:
-    """Replace what fits do not take in a name by underscores, and let it start with a letter or an underscore.
+    """Replace characters that fits do not allow in a name by underscores, and put one before a leading digit.
 
     Example:
         >>> fit_name("H->mumu"), fit_name("2l2q")
         ('H__mumu', '_2l2q')
     """
-    return re.sub(r"[^A-Za-z0-9_]", "_", name) if not name[:1].isdigit() else fit_name(f"_{name}")
-
-
-def _with_processes(channel: ChannelTemplates, names: Sequence[str]) -> ChannelTemplates:
-    varied = {
-        variation: {name: pair for name, pair in pairs.items() if name in names}
-        for variation, pairs in channel.varied.items()
-    }
-    return replace(
-        channel,
-        nominal={name: template for name, template in channel.nominal.items() if name in names},
-        varied={variation: pairs for variation, pairs in varied.items() if pairs},
-    )
+    return re.sub(r"[^A-Za-z0-9_]", "_", f"_{name}" if name[:1].isdigit() else name)
 
 
 def _check_names(templates: FitTemplates) -> None:
@@ -266,8 +269,8 @@ def _check_names(templates: FitTemplates) -> None:
         for name, count in Counter(names).items():
             if not _FIT_NAME.fullmatch(name):
                 message = (
-                    f"The {kind} name '{name}' cannot be used in fits, which take letters, digits and underscores, and no "
-                    f"digit first; '{fit_name(name)}' would do."
+                    f"The {kind} name '{name}' cannot be used in fits, which allow letters, digits and underscores, and no "
+                    f"digit first; '{fit_name(name)}' would be valid."
                 )
                 raise InputError(message)
             if count > 1:
@@ -282,8 +285,8 @@ def _check_names(templates: FitTemplates) -> None:
     for name, count in Counter(histograms).items():
         if count > 1:
             message = (
-                f"Two histograms would be called '{name}': that is the name of the recorded data or of a process, or of "
-                "a process followed by that of a variation. Rename a process or a variation."
+                f"Two histograms would be called '{name}'. Their names are that of the data, of a process, or of a process "
+                "and a variation. Rename a process or a variation."
             )
             raise InputError(message)
 
@@ -293,12 +296,12 @@ def _check_channel(templates: FitTemplates, channel: ChannelTemplates) -> None:
         if name not in templates.process_names:
             message = f"Channel '{channel.name}' has a process '{name}' that the templates do not list."
             raise InputError(message)
-    every = dict(channel.nominal.items())
+    every = dict(channel.nominal)
     for variation, pairs in channel.varied.items():
         if variation not in templates.kinds or not pairs.keys() <= channel.nominal.keys():
             message = (
-                f"Channel '{channel.name}' varies {', '.join(pairs)} by '{variation}': the variation must have a kind "
-                "and its processes a nominal template."
+                f"Channel '{channel.name}' varies {', '.join(pairs)} by '{variation}': the variation must have a kind, "
+                "and its processes must have nominal templates."
             )
             raise InputError(message)
         for process, (up, down) in pairs.items():

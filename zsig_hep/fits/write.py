@@ -1,4 +1,4 @@
-"""All files that a fit takes, written together from the same templates."""
+"""Write all fit inputs from the same templates."""
 
 import json
 from pathlib import Path
@@ -15,21 +15,21 @@ HISTOGRAMS = "histograms.root"
 
 
 def write_fit_inputs(folder: Path, templates: FitTemplates, settings: ExportSettings) -> dict[str, Any]:
-    """Write everything that fits take: `histograms.root`, `workspace.json`, `cabinetry.yml`, two datacards, `fit.json`.
+    """Write all fit inputs: `histograms.root`, `workspace.json`, `cabinetry.yml`, two datacards and `fit.json`.
 
-    The last says what the others have no room for: whether the observation is data or Asimov data, the labels of the
-    processes, and every change that the rules of `zsig_hep.fits.rules` made.
+    `fit.json` has what the other files cannot hold: whether the observation is data or Asimov data, the labels of the
+    processes, and every change by the rules of `zsig_hep.fits.rules`.
 
     Args:
-        folder: where the files go; file names inside them are relative to it.
-        templates: what is fitted.
-        settings: parameter of interest and the uncertainty of the simulation.
+        folder: folder of the files; paths in the files are relative to it.
+        templates: templates of the fit.
+        settings: parameter of interest, and whether the fit includes the statistical uncertainty of the simulation.
 
     Returns:
         The content of `fit.json`.
 
     Raises:
-        OutputError: a name is taken, pyhf refuses the workspace, or a file cannot be written.
+        OutputError: two parameters have the same name, pyhf refuses the workspace, or a file cannot be written.
     """
     workspace = build_workspace(templates, settings)
     cards = {
@@ -48,11 +48,11 @@ def write_fit_inputs(folder: Path, templates: FitTemplates, settings: ExportSett
 
 
 def fit_metadata(templates: FitTemplates, settings: ExportSettings) -> dict[str, Any]:
-    """What a reader of the files should know, of JSON types only.
+    """Description of the fit inputs, of JSON types only.
 
     Args:
-        templates: what is fitted.
-        settings: the settings of the export.
+        templates: templates of the fit.
+        settings: settings of the export.
 
     Returns:
         Observation, luminosity, channels with their bins and yields, processes, variations and notes.

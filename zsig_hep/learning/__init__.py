@@ -1,12 +1,4 @@
-"""Learning: losses, networks, their training and derivatives of what was optimised.
-
-- `losses`: the Z loss, the Lovasz losses of other figures of merit, smooth significances, cross entropies; one module per
-  family holds the loss and its settings in the analysis file.
-- `optimisation`: Eve and other optimisers, schedules of learning rates and batch sizes, measured gradient noise.
-- `training`: phases, batches and the ensemble that is trained; `train.train` is the way in.
-- `classifier`: a trained ensemble: network, preprocessing, calibration and history.
-- `implicit`: derivatives of argmin and argmax, and hyperparameters tuned with them.
-"""
+"""Losses, optimisers, the training of classifiers, and derivatives of optima with respect to parameters."""
 
 from zsig_hep.learning.classifier.classifier import Classifier
 from zsig_hep.learning.classifier.history import RoundRecord, TrainingHistory
@@ -42,7 +34,7 @@ from zsig_hep.learning.losses.soft_counts import (
 from zsig_hep.learning.losses.z_loss import ZLoss, ZLossSettings
 from zsig_hep.learning.optimisation.eve import Eve
 from zsig_hep.learning.optimisation.gradient_noise import GraduatedStage
-from zsig_hep.learning.optimisation.optimizers import OptimizerSettings, make_optimizer
+from zsig_hep.learning.optimisation.optimizers import OptimizerSettings
 from zsig_hep.learning.optimisation.schedules import ScheduleSettings
 from zsig_hep.learning.training.goal import Goal, Judgement
 from zsig_hep.learning.training.phases import depends_on_goal, schedule_advice
@@ -104,7 +96,6 @@ __all__ = [
     "argmin",
     "choose_device",
     "depends_on_goal",
-    "make_optimizer",
     "make_sample",
     "rescale_to_process_yields",
     "schedule_advice",

@@ -1,4 +1,4 @@
-"""Tensors and their description in one safetensors file, written whole or not at all."""
+"""Tensors and their description in one safetensors file."""
 
 import json
 from collections.abc import Mapping
@@ -13,17 +13,15 @@ from zsig_hep.files import atomic_path, cannot_write
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, object]) -> None:
-    """Write tensors with a JSON description in the header.
-
-    The file appears under its name only when it is complete: it is written beside it and renamed.
+    """Write tensors with a JSON description in the header, to a file that appears only when it is complete.
 
     Args:
         path: file to write; its folder is made.
         tensors: by name.
-        description: anything JSON can hold.
+        description: of types that JSON has.
 
     Raises:
-        OutputError: if the folder or file cannot be written; an older file under this name stays as it was.
+        OutputError: if the folder or file cannot be written; an existing file is then not changed.
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"description": json.dumps(description)}
@@ -31,7 +29,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
         try:
             save_file(contiguous, temporary, metadata=metadata)
         except SafetensorError as error:
-            # safetensors wraps the errors of the operating system in its own.
+            # safetensors wraps errors of the operating system.
             raise cannot_write(path, OSError(str(error))) from error
 
 

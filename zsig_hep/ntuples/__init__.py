@@ -1,4 +1,4 @@
-"""ROOT ntuples to the event table: everything that touches ROOT files and coffea."""
+"""From ROOT ntuples to the event table: the code that uses ROOT files and coffea."""
 
 from zsig_hep.ntuples.chunk import ChunkReader, SelectedChunk, VariedChunk
 from zsig_hep.ntuples.columns import load_columns

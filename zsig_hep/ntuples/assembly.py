@@ -1,9 +1,8 @@
-"""Chunk records and chunk files put together: the event table and the cutflows of a whole analysis."""
+"""From chunk records and chunk files to the event table and the cutflows of an analysis."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,12 @@ from zsig_hep.ntuples.table import EventTable, validate_table, validate_varied_t
 
 @dataclass(frozen=True)
 class ReadDataset:
-    """A dataset after its events were processed.
+    """A dataset whose events were processed.
 
     Attributes:
-        inputs: what was known before.
+        inputs: the dataset as it was before.
         records: its chunks by key, in the order of files and entries.
-        normalisation: None for data.
+        normalisation: of simulation; None for data.
     """
 
     inputs: DatasetInputs
@@ -53,7 +52,7 @@ class ReadDataset:
 def normalise_datasets(
     inspected: Sequence[DatasetInputs], records: Mapping[ChunkKey, ChunkRecord], luminosity_ifb: float
 ) -> tuple[ReadDataset, ...]:
-    """Sort chunk records by dataset, file and entry, and normalise every dataset.
+    """Sort chunk records by dataset, file and entry, and normalise each dataset.
 
     Args:
         inspected: the datasets, in order.
@@ -125,14 +124,14 @@ def cutflows_by_process(read: Sequence[ReadDataset]) -> dict[str, tuple[CutflowR
 
 
 def _summed_weights(dataset: ReadDataset) -> GeneratorSums | None:
-    """The sums over generated events when the yields are normalised by them."""
+    """The sums over generated events if the yields are normalised to them, else None."""
     normalisation = dataset.normalisation
     return dataset.inputs.runs if normalisation is not None and normalisation.source == "runs" else None
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Where the selected events of a chunk are in the table."""
+    """The rows of the table for the selected events of a chunk, and the numbers of its process and file."""
 
     rows: slice
     chunk: ChunkFile
@@ -158,13 +157,13 @@ def assemble_table(
         variations: names of the weight variations.
 
     Returns:
-        The validated table, and notes on events whose identities repeat.
+        The validated table, and notes on events with the same identity.
 
     Raises:
-        InputError: the chunks disagree on features, events occur twice, or the table cannot be used.
+        InputError: the chunks have different features, events occur twice, or the table cannot be used.
     """
     names = _common_features(read)
-    layout, file_names = _layout(read, list(processes), lambda record: record.events)
+    layout, file_names = _layout(read, list(processes))
     table = _filled_table(layout, names, processes, settings, luminosity_ifb, variations)
     file = np.empty(len(table), dtype=np.int32)
     for part in layout:
@@ -187,25 +186,21 @@ def assemble_shapes(
         luminosity_ifb: integrated luminosity in 1/fb.
 
     Returns:
-        Tables by varied name, such as "jesUp", with the events of the processes that the variation touches.
+        Tables by varied name, such as "jesUp", with the events of the processes that are varied.
 
     Raises:
-        InputError: the chunks disagree on features, or a table cannot be used.
+        InputError: the chunks have different features, or a table cannot be used.
     """
     names = _common_features(read)
     varied = dict.fromkeys(name for dataset in read for record in dataset.records.values() for name in record.shapes)
     tables = {}
     for name in varied:
-        layout, _ = _layout(read, list(processes), partial(_shape_of, name))
+        layout, _ = _layout(read, list(processes), name)
         table = _filled_table(layout, names, processes, settings, luminosity_ifb)
         _normalise_weights(table, layout)
         validate_varied_table(table, name)
         tables[name] = table
     return tables
-
-
-def _shape_of(name: str, record: ChunkRecord) -> ChunkFile | None:
-    return record.shapes.get(name)
 
 
 def _filled_table(
@@ -216,9 +211,22 @@ def _filled_table(
     luminosity_ifb: float,
     variations: Sequence[str] = (),
 ) -> EventTable:
-    """A table of the events of chunk files, with weights as in the ntuples."""
+    """A table of the events of chunk files, with weights before normalisation."""
     length = layout[-1].rows.stop if layout else 0
-    table = _empty_table(length, names, processes, settings, luminosity_ifb, variations)
+    table = EventTable(
+        features=np.empty((length, len(names)), dtype=np.float32, order="F"),
+        feature_names=names,
+        weight=np.empty(length, dtype=np.float64),
+        process=np.empty(length, dtype=np.int32),
+        process_names=tuple(processes),
+        roles=tuple(process.role for process in processes.values()),
+        labels=tuple(process.label or name for name, process in processes.items()),
+        fold=np.empty(length, dtype=np.int16),
+        fold_count=settings.folds,
+        identity=np.empty(length, dtype=np.uint64),
+        luminosity_ifb=luminosity_ifb,
+        weight_variations={name: np.empty((2, length)) for name in variations},
+    )
     for part in layout:
         _fill(table, part, settings.fold_seed)
     return table
@@ -234,22 +242,23 @@ def _normalise_weights(table: EventTable, layout: Sequence[_Rows]) -> None:
 def _common_features(read: Sequence[ReadDataset]) -> tuple[str, ...]:
     first: tuple[str, ...] | None = None
     for dataset in read:
-        files = {key: [record.events, *record.shapes.values()] for key, record in dataset.records.items()}
-        for key, chunk in ((key, chunk) for key, chunks in files.items() for chunk in chunks):
-            first = chunk.feature_names if first is None else first
-            if set(chunk.feature_names) != set(first):
-                differing = sorted(set(chunk.feature_names) ^ set(first))
-                msg = (
-                    f"columns(events) returned other features on dataset {key[0]!r} than before: "
-                    f"{', '.join(map(repr, differing))} are not in both. Return the same names for every event."
-                )
-                raise InputError(msg)
+        name = dataset.inputs.dataset.name
+        for record in dataset.records.values():
+            for chunk in (record.events, *record.shapes.values()):
+                first = chunk.feature_names if first is None else first
+                if differing := sorted(set(chunk.feature_names) ^ set(first)):
+                    msg = (
+                        f"columns(events) returned other features on dataset {name!r} than before: "
+                        f"{', '.join(map(repr, differing))} are not in both. Return the same names for every event."
+                    )
+                    raise InputError(msg)
     return first or ()
 
 
 def _layout(
-    read: Sequence[ReadDataset], process_names: list[str], chunk_of: Callable[[ChunkRecord], ChunkFile | None]
+    read: Sequence[ReadDataset], process_names: list[str], variation: str | None = None
 ) -> tuple[list[_Rows], list[str]]:
+    """Rows of the chunks of the nominal selection or of a shape variation, and the names of all files."""
     layout: list[_Rows] = []
     file_names: list[str] = []
     start = 0
@@ -258,7 +267,8 @@ def _layout(
         file_names += numbers
         process = process_names.index(dataset.inputs.dataset.process)
         for key, record in dataset.records.items():
-            if (chunk := chunk_of(record)) is None:
+            chunk = record.events if variation is None else record.shapes.get(variation)
+            if chunk is None:
                 continue
             stop = start + chunk.selected
             layout.append(_Rows(slice(start, stop), chunk, dataset.factor, process, numbers[key[1]]))
@@ -266,32 +276,8 @@ def _layout(
     return layout, file_names
 
 
-def _empty_table(
-    length: int,
-    feature_names: tuple[str, ...],
-    processes: Mapping[str, Process],
-    settings: NtupleSettings,
-    luminosity_ifb: float,
-    variations: Sequence[str],
-) -> EventTable:
-    return EventTable(
-        features=np.empty((length, len(feature_names)), dtype=np.float32, order="F"),
-        feature_names=feature_names,
-        weight=np.empty(length, dtype=np.float64),
-        process=np.empty(length, dtype=np.int32),
-        process_names=tuple(processes),
-        roles=tuple(process.role for process in processes.values()),
-        labels=tuple(process.label or name for name, process in processes.items()),
-        fold=np.empty(length, dtype=np.int16),
-        fold_count=settings.folds,
-        identity=np.empty(length, dtype=np.uint64),
-        luminosity_ifb=luminosity_ifb,
-        weight_variations={name: np.empty((2, length)) for name in variations},
-    )
-
-
 def _fill(table: EventTable, part: _Rows, fold_seed: int) -> None:
-    """Move a chunk from its file into the table, its weights before normalisation."""
+    """Move a chunk from its file into the table, with weights before normalisation."""
     table.process[part.rows] = part.process
     if part.chunk.path is None:
         return
@@ -308,7 +294,7 @@ def _fill(table: EventTable, part: _Rows, fold_seed: int) -> None:
 def _check_repetitions(
     table: EventTable, file: NDArray[np.int32], file_names: Sequence[str], *, by_content: bool
 ) -> tuple[str, ...]:
-    """Look for events that occur twice, in a table in the order of processes with weights as in the ntuples."""
+    """Look for events that occur twice in a table that is sorted by process, with weights before normalisation."""
     notes = []
     for index, name in enumerate(table.process_names):
         rows = slice(*np.searchsorted(table.process, np.arange(index, index + 2, dtype=np.int32)))
@@ -329,12 +315,12 @@ def _repetition_notes(process: str, found: Repetitions) -> list[str]:
     notes = []
     if found.other_content:
         notes.append(
-            f"process {process!r}: {found.other_content} selected events repeat the identity of another one with "
-            "other content, as simulation with another seed does: kept"
+            f"process {process!r}: {found.other_content} selected events have the identity of another event but other "
+            "content, as in simulation with another seed: kept"
         )
     if found.same_content:
         notes.append(
-            f"process {process!r}: {found.same_content} selected events equal another one in every feature, as often "
-            f"as features with few values do by chance ({found.expected:.3g} expected): kept"
+            f"process {process!r}: {found.same_content} selected events have the features of another event, which is "
+            f"compatible with chance for features with few values ({found.expected:.3g} expected): kept"
         )
     return notes

@@ -1,4 +1,4 @@
-"""One chunk of events, selected and weighted, nominally and under every variation: what all processors share."""
+"""One chunk of events, selected and weighted, nominally and under each variation; used by all processors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,8 +8,8 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from zsig_hep.errors import InputError, ZsigError
-from zsig_hep.ntuples.columns import branch, first_line, is_reading_error, select_columns
+from zsig_hep.errors import InputError, ZsigError, first_line
+from zsig_hep.ntuples.columns import branch, is_reading_error, select_columns
 from zsig_hep.ntuples.datasets import SignOf, Weight, weight_branches
 from zsig_hep.ntuples.identity import hash_content, hash_identity
 from zsig_hep.ntuples.luminosity import LuminosityMask
@@ -25,13 +25,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SelectedChunk:
-    """The selected events of a chunk of N events: S of them.
+    """The S selected events of a chunk of N events.
 
     Attributes:
         features: f4 [S] by name.
         cuts: names and cumulative masks, bool [N] each, in order of application.
         weight: f8 [S], before normalisation.
-        identity: u8 [S]; the name of the dataset is its salt.
+        identity: u8 [S], hash of the branches that identify an event and of the name of the dataset, or of the content.
         selected: bool [N]; None when there is no selection.
     """
 
@@ -53,9 +53,9 @@ class VariedChunk:
     Attributes:
         nominal: the nominal selection.
         weights: weights of the nominal selection under each weight variation, up and down, f8 [S] each.
-        shapes: selections under each shape variation, up and down; down is None where it mirrors up.
+        shapes: selections under each shape variation, up and down; down is None for a one-sided variation.
         generator_weight: f8 [N] of all events.
-        event_weight: f8 [N] of all events, before normalisation; the same array where there is no other factor.
+        event_weight: f8 [N] of all events, before normalisation; the same array if there are no other factors.
     """
 
     nominal: SelectedChunk
@@ -67,19 +67,16 @@ class VariedChunk:
 
 @dataclass(frozen=True)
 class ChunkReader:
-    """Selects and weights the events of chunks; travels to the workers of any executor.
+    """Selects and weights the events of chunks; can be pickled, so that any executor can use it.
 
     Attributes:
-        columns: `columns(events)`, which returns features by name, or (features, cuts); or names of flat branches. With shape
-            variations it is also called as `columns(events, "<name>Up")`.
+        columns: `columns(events)`, which returns features by name, or (features, cuts); or names of flat branches. With
+            shape variations it is also called as `columns(events, "<name>Up")`.
         weights: event weight by dataset, None for unweighted.
         event_identity: branches that identify an event in a file, or "content".
-        variations: by dataset and name; those of whole yields change nothing here.
+        variations: by dataset and name; only weight and shape variations are used.
         weight_functions: loaded `function` of weight variations, by name of the variation.
-        luminosity_masks: by dataset, of data.
-
-    Raises:
-        InputError: on reading, when a chunk is damaged or a weight, a factor or the columns cannot be used.
+        luminosity_masks: of data, by dataset.
     """
 
     columns: Columns
@@ -96,10 +93,10 @@ class ChunkReader:
             events: the chunk, with coffea's metadata.
 
         Returns:
-            What is selected, nominally and varied.
+            The selected events, nominally and under each variation.
 
         Raises:
-            InputError: the chunk cannot be read, a weight is not finite, or the columns cannot be used.
+            InputError: the chunk cannot be read, a weight or factor is not finite, or the columns cannot be used.
         """
         key = chunk_key(events)
         where = f"dataset {key[0]!r}, file {key[1]}"
@@ -158,23 +155,14 @@ class ChunkReader:
         selected = cuts[-1][1] if cuts else None
         chosen = slice(None) if selected is None else selected
         kept = weight[chosen]
-        identity = self._identity(events, key, features, kept, chosen, where)
+        if not len(kept):
+            identity = np.empty(0, dtype=np.uint64)
+        elif self.event_identity == "content":
+            identity = hash_content(list(features.values()), kept)
+        else:
+            branches = [flat_branch(events, name, where)[chosen] for name in self.event_identity]
+            identity = hash_identity(branches, salt=key[0])
         return SelectedChunk(features, cuts, kept, identity, selected)
-
-    def _identity(
-        self,
-        events: Any,
-        key: ChunkKey,
-        features: Mapping[str, NDArray[np.float32]],
-        weight: Floats,
-        chosen: slice | NDArray[np.bool_],
-        where: str,
-    ) -> NDArray[np.uint64]:
-        if not len(weight):
-            return np.empty(0, dtype=np.uint64)
-        if self.event_identity == "content":
-            return hash_content(list(features.values()), weight)
-        return hash_identity([flat_branch(events, name, where)[chosen] for name in self.event_identity], salt=key[0])
 
     def _weights(self, events: Any, key: ChunkKey, where: str) -> tuple[Floats, Floats]:
         """Generator weights and full event weights of all events, f8 [N] each."""
@@ -197,12 +185,12 @@ class ChunkReader:
         return factors[0], product
 
     def without_variations(self) -> "ChunkReader":
-        """The same reader for what needs the nominal selection only."""
+        """This reader for the nominal selection only."""
         return replace(self, variations=None, weight_functions=None)
 
 
 def chunk_key(events: Any) -> ChunkKey:
-    """Name the chunk that events are from, by coffea's metadata."""
+    """Key of a chunk of events, from coffea's metadata."""
     metadata = events.metadata
     return (
         str(metadata["dataset"]),

@@ -1,4 +1,4 @@
-"""The user's `columns(events)`: calling it, nominally or varied, and checking what it returns."""
+"""Calls of the user's `columns(events)`, nominally or under a variation, and checks of what it returns."""
 
 import inspect
 import re
@@ -14,7 +14,7 @@ import numpy as np
 from coffea.analysis_tools import PackedSelection
 from numpy.typing import NDArray
 
-from zsig_hep.errors import InputError, ZsigError, nearest_name
+from zsig_hep.errors import InputError, ZsigError, first_line, nearest_name
 from zsig_hep.ntuples.functions import FileFunction, line_in, load_function
 from zsig_hep.ntuples.table import as_feature
 
@@ -22,7 +22,7 @@ _NO_FIELD = re.compile(r"no field named '([^']+)'|no field '([^']+)'|key \"([^\"
 
 
 def load_columns(columns: str | Sequence[str], folder: Path) -> FileFunction | tuple[str, ...]:
-    """Load what an analysis gives as its columns.
+    """Load the columns of an analysis.
 
     Args:
         columns: `file.py:function`, or names of flat branches.
@@ -41,19 +41,20 @@ def require_variation_argument(columns: FileFunction | tuple[str, ...], variatio
     """Refuse columns that cannot compute shifted objects.
 
     Args:
-        columns: what `load_columns` gave.
+        columns: of `load_columns`.
         variation: name of a shape variation, for the message.
 
     Raises:
-        InputError: they are branches, or a function of the events alone.
+        InputError: the columns are branches, or a function of the events alone.
     """
     if isinstance(columns, FileFunction):
         try:
             inspect.signature(columns.function).bind(None, variation)
         except TypeError as error:
             msg = (
-                f"variation {variation!r} shifts objects, but {columns.path}: {columns.name}(events) takes no variation. "
-                f"Define {columns.name}(events, variation=None), which is called with '{variation}Up' and '{variation}Down'"
+                f"variation {variation!r} shifts objects, but {columns.path}: {columns.name}(events) takes no "
+                f"variation. Define {columns.name}(events, variation=None), which is called with '{variation}Up' and "
+                f"'{variation}Down'"
             )
             raise InputError(msg) from error
         return
@@ -88,7 +89,7 @@ def select_columns(
         columns: a function that returns features by name, or (features, cuts); or names of flat branches.
         events: the chunk, N events.
         where: dataset and file, for messages.
-        variation: handed to the function as its second argument, such as "jesUp"; None calls it without one.
+        variation: second argument of the function, such as "jesUp"; None calls it without.
 
     Returns:
         Features and cuts.
@@ -143,11 +144,6 @@ def _branch_names(events: Any) -> list[str]:
     return names
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type when it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def is_reading_error(error: BaseException) -> bool:
     """Whether an error was raised while a file was read, rather than by the user's code."""
     if isinstance(error, OSError):
@@ -159,7 +155,7 @@ def is_reading_error(error: BaseException) -> bool:
 
 
 def branch(events: Any, name: str) -> Any:
-    """One branch of a chunk by its name in the file, whatever the schema made of it.
+    """One branch of a chunk by its name in the file, whatever the schema.
 
     Args:
         events: the chunk, in coffea's base or NanoAOD schema.

@@ -55,9 +55,9 @@ def add_cutflows(dataset: str, records: Iterable[ChunkRecord]) -> dict[str, Weig
 def process_cutflow(
     flows: Sequence[tuple[Mapping[str, WeightedCount], float]], generated: Sequence[GeneratorSums | None]
 ) -> tuple[CutflowRow, ...]:
-    """Add the cutflows of the datasets of a process as yields.
+    """Add the cutflows of the datasets of a process, as yields.
 
-    A dataset that lacks a cut of another one passes it with all its events.
+    If a dataset does not have a cut of another one, all its events pass that cut.
 
     Args:
         flows: counts by cut and yield per unit of weight, of each dataset.
@@ -94,7 +94,7 @@ def _as_count(sums: GeneratorSums | None) -> WeightedCount | None:
 
 
 def _merged_order(lists: Sequence[Sequence[str]]) -> list[str]:
-    """All names, each new one placed behind the name that it follows in its own list."""
+    """All names, each after the name that precedes it in its list."""
     merged: list[str] = []
     for names in lists:
         position = 0
@@ -106,6 +106,7 @@ def _merged_order(lists: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _carried_forward(flow: Mapping[str, WeightedCount], order: Sequence[str]) -> dict[str, WeightedCount]:
+    """Counts for every cut; a cut that the flow does not have leaves the count as it is."""
     counts: dict[str, WeightedCount] = {}
     latest = next(iter(flow.values()))
     for cut in order:

@@ -1,23 +1,23 @@
-"""Processes and datasets: what is read, its cross sections and the meaning of its weights, as strict models."""
+"""Settings of processes and datasets: files, cross sections, weights and how they are normalised."""
 
 import re
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zsig_hep.settings import Settings
 from zsig_hep.statistics.process_table import Role
 
 
 class SignOf(Settings):
-    """An event weight that is only the sign of a branch: +1, 0 or -1."""
+    """An event weight that is the sign of a branch: +1, 0 or -1."""
 
     sign_of: str = Field(examples=["genWeight"])
     """Branch whose sign is the event weight."""
 
 
 class SumValue(Settings):
-    """A sum of generator weights that is known from elsewhere."""
+    """A sum of generator weights as a number."""
 
     value: float = Field(gt=0, examples=[23168.4])
     """Sum of the generator weights of all generated events of the dataset, before any selection or skim."""
@@ -27,7 +27,19 @@ Weight = str | list[str] | SignOf
 """A branch; several branches to multiply, the generator weight first; or the sign of a branch."""
 
 SumOfWeights = Literal["runs", "events"] | SumValue
-"""Where the sum of generator weights before any selection comes from."""
+"""Source of the sum of generator weights before any selection."""
+
+
+def _distinct_branches(names: Any, info: ValidationInfo) -> Any:
+    """Refuse a list that is empty or names a branch twice."""
+    if isinstance(names, list):
+        if not names:
+            msg = f"{info.field_name} names no branch"
+            raise ValueError(msg)
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            msg = f"{info.field_name} names {', '.join(map(repr, repeated))} more than once"
+            raise ValueError(msg)
+    return names
 
 
 class Dataset(Settings):
@@ -41,32 +53,29 @@ class Dataset(Settings):
     files: list[str] = Field(
         min_length=1, examples=[["ttbar_*.root"], ["root://eos.example.org//store/dy.root", "dy.root:ntuple"]]
     )
-    """Names or globs of ROOT files, relative to the ntuple folder; `root://...` addresses and `file.root:tree` are
-    passed on as they are.
+    """Names or globs of ROOT files, relative to `ntuples: folder`, or `root://...` addresses; `file.root:tree` names
+    the tree of a file.
     """
     tree: str | None = None
-    """Name of the event tree; left out, that of `ntuples`."""
+    """Name of the event tree; by default that of `ntuples`."""
     cross_section_pb: float | None = Field(default=None, gt=0, examples=[832.0])
-    """Cross section before the three factors below; simulation needs it, data have none [pb]."""
+    """Cross section before the three factors below, required for simulation, not allowed for data [pb]."""
     k_factor: float = Field(default=1.0, gt=0, examples=[1.637])
     """Ratio of the best known cross section to `cross_section_pb`."""
     filter_efficiency: float = Field(default=1.0, gt=0, le=1, examples=[0.63])
-    """Share of the generated cross section that a generator filter kept."""
+    """Efficiency of the generator filter."""
     branching_fraction: float = Field(default=1.0, gt=0, le=1, examples=[0.105])
-    """Branching fraction that `cross_section_pb` does not include yet."""
+    """Branching fraction that `cross_section_pb` does not include."""
     sum_of_weights: SumOfWeights | None = Field(default=None, examples=["events", {"value": 23168.4}])
-    """Where the sum of generator weights comes from; left out, that of `ntuples`."""
+    """Source of the sum of generator weights before any selection; by default that of `ntuples`."""
     weight: Weight | None = Field(default="inherit", examples=[["genWeight", "pileup_weight"]])
-    """Event weight; "inherit" takes that of `ntuples` (data: unweighted), null means unweighted."""
+    """Event weight; "inherit" takes that of `ntuples` for simulation and no weight for data, null means unweighted."""
     luminosity_mask: str | None = Field(default="inherit", examples=["certified_2018.json"])
-    """Golden JSON file of certified luminosity blocks, for data only; "inherit" takes that of `ntuples`, null applies
-    none.
+    """Golden JSON file of certified luminosity blocks, for data only; "inherit" takes that of `ntuples`, null uses all
+    events.
     """
 
-    @field_validator("weight")
-    @classmethod
-    def _weight_names_a_branch(cls, weight: Weight | None) -> Weight | None:
-        return _checked_weight(weight)
+    _branches_are_distinct = field_validator("weight")(_distinct_branches)
 
     @property
     def effective_cross_section_pb(self) -> float | None:
@@ -77,16 +86,16 @@ class Dataset(Settings):
 
 
 class Process(Settings):
-    """A physics process: one entry of the yields table, made of one or more datasets."""
+    """A physics process: one row of the table of yields, the sum of one or more datasets."""
 
     role: Role
-    """What the process is in the search."""
+    """Whether the process is signal, background or recorded data."""
     datasets: dict[str, Dataset] = Field(min_length=1)
-    """Datasets by name, whose yields add up; names are unique over all processes."""
+    """Datasets by name, whose yields are added; names are unique over all processes."""
     label: str | None = Field(default=None, examples=["$t\\bar{t}$"])
-    """Name in figures and tables; left out, the name of the process."""
+    """Name in figures and tables; by default the name of the process."""
     color: str | None = Field(default=None, examples=["#3f90da", "tab:blue"])
-    """Any colour that matplotlib knows; left out, the next one of the palette."""
+    """Colour in figures, in any notation of matplotlib; by default the next colour of the palette."""
 
     @model_validator(mode="after")
     def _simulation_has_cross_sections(self) -> Self:
@@ -113,40 +122,39 @@ class NtupleSettings(Settings):
     tree: str = "Events"
     """Name of the event tree."""
     schema_name: Literal["nanoaod", "base"] = Field(default="base", alias="schema")
-    """How coffea presents the branches to `columns`: "base" as they are in the file, "nanoaod" as objects."""
+    """Schema of coffea for the events that `columns` gets: "base" has branches as in the file, "nanoaod" has objects."""
     columns: str | list[str] = Field(
         default="columns.py:columns", examples=["columns.py:columns", ["dimuon_mass", "dijet_mass"]]
     )
-    """`file.py:function` relative to the analysis file, or a list of flat branches."""
+    """Function that returns the features and cuts, as `file.py:function` relative to the analysis file, or a list of
+    branches with one number per event.
+    """
     weight: Weight | None = Field(
         default="genWeight", examples=["genWeight", ["genWeight", "pileup_weight"], {"sign_of": "genWeight"}, None]
     )
-    """Event weight of simulation: a branch, a list of branches to multiply with the generator weight first, `{sign_of:
-    BRANCH}`, or null for unweighted events.
+    """Event weight of simulation: a branch, a list of branches to multiply, the generator weight first,
+    `{sign_of: BRANCH}`, or null for unweighted events.
     """
     sum_of_weights: SumOfWeights = Field(default="runs", examples=["runs", "events", {"value": 23168.4}])
-    """Where the sum of generator weights before any selection comes from: "runs" adds `genEventSumw` of the `Runs`
-    trees, "events" adds the events of the files, and `{value: NUMBER}` is known from elsewhere.
+    """Source of the sum of generator weights before any selection: "runs" adds `genEventSumw` of the `Runs` trees,
+    "events" adds the weights of the events in the files, `{value: NUMBER}` states the sum.
     """
     event_identity: list[str] | Literal["content"] = Field(
         default=["run", "luminosityBlock", "event"], examples=[["runNumber", "eventNumber"], "content"]
     )
-    """Branches that identify an event within a file, or "content" to take its features and weight."""
+    """Branches that identify an event within a file, or "content" to identify it by its features and weight."""
     folds: int = Field(default=5, ge=3, le=1000)
     """Number of folds for training and evaluation."""
     fold_seed: int = Field(default=0, ge=0)
-    """Changes which events share a fold."""
+    """Seed of the assignment of events to folds."""
     chunk_size: int = Field(default=100_000, ge=1)
-    """Events that are processed at a time; changes memory and speed, never a result."""
+    """Number of events that are processed at a time; changes memory and speed, not the results."""
     luminosity_mask: str | None = Field(default=None, examples=["certified_2018.json"])
     """Golden JSON file of the certified luminosity blocks of data, relative to the analysis file."""
 
     model_config = Settings.model_config | {"populate_by_name": True}
 
-    @field_validator("weight")
-    @classmethod
-    def _weight_names_a_branch(cls, weight: Weight | None) -> Weight | None:
-        return _checked_weight(weight)
+    _branches_are_distinct = field_validator("weight", "columns", "event_identity")(_distinct_branches)
 
     @field_validator("columns")
     @classmethod
@@ -154,35 +162,11 @@ class NtupleSettings(Settings):
         if isinstance(columns, str) and not re.fullmatch(r".+\.py:[^\W\d]\w*", columns):
             msg = f"{columns!r} is neither `file.py:function` nor a list of branches"
             raise ValueError(msg)
-        _require_distinct("columns", columns)
         return columns
-
-    @field_validator("event_identity")
-    @classmethod
-    def _identity_names_branches(cls, identity: list[str] | Literal["content"]) -> list[str] | Literal["content"]:
-        _require_distinct("event_identity", identity)
-        return identity
-
-
-def _checked_weight(weight: Weight | None) -> Weight | None:
-    if isinstance(weight, list):
-        _require_distinct("weight", weight)
-    return weight
-
-
-def _require_distinct(key: str, names: str | list[str]) -> None:
-    if isinstance(names, str):
-        return
-    if not names:
-        msg = f"{key} names no branch"
-        raise ValueError(msg)
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        msg = f"{key} names {', '.join(map(repr, repeated))} more than once"
-        raise ValueError(msg)
 
 
 def weight_branches(weight: Weight | None) -> tuple[str, ...]:
-    """Name the branches that an event weight needs, the generator weight first.
+    """Branches of an event weight, the generator weight first.
 
     Example:
         >>> weight_branches(["genWeight", "pileup_weight"])

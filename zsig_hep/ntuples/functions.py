@@ -1,4 +1,4 @@
-"""Functions that users give as `file.py:function`: loading them, and carrying them to every worker as source text."""
+"""Functions that users give as `file.py:function`: loaded from source text, so that every worker can run them."""
 
 import hashlib
 import linecache
@@ -17,7 +17,7 @@ from typing import Any
 
 from zsig_hep.errors import InputError, nearest_name
 
-# Workers of dask have several threads, of which none may see a module that another still executes.
+# Workers of dask can have several threads; none may use a module while another one executes it.
 _LOADING = threading.RLock()
 
 
@@ -26,7 +26,7 @@ class FileFunction:
     """A function of a Python file, carried as source text so that every worker can run it.
 
     Attributes:
-        path: file that the source was read from, for messages and for modules beside it.
+        path: file of the source, for messages and for imports of modules in its folder.
         name: name of the function in it.
         source: text of the file.
     """
@@ -45,7 +45,7 @@ class FileFunction:
         return getattr(self.module(), self.name)
 
     def module(self) -> ModuleType:
-        """The executed file; it is executed once in each process.
+        """The module of the file, executed once in each process.
 
         Raises:
             InputError: the file has a syntax error, raises when executed, or has no such function.
@@ -65,7 +65,7 @@ class FileFunction:
     def _execute(self, module_name: str) -> None:
         loader = _SourceText(self.path, self.source)
         module = module_from_spec(ModuleSpec(module_name, loader, origin=self.path))
-        # Workers may not have the file: tracebacks take its lines from here.
+        # Tracebacks on workers without the file take its lines from this cache.
         linecache.cache[self.path] = (len(self.source), None, self.source.splitlines(keepends=True), self.path)
         sys.modules[module_name] = module
         try:
@@ -91,7 +91,7 @@ class _SourceText(SourceLoader):
 
 @contextmanager
 def _modules_beside(folder: Path) -> Iterator[None]:
-    """Let the file import modules beside it, and forget them afterwards: another analysis has others of that name."""
+    """Allow imports from the folder; unload the modules afterwards, as other analyses have modules of the same name."""
     known, path, writes = set(sys.modules), list(sys.path), sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
     sys.dont_write_bytecode = True
@@ -115,7 +115,7 @@ def _execution_message(path: str, error: Exception) -> str:
 
 
 def line_in(path: str, trace: TracebackType | None) -> str:
-    """The last line of a file that a traceback passes, as the end of a place in a message; empty where there is none."""
+    """The last line of a file in a traceback, worded for a message; empty if the file is not in it."""
     lines = [line for frame, line in traceback.walk_tb(trace) if frame.f_code.co_filename == path]
     if not lines:
         return ""
@@ -128,8 +128,8 @@ def load_function(reference: str, folder: Path, what: str = "columns") -> FileFu
 
     Args:
         reference: file and function.
-        folder: folder of the analysis file, where relative names start.
-        what: what the file is for, for messages.
+        folder: folder of the analysis file, to which the reference is relative.
+        what: purpose of the file, for messages.
 
     Returns:
         The function, checked to exist.

@@ -1,7 +1,7 @@
-"""Hashes of event identity and content, folds made of them, and events that occur twice.
+"""Hashes of event identity and content, the folds derived from them, and events that occur twice.
 
-The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, doi:10.1145/2660193.2660195):
-a bijection of 64-bit words, so that distinct inputs of one branch never collide.
+The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, doi:10.1145/2660193.2660195),
+a bijection of 64-bit words: different values of a single branch have different hashes.
 """
 
 import hashlib
@@ -47,10 +47,10 @@ def hash_identity(columns: Sequence[NDArray[Any]], salt: str) -> NDArray[np.uint
 
     Args:
         columns: K arrays [N] of integers, booleans or floats.
-        salt: name of the dataset, so that the same numbers in other datasets give other hashes.
+        salt: name of the dataset, so that the same numbers in another dataset have other hashes.
 
     Returns:
-        u8 [N]; depends on nothing but the event and the salt.
+        u8 [N]; each depends on its event and the salt only.
 
     Example:
         >>> run, event = np.array([1, 1]), np.array([7, 8])
@@ -94,7 +94,7 @@ def hash_content(features: Sequence[NDArray[np.float32]], weight: NDArray[np.flo
 
 
 def assign_folds(identity: NDArray[np.uint64], folds: int, seed: int) -> NDArray[np.int16]:
-    """Assign each event to a fold by its identity alone.
+    """Assign each event to a fold, by its identity only.
 
     Args:
         identity: u8 [N].
@@ -110,7 +110,7 @@ def assign_folds(identity: NDArray[np.uint64], folds: int, seed: int) -> NDArray
     """
     salt = mix(np.array([seed], dtype=np.uint64))
     hashed = mix(identity ^ salt)
-    # NumPy divides by a constant several times faster than it takes the remainder.
+    # Division by a constant is several times faster in NumPy than the remainder.
     return (hashed - hashed // np.uint64(folds) * np.uint64(folds)).astype(np.int16)
 
 
@@ -122,13 +122,13 @@ def _as_words(column: NDArray[Any]) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True)
 class Repetitions:
-    """What is repeated among the selected events of one process.
+    """Repetitions among the selected events of one process.
 
     Attributes:
-        other_content: events whose identity an earlier event has with other content.
-        same_content: events that an earlier event equals in identity and content.
-        expected: same-content repetitions that chance explains, when features take few values.
-        files: numbers of the two files of the first same-content repetition, None without one.
+        other_content: number of events with the identity of an earlier event, but other content.
+        same_content: number of events with the identity and the content of an earlier event.
+        expected: repetitions with the same content expected by chance, where features take few values.
+        files: numbers of the two files of the first repetition with the same content; None without one.
     """
 
     other_content: int
@@ -138,12 +138,12 @@ class Repetitions:
 
     @property
     def are_duplicates(self) -> bool:
-        """Whether there are more same-content repetitions than five standard deviations of chance."""
+        """Whether the same content is repeated more often than expected by chance, by five standard deviations."""
         return self.same_content > self.expected + 5 * math.sqrt(self.expected)
 
 
 def repeated(identity: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The identities, u8 [N], of events that an earlier event shares, in ascending order."""
+    """Identity of each event that repeats an earlier one, u8, in ascending order."""
     ordered = np.sort(identity)
     again: NDArray[np.uint64] = ordered[1:][ordered[1:] == ordered[:-1]]
     return again
@@ -152,13 +152,13 @@ def repeated(identity: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def find_repetitions(identity: NDArray[np.uint64], content: NDArray[np.uint64], file: NDArray[np.int32]) -> Repetitions:
     """Count the events of a process that occur more than once.
 
-    Identities are unique within a file only: simulation with other seeds repeats them with other content. Features that
-    take few values can be equal by chance; how often is measured on pairs of events with different identities.
+    Identities are unique within a file only: simulation with another seed repeats them with other content. Features
+    with few values can be equal by chance; the probability is measured with pairs of events of different identity.
 
     Args:
         identity: u8 [N].
         content: u8 [N].
-        file: i4 [N], number of the file that each event is from.
+        file: i4 [N], number of each event's file.
 
     Returns:
         The counts, which do not depend on the order of the events.
@@ -184,13 +184,13 @@ def find_repetitions(identity: NDArray[np.uint64], content: NDArray[np.uint64], 
 
 
 def find_content_repetitions(content: NDArray[np.uint64], file: NDArray[np.int32]) -> Repetitions:
-    """Count the events of a process whose content another file has too, where no branch identifies events.
+    """Count the events of a process whose content occurs in another file too, if no branch identifies events.
 
-    How often contents are equal by chance is measured on pairs of events of the same file.
+    The probability that contents are equal by chance is measured with pairs of events of the same file.
 
     Args:
         content: u8 [N].
-        file: i4 [N], number of the file that each event is from.
+        file: i4 [N], number of each event's file.
 
     Returns:
         The counts, which do not depend on the order of the events.
@@ -237,12 +237,12 @@ def refuse_duplicates(repetitions: Repetitions, process: str, file_names: Sequen
     """Fail when events of a process occur twice with the same content.
 
     Args:
-        repetitions: what `find_repetitions` counted.
+        repetitions: of `find_repetitions` or `find_content_repetitions`.
         process: name of the process.
         file_names: names of the files by number.
 
     Raises:
-        InputError: names both files.
+        InputError: they do; names both files.
     """
     if repetitions.files is None or not repetitions.are_duplicates:
         return

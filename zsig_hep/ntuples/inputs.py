@@ -1,18 +1,19 @@
-"""Opening ntuples and checking, before anything is processed, that they hold what an analysis asks for."""
+"""Checks, before events are processed, that the ntuples have the trees and branches that an analysis needs."""
 
 import functools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uproot
 
-from zsig_hep.errors import InputError, NormalisationError, ZsigError, nearest_name
-from zsig_hep.ntuples.columns import first_line, load_columns
+from zsig_hep.errors import InputError, NormalisationError, ZsigError, first_line, nearest_name
+from zsig_hep.ntuples.columns import load_columns
 from zsig_hep.ntuples.datasets import NtupleSettings, Process, SignOf
 from zsig_hep.ntuples.luminosity import RUN_BRANCHES
 from zsig_hep.ntuples.normalisation import (
@@ -32,12 +33,12 @@ _TREE_CLASSES = ("TTree", "TNtuple", "TChain", "ROOT::RNTuple", "ROOT::Experimen
 
 @dataclass(frozen=True)
 class DatasetInputs:
-    """What is known of a dataset before its events are processed.
+    """A dataset before its events are processed.
 
     Attributes:
         dataset: the dataset.
         entries: number of events in each of its files.
-        runs: sums over all generated events; None for data and where no `Runs` tree stores them.
+        runs: sums over all generated events; None for data and for files without them in a `Runs` tree.
     """
 
     dataset: ResolvedDataset
@@ -47,12 +48,12 @@ class DatasetInputs:
 
 @dataclass(frozen=True)
 class InputCheck:
-    """What a check of all inputs found.
+    """The result of a check of all inputs.
 
     Attributes:
         normalisations: of every simulated dataset.
         entries: number of events by dataset.
-        notes: what is unusual but usable.
+        notes: unusual properties of the inputs that are no errors.
     """
 
     normalisations: tuple[Normalisation, ...]
@@ -65,7 +66,7 @@ def open_file(file: SourceFile) -> Iterator[Any]:
     """Open a ROOT file.
 
     Args:
-        file: where it is.
+        file: its path or address.
 
     Yields:
         The open `uproot` file.
@@ -105,7 +106,7 @@ def open_tree(opened: Any, file: SourceFile) -> Any:
     """Find the event tree of an open file.
 
     Raises:
-        InputError: there is no such tree; the message offers the nearest name.
+        InputError: there is no such tree; names the nearest one.
     """
     trees = [name for name, kind in opened.classnames(cycle=False).items() if kind.startswith(_TREE_CLASSES)]
     if file.tree not in trees:
@@ -125,16 +126,16 @@ def inspect_inputs(
     """Check files, trees and branches, and read the sums over generated events.
 
     Args:
-        settings: names the branches that are needed.
-        datasets: what to look at.
-        variations: systematic variations, each with its processes named.
+        settings: the branches that are needed.
+        datasets: the datasets.
+        variations: systematic variations, of `expand_variations`.
 
     Returns:
         One entry per dataset, in order.
 
     Raises:
         InputError: all problems at once, one per line.
-        NormalisationError: likewise, when sums of weights are the only problems.
+        NormalisationError: likewise, if sums of weights are the only problems.
     """
     problems: list[ZsigError] = []
     inspected = [_inspect(settings, dataset, variations or {}, problems) for dataset in datasets]
@@ -144,7 +145,7 @@ def inspect_inputs(
 
 
 def raise_all(problems: Sequence[ZsigError]) -> None:
-    """Raise problems as one error, one per line; a NormalisationError when they all are."""
+    """Raise problems as one error, one per line; a NormalisationError if all problems are such errors."""
     if not problems:
         return
     kind = NormalisationError if all(isinstance(problem, NormalisationError) for problem in problems) else InputError
@@ -174,7 +175,7 @@ def _inspect(
 def _needed_branches(
     settings: NtupleSettings, dataset: ResolvedDataset, variations: Mapping[str, Variation]
 ) -> dict[str, str]:
-    """Branches that a dataset must have, and what to do about one that is not there beyond correcting its name."""
+    """Branches that a dataset must have, each with advice for the case that it is missing, beyond the nearest name."""
     identity = [] if isinstance(settings.event_identity, str) else settings.event_identity
     columns = [] if isinstance(settings.columns, str) else settings.columns
     needed = dict.fromkeys([*dataset.weight_branches, *identity, *columns], "")
@@ -237,7 +238,7 @@ def check_inputs(
 
     Raises:
         InputError: all problems at once, one per line.
-        NormalisationError: likewise, when normalisations are the only problems.
+        NormalisationError: likewise, if normalisations are the only problems.
     """
     load_columns(settings.columns, base_folder)
     expanded = expand_variations(variations or {}, processes)
@@ -267,10 +268,10 @@ def check_inputs(
 def _sum_over_events(inputs: DatasetInputs) -> tuple[GeneratorSums, bool]:
     """Sums of the generator weights of the events in the files, and whether one is negative."""
     dataset = inputs.dataset
-    total, has_negative = GeneratorSums(exact_sum(np.empty(0)), None, 0), False
+    total, has_negative = GeneratorSums(Fraction(0), None, 0), False
     if not dataset.weight_branches:
         entries = sum(inputs.entries)
-        return GeneratorSums(exact_sum(np.ones(1)) * entries, None, entries), False
+        return GeneratorSums(Fraction(entries), None, entries), False
     branch = dataset.weight_branches[0]
     for file in dataset.files:
         with open_file(file) as opened:
@@ -290,7 +291,7 @@ def _require_finite(weight: Any, branch: str, file: SourceFile) -> None:
 
 
 def input_notes(inspected: Sequence[DatasetInputs], normalisations: Sequence[Normalisation]) -> tuple[str, ...]:
-    """Say what is unusual but usable: files without events, and how sums of weights compare."""
+    """Notes on files without events, and on datasets whose events do not have the whole sum of weights."""
     notes = [
         f"dataset {inputs.dataset.name!r}: {file.path} has no events"
         for inputs in inspected

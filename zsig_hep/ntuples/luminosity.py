@@ -1,6 +1,7 @@
 """Certified luminosity blocks: the golden JSON of data, applied with coffea's lumi tools."""
 
 import json
+import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from zsig_hep.errors import InputError
 from zsig_hep.ntuples.columns import branch
 
 RUN_BRANCHES = ("run", "luminosityBlock")
-"""What the mask is looked up by."""
+"""Branches that the mask needs."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class LuminosityMask:
     """The certified luminosity blocks of a JSON file, carried as text so that every worker can apply them.
 
     Attributes:
-        path: file that the text was read from, for messages.
+        path: file of the text, for messages.
         text: `{"run": [[first, last], ...], ...}`.
     """
 
@@ -34,7 +35,7 @@ class LuminosityMask:
         """Read and check a golden JSON file.
 
         Raises:
-            InputError: the file is missing, is no JSON, or holds something else than ranges of luminosity blocks by run.
+            InputError: the file is missing, not JSON, or does not have the form of `text`.
         """
         try:
             text = path.read_text(encoding="utf-8")
@@ -51,10 +52,10 @@ class LuminosityMask:
         return cls(str(path), text)
 
     def certified(self, events: Any, where: str) -> NDArray[np.bool_]:
-        """Whether each event of a chunk lies in a certified block, bool [N].
+        """Whether each event of a chunk is in a certified block, bool [N].
 
         Raises:
-            InputError: the chunk has no run or luminosity block.
+            InputError: the chunk has no branch `run` or `luminosityBlock`.
         """
         try:
             run, block = (np.asarray(branch(events, name)) for name in RUN_BRANCHES)
@@ -84,9 +85,7 @@ def _is_range(block: object) -> bool:
 
 @lru_cache(maxsize=8)
 def _mask(text: str) -> Any:
-    """Coffea reads masks from files only: hand it one, once in each process."""
-    import tempfile
-
+    """Mask of coffea, which can be made from a file only; once in each process."""
     with tempfile.TemporaryDirectory(prefix="zsig-mask-") as folder:
         path = Path(folder) / "mask.json"
         path.write_text(text, encoding="utf-8")

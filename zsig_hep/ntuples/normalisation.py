@@ -1,4 +1,4 @@
-"""From cross section, luminosity and sum of generator weights to the yield that one unit of weight stands for."""
+"""Normalisation: the yield per unit of weight, from cross section, luminosity and sum of generator weights."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,22 +15,22 @@ IPB_PER_IFB = 1000.0
 """Inverse picobarns in an inverse femtobarn."""
 
 RATIO_TOLERANCE = 1e-3
-"""Relative difference between two sums of weights that rounding of stored weights may explain."""
+"""Relative difference between two sums of weights that is ascribed to the rounding of stored weights."""
 
 _HIGH_BITS, _LOW_BITS = 26, 27
 _MAXIMUM_LENGTH = 1 << 25
 
 
 def exact_sum(values: NDArray[Any]) -> Fraction:
-    """Sum floating-point numbers without any rounding, so that no order and no chunking changes the result.
+    """Sum floating-point numbers without rounding, so that the result does not depend on order or chunks.
 
-    Each number is an integer times a power of two; the integers are added per power, in halves that stay exact.
+    Each number is an integer times a power of two; the integers are added for each power, in two exact halves.
 
     Args:
         values: [N], finite; converted to float64.
 
     Returns:
-        The sum as a fraction; `float` rounds it once.
+        The sum as a fraction; conversion to float rounds once.
 
     Raises:
         NormalisationError: a value is not finite.
@@ -57,7 +57,7 @@ def _exact_sum_of_piece(values: NDArray[np.float64]) -> Fraction:
     high = np.floor(fraction)
     fraction -= high
     fraction *= 1 << _LOW_BITS
-    # Halves up to 2^27 and at most 2^25 of them: every partial sum is an integer below 2^53, hence exact.
+    # At most 2^25 halves below 2^27: every partial sum is an integer below 2^53, which float64 represents exactly.
     high_sums = np.bincount(exponent, weights=high)
     low_sums = np.bincount(exponent, weights=fraction)
     total = 0
@@ -72,8 +72,8 @@ class GeneratorSums:
 
     Attributes:
         sum_of_weights: sum of generator weights.
-        sum_of_squares: sum of squared generator weights, None when not stored.
-        entries: number of generated events, None when not stored.
+        sum_of_squares: sum of squared generator weights, None if not stored.
+        entries: number of generated events, None if not stored.
     """
 
     sum_of_weights: Fraction
@@ -81,7 +81,7 @@ class GeneratorSums:
     entries: int | None
 
     def __add__(self, other: "GeneratorSums") -> "GeneratorSums":
-        """Add the sums of other files; what one of them lacks the total lacks."""
+        """Add the sums of other files; a sum that is None in one of them is None in the total."""
         return GeneratorSums(
             self.sum_of_weights + other.sum_of_weights,
             _add(self.sum_of_squares, other.sum_of_squares),
@@ -90,7 +90,7 @@ class GeneratorSums:
 
 
 def read_runs_sum(file: Any, name: str, dataset: str) -> GeneratorSums:
-    """Add the sums that NanoAOD keeps in the `Runs` tree over all rows of a file.
+    """Add the sums in the `Runs` tree of NanoAOD over all rows of a file.
 
     Args:
         file: the open `uproot` file.
@@ -98,7 +98,7 @@ def read_runs_sum(file: Any, name: str, dataset: str) -> GeneratorSums:
         dataset: name of the dataset, for messages.
 
     Returns:
-        The sums of `genEventSumw`, `genEventSumw2` and `genEventCount`; a trailing underscore is accepted.
+        The sums of `genEventSumw`, `genEventSumw2` and `genEventCount`, whose names may end in an underscore.
 
     Raises:
         NormalisationError: the file has no such tree or branch, or the sum is not finite.
@@ -117,7 +117,7 @@ def read_runs_sum(file: Any, name: str, dataset: str) -> GeneratorSums:
 
 
 def runs_tree(file: Any) -> Any:
-    """The `Runs` tree of an open file when it holds a sum of generator weights, else None."""
+    """The `Runs` tree of an open file if it has a sum of generator weights, else None."""
     if "Runs" not in file.keys(cycle=False, recursive=False):
         return None
     runs = file["Runs"]
@@ -130,7 +130,7 @@ def _stored_name(runs: Any, name: str) -> str | None:
 
 
 def _total(runs: Any, name: str) -> Fraction | None:
-    """Sum of a branch over all rows, None when it is not stored or not finite."""
+    """Sum of a branch over all rows, None if it is not stored or not finite."""
     stored = _stored_name(runs, name)
     values = None if stored is None else runs[stored].array(library="np")
     return exact_sum(values) if values is not None and np.isfinite(values).all() else None
@@ -145,19 +145,19 @@ def _add(first: Number | None, second: Number | None) -> Number | None:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How the weights of a simulated dataset become yields.
+    """The factor from weights to yields of a simulated dataset, with the numbers that it is computed from.
 
     Attributes:
         dataset: name of the dataset.
         process: name of its process.
-        source: where the sum of weights comes from.
-        sum_of_weights: sum of generator weights that the yields are divided by.
-        sum_over_events: sum of generator weights over the events of the files, before any selection of ours.
+        source: source of the sum of weights.
+        sum_of_weights: sum of the generator weights of all generated events, by which yields are divided.
+        sum_over_events: sum of the generator weights of the events in the files, before the selection of the analysis.
         skim_ratio: `sum_over_events / sum_of_weights`, the weighted efficiency of the skim.
         cross_section_pb: effective cross section in pb.
         luminosity_ifb: integrated luminosity in 1/fb.
         factor: yield per unit of weight.
-        generated_entries: number of generated events, None when not stored.
+        generated_entries: number of generated events, None if not stored.
     """
 
     dataset: str
@@ -180,24 +180,24 @@ def normalise(
     has_negative_weights: bool,
     runs: GeneratorSums | None,
 ) -> Normalisation:
-    """Compute the yield that one unit of a dataset's weight stands for.
-
-    With effective cross section sigma, luminosity L and generator weights w of all generated events,
+    """Compute the yield per unit of weight of a dataset.
 
         factor = sigma L / sum w
+
+    with the effective cross section sigma, the luminosity L and the generator weights w of all generated events.
 
     Args:
         dataset: a simulated dataset.
         luminosity_ifb: integrated luminosity L in 1/fb.
         events: sums over the events of the files.
-        has_negative_weights: whether any of those events has a negative generator weight.
-        runs: sums of the `Runs` trees, None where there are none.
+        has_negative_weights: whether an event has a negative generator weight.
+        runs: sums of the `Runs` trees, None if there are none.
 
     Returns:
         The normalisation.
 
     Raises:
-        NormalisationError: the sum is missing, zero, negative, not finite or unlike the events.
+        NormalisationError: the sum is missing, zero, negative or not finite, or contradicts the events.
     """
     source, total = _source_and_sum(dataset, events, runs)
     if dataset.cross_section_pb is None or not dataset.cross_section_pb > 0:
@@ -237,7 +237,7 @@ def _source_and_sum(
     if runs is None:
         msg = f"dataset {dataset.name!r} has no sum of weights in a Runs tree"
         raise NormalisationError(msg)
-    if not is_summed_in_runs(dataset):
+    if not _is_summed_in_runs(dataset):
         msg = (
             f"dataset {dataset.name!r}: its weight is not the generator weight that the Runs tree sums. "
             "Set sum_of_weights to `events` if nothing was skimmed, or to the matching value."
@@ -246,8 +246,8 @@ def _source_and_sum(
     return "runs", float(runs.sum_of_weights)
 
 
-def is_summed_in_runs(dataset: ResolvedDataset) -> bool:
-    """Whether the generator weight is a branch, as the `Runs` tree sums it, rather than a sign or no weight."""
+def _is_summed_in_runs(dataset: ResolvedDataset) -> bool:
+    """Whether the generator weight is a branch, which the `Runs` tree sums; not a sign and not unweighted."""
     return dataset.weight is not None and not isinstance(dataset.weight, SignOf)
 
 
@@ -261,7 +261,7 @@ def _compare(
     has_negative_weights: bool,
 ) -> None:
     ratio = float(events.sum_of_weights) / total
-    stored = None if runs is None or not is_summed_in_runs(dataset) else float(runs.sum_of_weights)
+    stored = None if runs is None or not _is_summed_in_runs(dataset) else float(runs.sum_of_weights)
     if source == "events" and stored is not None and abs(stored / total - 1) > RATIO_TOLERANCE:
         msg = (
             f"dataset {dataset.name!r}: the weights of the events add to {total:g}, those of the generated events in "
@@ -285,11 +285,11 @@ def _compare(
 
 
 def comparison_note(normalisation: Normalisation) -> str | None:
-    """Say how the events compare with the sum of weights, None when they agree."""
+    """Note on a dataset whose events do not have the whole sum of weights, None if they do."""
     if abs(normalisation.skim_ratio - 1) <= RATIO_TOLERANCE:
         return None
     return (
         f"dataset {normalisation.dataset!r}: its files hold a share of {normalisation.skim_ratio:.4g} of the sum of "
-        f"weights ({normalisation.sum_over_events:.6g} of {normalisation.sum_of_weights:.6g}, {normalisation.source}): "
-        "taken as the skim's efficiency"
+        f"weights ({normalisation.sum_over_events:.6g} of {normalisation.sum_of_weights:.6g}, {normalisation.source}), "
+        "which is taken as the efficiency of a skim"
     )

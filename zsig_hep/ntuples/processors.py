@@ -1,4 +1,4 @@
-"""A coffea processor that selects events and writes their features, weights and identities chunk by chunk."""
+"""A coffea processor that selects events and writes the features, weights and identities of each chunk."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -43,16 +43,16 @@ class WeightedCount:
 
 
 def count_weights(weight: NDArray[np.float64]) -> WeightedCount:
-    """Count events, f8 [N], and sum their weights exactly."""
+    """Count of events with weights f8 [N], and exact sums of these."""
     return WeightedCount(len(weight), exact_sum(weight), exact_sum(np.square(weight)))
 
 
 @dataclass(frozen=True)
 class ChunkFile:
-    """The selected events of a chunk, on disk.
+    """A file of the selected events of a chunk.
 
     Attributes:
-        path: parquet file; None when there are none.
+        path: parquet file; None if no event is selected.
         selected: number of events.
         feature_names: F names.
     """
@@ -64,13 +64,14 @@ class ChunkFile:
 
 @dataclass(frozen=True)
 class ChunkRecord:
-    """What one chunk of events gave.
+    """The result of processing one chunk of events.
 
     Attributes:
         events: the selected events, with their weights under every weight variation.
-        generator: all events of the chunk with their generator weights.
+        generator: all events of the chunk, with their generator weights.
         has_negative_weights: whether a generator weight is negative.
-        cutflow: cut names and the events that pass all cuts up to each, with full weights; first all events, "ntuple".
+        cutflow: names of the cuts and the events that pass all cuts up to each, with full weights; the first row,
+            "ntuple", has all events.
         shapes: the events selected under each direction of a shape variation, by varied name.
     """
 
@@ -82,7 +83,7 @@ class ChunkRecord:
 
     @property
     def path(self) -> str | None:
-        """Parquet file of the selected events; None when there are none."""
+        """Parquet file of the selected events; None if there are none."""
         return self.events.path
 
     @property
@@ -97,16 +98,16 @@ class ChunkRecord:
 
 
 class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
-    """Selects events and writes their features: an ordinary processor for any coffea Runner, executor and schema.
+    """Selects events and writes their features: a processor for any coffea Runner, executor and schema.
 
-    The output is a dict of `ChunkRecord` by `ChunkKey`, which coffea's accumulation merges; the parquet files that it
+    The output is a dict of `ChunkRecord` by `ChunkKey`, which coffea's accumulation merges. The parquet files that it
     names appear only when they are complete.
 
     Args:
         columns: `columns(events)`, which returns features by name, or (features, cuts); or names of flat branches. Cuts
-            are a `coffea.analysis_tools.PackedSelection`, whose cuts apply in their order, or booleans; features then
-            have one row per selected event.
-        folder: where chunk files are written; every worker must see it.
+            are a `coffea.analysis_tools.PackedSelection`, whose cuts are applied in their order, or an array of
+            booleans; features then have one row per selected event.
+        folder: folder of the chunk files, which every worker must be able to write to.
         weights: event weight by dataset, None for unweighted.
         event_identity: branches that identify an event in a file, or "content".
         variations: systematic variations by dataset and name.
@@ -130,7 +131,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         weight_functions: Mapping[str, Callable[[Any], Any]] | None = None,
         luminosity_masks: Mapping[str, LuminosityMask] | None = None,
     ) -> None:
-        """Keep the arguments; nothing is read or written before `process`."""
+        """Store the arguments; nothing is read or written before `process`."""
         self.columns = columns if callable(columns) else tuple(columns)
         self.folder = folder
         self.reader = ChunkReader(
@@ -139,16 +140,8 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
 
     @classmethod
     def from_reader(cls, reader: ChunkReader, folder: Path) -> "FeatureProcessor":
-        """The processor that writes what a reader selects."""
-        return cls(
-            reader.columns,
-            folder=folder,
-            weights=reader.weights,
-            event_identity=reader.event_identity,
-            variations=reader.variations,
-            weight_functions=reader.weight_functions,
-            luminosity_masks=reader.luminosity_masks,
-        )
+        """Make a processor that writes the events that a reader selects."""
+        return cls(folder=folder, **vars(reader))
 
     def process(self, events: Any) -> dict[ChunkKey, ChunkRecord]:
         """Select the events of a chunk and write their columns.
@@ -184,7 +177,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         return {key: record}
 
     def postprocess(self, accumulator: Any) -> Any:
-        """Return the records as they are."""
+        """Return the records unchanged."""
         return accumulator
 
     def _write(

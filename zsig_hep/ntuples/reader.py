@@ -1,4 +1,4 @@
-"""The reader of chunks of an analysis: columns, weights, variations and masks loaded and checked."""
+"""The `ChunkReader` of an analysis, with columns, weights, variations and masks loaded and checked."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def chunk_reader(
     base_folder: Path,
     variations: Mapping[str, Variation] | None = None,
 ) -> ChunkReader:
-    """The reader of an analysis, for processors in somebody's own coffea jobs.
+    """Make the reader of an analysis, for processors in coffea jobs of your own.
 
     Args:
         settings: how the ntuples are read.
@@ -29,7 +29,7 @@ def chunk_reader(
         variations: systematic variations by name.
 
     Returns:
-        A reader that any worker can use.
+        The reader, for any executor.
 
     Raises:
         InputError: a file, a function or a variation cannot be used.
@@ -47,27 +47,27 @@ def make_reader(
     variations: Mapping[str, Variation],
     base_folder: Path,
 ) -> ChunkReader:
-    """The same from what was loaded and resolved already.
+    """Make the reader from loaded columns, resolved datasets and expanded variations.
 
     Args:
         columns: of `load_columns`.
         settings: how the ntuples are read.
         datasets: of `resolve_datasets`.
-        variations: expanded, by name.
+        variations: of `expand_variations`.
         base_folder: folder of the analysis file.
 
     Returns:
         The reader.
 
     Raises:
-        InputError: columns or event identities do not suit shape variations, or a function or mask cannot be loaded.
+        InputError: shape variations need other columns or event identities, or a function or mask cannot be loaded.
     """
     if shapes := names_of_kind(variations, "shape"):
         require_variation_argument(columns, shapes[0])
         if settings.event_identity == "content":
             msg = (
-                f"variation {shapes[0]!r} shifts features, which cannot identify an event then: an event would change its "
-                "fold and be scored by networks that saw it. Name the branches of event_identity"
+                f"variation {shapes[0]!r} shifts features, which then cannot identify an event: an event would change "
+                "its fold and be scored by networks that were trained on it. Name the branches of event_identity"
             )
             raise InputError(msg)
     functions = {

@@ -1,4 +1,4 @@
-"""Ntuples to the event table, with coffea's executors; no chunk is lost without an error."""
+"""From ntuples to the event table, with coffea's executors; a chunk without result is an error."""
 
 import contextlib
 import importlib
@@ -14,7 +14,7 @@ from coffea.processor import DaskExecutor, FuturesExecutor, IterativeExecutor, P
 from coffea.util import coffea_console
 from uproot.source.file import MemmapSource
 
-from zsig_hep.errors import InputError, ZsigError
+from zsig_hep.errors import InputError, ZsigError, first_line
 from zsig_hep.files import scratch_folder
 from zsig_hep.ntuples.assembly import (
     ReadDataset,
@@ -24,7 +24,7 @@ from zsig_hep.ntuples.assembly import (
     normalise_datasets,
 )
 from zsig_hep.ntuples.chunk import ChunkKey, chunk_key
-from zsig_hep.ntuples.columns import first_line, load_columns
+from zsig_hep.ntuples.columns import load_columns
 from zsig_hep.ntuples.cutflow import CutflowRow
 from zsig_hep.ntuples.datasets import NtupleSettings, Process
 from zsig_hep.ntuples.inputs import DatasetInputs, input_notes, inspect_inputs
@@ -33,39 +33,36 @@ from zsig_hep.ntuples.processors import ChunkRecord, FeatureProcessor
 from zsig_hep.ntuples.reader import make_reader
 from zsig_hep.ntuples.resolution import resolve_datasets
 from zsig_hep.ntuples.table import EventTable
-from zsig_hep.ntuples.variations import (
-    Variation,
-    expand_variations,
-    names_of_kind,
-)
+from zsig_hep.ntuples.variations import Variation, expand_variations, names_of_kind
 
 Executor = Literal["iterative", "futures", "dask"]
 
 TABLE_NAME = "events.parquet"
-"""File name of the event table in the output folder."""
+"""Name of the file of the event table in the output folder."""
 
 _LOG = logging.getLogger(__name__)
 
 
 class QuietNanoAODSchema(NanoAODSchema):  # type: ignore[misc]
-    """coffea's NanoAOD schema for reduced ntuples: missing cross-references and identities are no warnings."""
+    """coffea's NanoAOD schema without warnings about cross-references and identities that reduced ntuples lack."""
 
     warn_missing_crossrefs = False
     event_ids = ()
 
 
-_SCHEMAS = {"base": BaseSchema, "nanoaod": QuietNanoAODSchema}
+SCHEMAS = {"base": BaseSchema, "nanoaod": QuietNanoAODSchema}
+"""coffea's schemas by their name in the analysis file."""
 
 
 @dataclass(frozen=True)
 class ColumnsResult:
-    """What reading the ntuples of an analysis gives.
+    """The result of reading the ntuples of an analysis.
 
     Attributes:
         table: the selected events.
         normalisations: of every simulated dataset.
         cutflows: rows by process.
-        notes: what is unusual but usable.
+        notes: unusual properties of the inputs that are no errors.
         shapes: events selected under each direction of a shape variation, by varied name such as "jesUp".
     """
 
@@ -91,15 +88,15 @@ def run_columns(
 ) -> ColumnsResult:
     """Read the ntuples of an analysis, select events, and normalise them to the luminosity.
 
-    The table does not depend on executor, number of workers or chunk size, to the bit.
+    The table does not depend on executor, number of workers or chunk size, bit by bit.
 
     Args:
         settings: how the ntuples are read.
         processes: processes by name; their order is the order of the table.
         base_folder: folder of the analysis file.
         luminosity_ifb: integrated luminosity in 1/fb.
-        output_folder: gets `events.parquet`, and a table for each direction of a shape variation; made when it does not
-            exist. Workers on other machines must see it.
+        output_folder: folder of `events.parquet` and of a table for each direction of a shape variation; made if it
+            does not exist. Workers on other machines must have access to it.
         variations: systematic variations by name.
         executor: "iterative" in this process, "futures" in local processes, "dask" on a cluster.
         workers: number of processes, for "futures" and a local "dask" cluster.
@@ -110,9 +107,9 @@ def run_columns(
         The table, the normalisations, the cutflows and notes.
 
     Raises:
-        InputError: an input cannot be used; the message names the place and the remedy.
+        InputError: an input cannot be used; says where, and what to do.
         NormalisationError: a sum of weights cannot be used.
-        OutputError: the table cannot be written; an older one is left as it was.
+        OutputError: the table cannot be written; an existing one is not changed.
     """
     columns = load_columns(settings.columns, base_folder)
     expanded = expand_variations(variations or {}, processes)
@@ -138,7 +135,7 @@ def run_columns(
 
 
 def shape_table_name(varied: str) -> str:
-    """File name of the events under one direction of a shape variation, in the output folder.
+    """Name of the file of the events under one direction of a shape variation, in the output folder.
 
     Example:
         >>> shape_table_name("jesUp")
@@ -148,21 +145,20 @@ def shape_table_name(varied: str) -> str:
 
 
 def _require_certified_data(read: Sequence[ReadDataset]) -> None:
-    """Refuse a mask that certifies no event of a dataset: it belongs to other runs."""
+    """Refuse a mask that certifies no event of a dataset: it is for other runs."""
     for dataset in read:
         name, mask = dataset.inputs.dataset.name, dataset.inputs.dataset.luminosity_mask
         if mask is None or not sum(dataset.inputs.entries):
             continue
         if not sum(dict(record.cutflow)["luminosity mask"].entries for record in dataset.records.values()):
-            msg = f"no event of dataset {name!r} lies in a luminosity block that {mask} certifies: it is of other runs"
+            msg = f"no event of dataset {name!r} lies in a luminosity block that {mask} certifies: it is for other runs"
             raise InputError(msg)
 
 
 class _ErrorsAsResults(ProcessorABC):  # type: ignore[misc]
-    """Returns errors that are meant for the user instead of raising them.
+    """Returns errors for the user as results instead of raising them, and skips the remaining chunks after the first.
 
-    Pickling between processes loses the cause of an exception, and coffea wraps all of them: a returned error arrives as
-    it is. After the first, remaining chunks are left out.
+    coffea wraps exceptions, and pickling loses their causes; a returned error is unchanged.
     """
 
     def __init__(self, processor: FeatureProcessor) -> None:
@@ -192,7 +188,7 @@ def _process(
         chunksize=settings.chunk_size,
         metadata_cache={},
         skipbadfiles=False,
-        schema=_SCHEMAS[settings.schema_name],
+        schema=SCHEMAS[settings.schema_name],
     )
     with _coffea_errors(quiet=not executor.status):
         items = [item for item in runner.preprocess(_fileset(inspected)) if len(item)]
@@ -207,7 +203,7 @@ def _process(
 
 
 def _uproot_options(inspected: Sequence[DatasetInputs]) -> dict[str, Any]:
-    """Map local files into memory, which spares a request to another thread for every basket."""
+    """Map local files into memory, which is faster than a request to another thread for every basket."""
     if any(file.is_remote for inputs in inspected for file in inputs.dataset.files):
         return {}
     return {"handler": MemmapSource}
@@ -234,7 +230,7 @@ def _require_all(items: Sequence[Any], processed: Any, records: Mapping[ChunkKey
 
 @contextlib.contextmanager
 def _coffea_errors(*, quiet: bool) -> Iterator[None]:
-    """Keep coffea's console and tracebacks away from the user, and word what stopped a worker."""
+    """Suppress coffea's console and tracebacks, and turn the failure of a worker or a file into an error."""
     console, printed = coffea_console.quiet, io.StringIO()
     coffea_console.quiet = quiet
     try:
@@ -279,7 +275,7 @@ def _dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
         with _connect(distributed, scheduler) as client:
             yield client
         return
-    # Without an address dask takes port 8787, over which two clusters on one machine collide.
+    # By default dask takes port 8787, which a second cluster on the machine could not use.
     with (
         distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"

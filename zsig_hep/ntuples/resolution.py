@@ -1,4 +1,4 @@
-"""Datasets with every default filled in and their files found."""
+"""Datasets with their defaults filled in and their files found."""
 
 import glob
 import os
@@ -31,10 +31,15 @@ class SourceFile:
         """Whether the path is an address rather than a local file."""
         return "://" in self.path
 
+    @property
+    def real_path(self) -> str:
+        """The path without symbolic links, or the address: equal for equal files."""
+        return self.path if self.is_remote else os.path.realpath(self.path)
+
 
 @dataclass(frozen=True)
 class ResolvedDataset:
-    """A dataset with every default filled in and its files found.
+    """A dataset with its defaults filled in and its files found.
 
     Attributes:
         name: name of the dataset.
@@ -44,7 +49,7 @@ class ResolvedDataset:
         weight: event weight, None for unweighted.
         sum_of_weights: source of the sum of generator weights.
         cross_section_pb: effective cross section in pb, None for data.
-        luminosity_mask: golden JSON file, None for simulation and for data without one.
+        luminosity_mask: golden JSON file, None for simulation and for data without a mask.
     """
 
     name: str
@@ -58,7 +63,7 @@ class ResolvedDataset:
 
     @property
     def weight_branches(self) -> tuple[str, ...]:
-        """Branches that the event weight needs, the generator weight first."""
+        """Branches of the event weight, the generator weight first."""
         return weight_branches(self.weight)
 
 
@@ -66,12 +71,12 @@ def resolve_files(dataset: Dataset, folder: Path, default_tree: str = "Events") 
     """Find the files of a dataset.
 
     Args:
-        dataset: its `files` may be globs, addresses, and carry `:tree` at the end.
-        folder: where relative names start.
-        default_tree: tree of files that name none, where the dataset names none.
+        dataset: its `files` are names, globs or addresses, with or without `:tree` at the end.
+        folder: folder of relative names.
+        default_tree: tree of a file if neither its name nor the dataset states one.
 
     Returns:
-        The files, each glob's matches sorted by name.
+        The files, with the matches of each glob sorted by name.
 
     Raises:
         InputError: a name or glob matches nothing, or a file occurs twice.
@@ -110,7 +115,7 @@ def _files_near(path: Path) -> str:
 def _require_files_once(files: Iterable[SourceFile]) -> None:
     seen: set[tuple[str, str]] = set()
     for file in files:
-        key = (file.path if file.is_remote else os.path.realpath(file.path), file.tree)
+        key = (file.real_path, file.tree)
         if key in seen:
             msg = f"file {file.path} is listed twice: its events would count twice. Remove one."
             raise InputError(msg)
@@ -120,7 +125,7 @@ def _require_files_once(files: Iterable[SourceFile]) -> None:
 def resolve_datasets(
     settings: NtupleSettings, processes: Mapping[str, Process], base_folder: Path
 ) -> tuple[ResolvedDataset, ...]:
-    """Fill in every default and find every file, in the order of the analysis.
+    """Fill in the defaults and find the files of all datasets, in the order of the analysis.
 
     Args:
         settings: the defaults.
@@ -177,22 +182,21 @@ def _files_of_data_and_simulation(resolved: Iterable[ResolvedDataset]) -> list[s
     problems = []
     for dataset in resolved:
         for file in dataset.files:
-            path = file.path if file.is_remote else os.path.realpath(file.path)
-            first = owner.setdefault(path, dataset)
+            first = owner.setdefault(file.real_path, dataset)
             if (first.role == "data") != (dataset.role == "data"):
                 problems.append(
                     f"file {file.path} is data and simulation at once: in dataset {first.name!r} ({first.role}) and in "
-                    f"{dataset.name!r} ({dataset.role}). Remove it from one"
+                    f"{dataset.name!r} ({dataset.role}). Remove it from one of them"
                 )
     return problems
 
 
 def _data_without_mask(resolved: Sequence[ResolvedDataset], processes: Mapping[str, Process]) -> list[str]:
-    """Data that would be used whole beside certified data; an explicit `luminosity_mask: null` says that it shall."""
+    """Problems of data without a mask where other data have one, unless `luminosity_mask: null` asks for all events."""
     if not any(dataset.luminosity_mask for dataset in resolved):
         return []
     return [
-        f"dataset {each.name!r} is data without a luminosity mask, while others have one: give it its own, or say "
+        f"dataset {each.name!r} is data without a luminosity mask, while others have one: give it a mask, or set "
         "luminosity_mask: null"
         for each in resolved
         if each.role == "data"

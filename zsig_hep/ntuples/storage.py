@@ -1,4 +1,4 @@
-"""Parquet files of event tables, with the metadata of the table as JSON, and of chunks of events."""
+"""Parquet files of event tables, with the table's metadata as JSON, and of chunks of events."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,18 @@ _METADATA_KEY = b"zsig_hep.event_table"
 _FORMAT = 2
 _ROWS_AT_A_TIME = 1 << 17
 _PREFIX = "zsig:"
-# Floats of simulated events neither repeat nor compress; trying to takes longer than reading the ntuples.
+# Features of events do not compress, and the attempt takes longer than reading the ntuples.
 _PLAIN: dict[str, Any] = {"compression": "NONE", "use_dictionary": False, "write_statistics": False}
 _DESCRIBED = ("feature_names", "process_names", "roles", "labels", "fold_count", "luminosity_ifb")
 _COLUMNS = {"weight": np.float64, "process": np.int32, "fold": np.int16, "identity": np.uint64}
 
 
 def write_fields(path: Path, fields: Mapping[str, Any]) -> None:
-    """Write the fields of an event table slice by slice to a file that appears only when it is complete.
+    """Write the fields of an event table in slices, to a file that appears only when it is complete.
 
     Args:
         path: the parquet file.
-        fields: every attribute of an `EventTable` by its name.
+        fields: all attributes of an `EventTable` by name.
 
     Raises:
         OutputError: the file cannot be written.
@@ -58,12 +58,12 @@ def _schema(fields: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]) -> p
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
-    """A column without nulls: for any other, parquet stores a level per value, which makes reading three times slower."""
+    """A column without nulls; with nulls allowed, reading takes three times as long."""
     return pa.field(name, kind, nullable=False)
 
 
 def _varied_columns(weights: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
-    """Columns of weights under variations, given as pairs (up, down), by their names in the file."""
+    """Columns of varied weights, given as pairs (up, down), by their names in the file."""
     return {
         _PREFIX + varied_name(name, direction): column
         for name, pair in weights.items()
@@ -79,7 +79,7 @@ def write_chunk(
     identity: NDArray[np.uint64],
     weight_variations: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
 ) -> None:
-    """Write the selected events of a chunk as they are in memory, one column per feature; fast rather than small.
+    """Write the selected events of a chunk without compression, one column per feature.
 
     Args:
         path: the parquet file, which appears only when it is complete.
@@ -106,12 +106,12 @@ def read_chunk(
     Args:
         path: the parquet file.
         feature_names: F names.
-        features: f4 [N, F], filled with the features.
+        features: f4 [N, F], into which the features are read.
         weight_variations: names of variations to read.
 
     Returns:
-        `weight` f8 and `identity` u8, [N] each; and weights by variation, up and down, f8 [2, N], without those that the
-        file lacks.
+        `weight` f8 and `identity` u8, [N] each; and weights by variation, up and down, f8 [2, N], without variations
+        that the file does not have.
     """
     table = pq.read_table(path, use_threads=False, memory_map=True)
     for index, name in enumerate(feature_names):
@@ -126,13 +126,13 @@ def _varied_of(table: pa.Table, name: str) -> NDArray[np.float64]:
 
 
 def read_fields(path: Path) -> dict[str, Any]:
-    """Read what `write_fields` wrote, as the arguments of `EventTable`.
+    """Read what `write_fields` wrote.
 
     Args:
         path: the parquet file.
 
     Returns:
-        Every field of the table.
+        The arguments of `EventTable` by name.
 
     Raises:
         InputError: the file is missing, damaged or was not written by `write_fields`.

@@ -1,4 +1,4 @@
-"""The event table: the selected events of every process with features, yields and folds."""
+"""The event table: the selected events of all processes with features, weights and folds."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.errors import InputError, first_line, nearest_name
 from zsig_hep.ntuples.identity import assign_folds, hash_content, mix
 from zsig_hep.ntuples.storage import read_fields, write_fields
 from zsig_hep.statistics.process_table import ProcessTable, Role
@@ -23,17 +23,17 @@ class EventTable:
     Attributes:
         features: f4 [N, F]; NaN where a feature has no value.
         feature_names: F names.
-        weight: f8 [N], signed; a process's sum is its yield at the luminosity.
+        weight: f8 [N], signed; the sum over a process is its yield at the luminosity.
         process: i4 [N], index into `process_names`.
         process_names: P names.
         roles: P roles.
         labels: P names for figures.
         fold: i2 [N] in [0, fold_count).
         fold_count: number of folds.
-        identity: u8 [N], hash of what identifies the event.
+        identity: u8 [N], hash of the branches, or of the content, that identify the event.
         luminosity_ifb: integrated luminosity of the weights in 1/fb.
-        weight_variations: f8 [2, N] by name, the weights up and down under a weight variation; nominal weights for the events
-            that it does not touch.
+        weight_variations: f8 [2, N] by name, the weights up and down under a weight variation; nominal weights for
+            events of processes that are not varied.
     """
 
     features: NDArray[np.float32]
@@ -54,7 +54,7 @@ class EventTable:
         return len(self.weight)
 
     def __repr__(self) -> str:
-        """Yields and sizes, without the arrays."""
+        """Sizes and yields, without the arrays."""
         yields = ", ".join(f"{name} {each.value:.4g}" for name, each in self.yields().items())
         return f"EventTable({len(self)} events, {len(self.feature_names)} features, {self.fold_count} folds; {yields})"
 
@@ -65,16 +65,10 @@ class EventTable:
 
     @property
     def digest(self) -> str:
-        """Hash of the events and of everything that describes them."""
-        described = [
-            self.feature_names,
-            self.process_names,
-            self.roles,
-            self.labels,
-            self.fold_count,
-            self.luminosity_ifb,
-        ]
-        digest = hashlib.sha256(repr([*described, list(self.weight_variations)]).encode())
+        """Hash of all fields."""
+        described = [self.feature_names, self.process_names, self.roles, self.labels, self.fold_count]
+        described += [self.luminosity_ifb, list(self.weight_variations)]
+        digest = hashlib.sha256(repr(described).encode())
         columns = (self.features, self.weight, self.process, self.fold, self.identity, *self.weight_variations.values())
         for column in columns:
             digest.update(np.ascontiguousarray(column).tobytes())
@@ -87,8 +81,8 @@ class EventTable:
 
     @property
     def simulated(self) -> Self:
-        """The events and processes that are not data, the processes renumbered."""
-        if not self.is_data.any() and "data" not in self.roles:
+        """The table without data, with the processes renumbered."""
+        if "data" not in self.roles:
             return self
         kept, processes = self.select(~self.is_data), self.processes
         labels = tuple(label for label, is_data in zip(self.labels, processes.is_data, strict=True) if not is_data)
@@ -103,21 +97,17 @@ class EventTable:
     @property
     def is_signal(self) -> NDArray[np.bool_]:
         """Bool [N], true for events of signal processes."""
-        return self.role_mask("signal")
+        return self.processes.is_signal[self.process]
 
     @property
     def is_background(self) -> NDArray[np.bool_]:
         """Bool [N], true for events of background processes."""
-        return self.role_mask("background")
+        return self.processes.is_background[self.process]
 
     @property
     def is_data(self) -> NDArray[np.bool_]:
         """Bool [N], true for recorded events."""
-        return self.role_mask("data")
-
-    def role_mask(self, role: Role) -> NDArray[np.bool_]:
-        """Bool [N], true for events whose process has this role."""
-        return np.array([has == role for has in self.roles], dtype=np.bool_)[self.process]
+        return self.processes.is_data[self.process]
 
     def feature(self, name: str) -> NDArray[np.float32]:
         """One feature of all events, f4 [N].
@@ -131,7 +121,7 @@ class EventTable:
         return self.features[:, self.feature_names.index(name)]
 
     def select(self, mask: NDArray[Any]) -> Self:
-        """Keep the events of a mask, bool [N], or of an array of event numbers."""
+        """Keep some events, by a mask, bool [N], or an array of indices."""
         return replace(
             self,
             features=self.features[mask],
@@ -162,8 +152,8 @@ class EventTable:
         """Write the table to a parquet file that appears only when it is complete.
 
         Args:
-            path: one column per feature, then `weight`, `process`, `fold`, `identity` and varied weights such as `isrUp`,
-                with a leading `zsig:`.
+            path: the file. Its columns are the features, and `weight`, `process`, `fold`, `identity` and varied weights
+                such as `isrUp` with the prefix `zsig:`.
 
         Raises:
             OutputError: the file cannot be written.
@@ -172,7 +162,7 @@ class EventTable:
 
     @classmethod
     def from_parquet(cls, path: Path) -> Self:
-        """Read a table that `to_parquet` wrote, to the bit.
+        """Read a table that `to_parquet` wrote, without any change.
 
         Raises:
             InputError: the file is missing, damaged or was not written by `to_parquet`.
@@ -193,21 +183,21 @@ class EventTable:
         folds: int = 5,
         fold_seed: int = 0,
     ) -> Self:
-        """Make a table of arrays, for users whose events are not in ROOT files.
+        """Make a table of arrays, for events that are not in ROOT files.
 
         Args:
             features: mapping of names to arrays [N], a pandas DataFrame, or an awkward array of flat records.
             weight: [N], signed; its sum over a process is the yield at the luminosity.
             process: name of each event's process, [N], or one name for all.
-            roles: role of each process; its order is the order of the table's processes.
+            roles: role of each process, in the order of the table's processes.
             luminosity_ifb: integrated luminosity of the weights in 1/fb.
             labels: names for figures, where they differ from the process names.
-            identity: integers [N] that are unique to an event; None takes features and weight instead.
+            identity: integers [N], unique to each event; None identifies events by features and weight.
             folds: number of folds, at least 3.
-            fold_seed: changes which events share a fold.
+            fold_seed: seed of the assignment of events to folds.
 
         Returns:
-            The validated table, its events in the order given.
+            The validated table, with the events in the order given.
 
         Raises:
             InputError: unequal lengths, infinite features, weights that are not finite, unknown or empty processes,
@@ -247,14 +237,15 @@ class EventTable:
 
 
 def validate_table(table: EventTable) -> None:
-    """Check that a table can be trained on and evaluated.
+    """Check that a table can be used for training and evaluation.
 
     Args:
-        table: the table of a whole analysis.
+        table: the table of an analysis.
 
     Raises:
         InputError: all problems at once: weights that are not finite, infinite features, no signal or no background
-            process, a simulated process with no event or with fewer events than folds, fewer than 3 folds.
+            process, a simulated process without events or with fewer events than folds, fewer than 3 folds, a
+            luminosity that is not positive.
     """
     problems = [*_value_problems(table), *_process_problems(table)]
     if table.fold_count < 3:
@@ -268,11 +259,11 @@ def validate_table(table: EventTable) -> None:
 
 
 def validate_varied_table(table: EventTable, variation: str) -> None:
-    """Check the events of one direction of a shape variation, which may be of some processes only.
+    """Check the events of one direction of a shape variation, which may be those of some processes only.
 
     Args:
         table: the varied events.
-        variation: for messages, such as "jesUp".
+        variation: such as "jesUp", for messages.
 
     Raises:
         InputError: weights that are not finite, or infinite features.
@@ -336,7 +327,7 @@ def as_feature(name: str, column: Any) -> NDArray[np.float32]:
         column: a flat array of numbers or booleans: NumPy, awkward, pandas or a list.
 
     Returns:
-        f4 [N], possibly with NaN and infinities; the column itself when it is f4 already.
+        f4 [N], possibly with NaN and infinities; the column itself if it is f4.
 
     Raises:
         InputError: the column is jagged or not numeric.
@@ -354,19 +345,13 @@ def as_feature(name: str, column: Any) -> NDArray[np.float32]:
         if array.dtype.kind not in "iubf":
             array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        msg = (
-            f"feature {name!r} is not a flat array of numbers: {_first_line(error)}. Reduce it to one value per event."
-        )
+        msg = f"feature {name!r} is not a flat array of numbers: {first_line(error)}. Reduce it to one value per event."
         raise InputError(msg) from error
     if array.ndim != 1:
         msg = f"feature {name!r} has {array.ndim} dimensions. Reduce it to one value per event."
         raise InputError(msg)
     with np.errstate(over="ignore"):
         return array.astype(np.float32, copy=False)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _process_index(process: ArrayLike, roles: Mapping[str, Role], length: int) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""Systematic variations: what is varied up and down, on which processes, as strict models."""
+"""Settings of systematic variations: what is varied up and down, and for which processes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ Direction = Literal["up", "down"]
 DIRECTIONS: tuple[Direction, ...] = ("up", "down")
 
 NOMINAL = "nominal"
-"""How the axis of variations of a histogram calls what is not varied."""
+"""Name of the nominal events on the axis of variations of a histogram."""
 
 _NAME = re.compile(r"[A-Za-z]\w*")
 
@@ -32,23 +32,23 @@ def varied_name(name: str, direction: Direction) -> str:
 
 
 class _OfProcesses(Settings):
-    """What every variation has."""
+    """The settings of all kinds of variations."""
 
     processes: list[str] | None = Field(default=None, min_length=1, examples=[["ttbar"]])
-    """Names of the processes that are varied; left out, all of the simulation."""
+    """Names of the processes that are varied; by default all simulated processes."""
     correlated: bool = True
-    """Whether the processes move together; otherwise each has a variation of its own, `<name>_<process>`."""
+    """Whether the processes vary together; otherwise each has a variation of its own, `<name>_<process>`."""
 
 
 class _Scaled(_OfProcesses):
     """A variation of whole yields, by factors up and down."""
 
     relative: float | None = Field(default=None, gt=0, lt=10, examples=[0.02])
-    """Relative uncertainty: the yield is multiplied by 1 + relative up and divided by it down."""
+    """Relative uncertainty: the yield is multiplied by 1 + relative for up, and divided by 1 + relative for down."""
     up: PositiveFloat | None = Field(default=None, examples=[1.05])
-    """Factor of the yield up, instead of `relative`."""
+    """Factor on the yield for up, instead of `relative`."""
     down: PositiveFloat | None = Field(default=None, examples=[0.94])
-    """Factor of the yield down; left out, 1 / up."""
+    """Factor on the yield for down; by default 1 / up."""
 
     @model_validator(mode="after")
     def _is_given_once(self) -> Self:
@@ -84,10 +84,10 @@ class NormalisationVariation(_Scaled):
 
 
 class WeightVariation(_OfProcesses):
-    """Other event weights for the same events.
+    """Factors on the weights of the events.
 
-    The factors multiply the whole event weight; the sum of generator weights that yields are divided by stays the nominal one,
-    so that a variation may change the cross section as well as shapes and efficiencies.
+    Yields are divided by the nominal sum of generator weights, so that a variation can change the cross section as well
+    as shapes and efficiencies.
 
     Example:
         >>> isr = WeightVariation(kind="weight", branch="PSWeight", up=0, down=2)
@@ -99,19 +99,19 @@ class WeightVariation(_OfProcesses):
     kind: Literal["weight"]
     """Chooses this kind of variation."""
     up: int | str | None = Field(default=None, examples=[0, "puWeightUp"])
-    """Element of `branch`, or the name of a branch."""
+    """Element of `branch` for up, or the name of a branch."""
     down: int | str | None = Field(default=None, examples=[2, "puWeightDown"])
-    """The same for down; left out, down mirrors up: w_down = 2 w - w_up."""
+    """Element of `branch` for down, or the name of a branch; by default down mirrors up: w_down = 2 w - w_up."""
     branch: str | None = Field(default=None, examples=["PSWeight"])
-    """Branch with several factors per event, relative to the nominal weight, such as `PSWeight`."""
+    """Branch with several factors per event, relative to the nominal weight."""
     nominal: str | None = Field(default=None, examples=["puWeight"])
-    """Branch that those of `up` and `down` replace in the event weight; left out, they are relative factors."""
+    """Branch of the event weight that the branches `up` and `down` replace; by default these are relative factors."""
     function: str | None = Field(default=None, examples=["weights.py:pileup"])
-    """`file.py:function`, which takes the events and returns the factors (up, down), or up alone."""
+    """`file.py:function`, which takes the events and returns the factors (up, down), or the factor up."""
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """Branches that the factors are made of."""
+        """Branches that the factors are computed from."""
         if self.branch is not None:
             return (self.branch,)
         return tuple(name for name in (self.up, self.down, self.nominal) if isinstance(name, str))
@@ -141,12 +141,12 @@ class WeightVariation(_OfProcesses):
 
 
 class ShapeVariation(_OfProcesses):
-    """Shifted objects: `columns(events, "<name>Up")` and `columns(events, "<name>Down")` select and compute again."""
+    """Shifted objects, selected again: `columns` is called with "<name>Up" and "<name>Down" as second argument."""
 
     kind: Literal["shape"]
     """Chooses this kind of variation."""
     one_sided: bool = False
-    """Whether only "<name>Up" exists; down is then mirrored bin by bin in histograms."""
+    """Whether only "<name>Up" is computed; down then mirrors up in each bin of the histograms."""
 
 
 Variation = Annotated[
@@ -155,35 +155,33 @@ Variation = Annotated[
 
 
 def expand_variations(variations: Mapping[str, Variation], processes: Mapping[str, Process]) -> dict[str, Variation]:
-    """Resolve variations to those that move all of their processes together, each with its processes named.
+    """Replace each uncorrelated variation by one for each process, and name the processes of all variations.
 
     Args:
         variations: by name.
         processes: by name.
 
     Returns:
-        Variations by name; data are never touched.
+        Correlated variations of named simulated processes, by name.
 
     Raises:
-        InputError: all problems at once, one per line: names that cannot stand in a histogram's name, unknown processes, data,
-            names that clash.
+        InputError: all problems at once, one per line: names that are not valid or used twice, unknown processes, and
+            data.
     """
-    problems = variation_problems(variations, processes)
-    if problems:
+    if problems := variation_problems(variations, processes):
         raise InputError("\n".join(problems))
     simulated = [name for name, process in processes.items() if process.role != "data"]
     expanded: dict[str, Variation] = {}
     for name, variation in variations.items():
-        touched = variation.processes or simulated
-        groups = {name: touched} if variation.correlated else {f"{name}_{process}": [process] for process in touched}
-        changes = {"correlated": True}
+        varied = variation.processes or simulated
+        groups = {name: varied} if variation.correlated else {f"{name}_{process}": [process] for process in varied}
         for expanded_name, group in groups.items():
-            expanded[expanded_name] = variation.model_copy(update=changes | {"processes": list(group)})
+            expanded[expanded_name] = variation.model_copy(update={"correlated": True, "processes": list(group)})
     return expanded
 
 
 def variation_problems(variations: Mapping[str, Variation], processes: Mapping[str, Process]) -> list[str]:
-    """Say what is wrong with names and processes of variations; nothing when all is well.
+    """Problems with the names and processes of variations, one sentence each.
 
     Example:
         >>> ttbar = Process(role="background", datasets={"tt": {"files": ["tt.root"], "cross_section_pb": 832.0}})
@@ -197,7 +195,9 @@ def variation_problems(variations: Mapping[str, Variation], processes: Mapping[s
         if not _NAME.fullmatch(name):
             problems.append(f"variation {name!r}: a name is a letter followed by letters, digits and underscores")
         if name.endswith(("Up", "Down")) or name == NOMINAL:
-            problems.append(f"variation {name!r}: Up and Down are added to its name, and {NOMINAL!r} is taken")
+            problems.append(
+                f"variation {name!r}: a name may not end in Up or Down, which are added to it, or be {NOMINAL!r}"
+            )
         for process in variation.processes or ():
             if process not in simulated:
                 what = "is data" if process in processes else "does not exist"
@@ -211,7 +211,7 @@ def variation_problems(variations: Mapping[str, Variation], processes: Mapping[s
 
 
 def variations_of(variations: Mapping[str, Variation], process: str) -> dict[str, Variation]:
-    """Those expanded variations that touch a process."""
+    """The expanded variations of a process."""
     return {name: each for name, each in variations.items() if process in (each.processes or ())}
 
 

@@ -1,4 +1,4 @@
-"""Factors of event weights under weight variations, from branches or the user's function."""
+"""Factors on event weights under weight variations, from branches or the user's function."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +7,8 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from zsig_hep.errors import InputError, ZsigError
-from zsig_hep.ntuples.columns import branch, first_line, is_reading_error
+from zsig_hep.errors import InputError, ZsigError, first_line
+from zsig_hep.ntuples.columns import branch, is_reading_error
 from zsig_hep.ntuples.variations import WeightVariation
 
 Floats = NDArray[np.float64]
@@ -17,20 +17,20 @@ Floats = NDArray[np.float64]
 def weight_factors(
     events: Any, name: str, variation: WeightVariation, function: Callable[[Any], Any] | None, where: str
 ) -> tuple[Floats, Floats]:
-    """Factors of the event weights of a chunk, up and down.
+    """Factors on the event weights of a chunk, up and down.
 
     Args:
         events: the chunk, N events.
         name: of the variation, for messages.
-        variation: where the factors come from.
-        function: the loaded function, where the variation names one.
+        variation: the variation.
+        function: the loaded `function` of the variation, if it has one.
         where: dataset and file, for messages.
 
     Returns:
         f8 [N] each.
 
     Raises:
-        InputError: a branch or an element is missing, the function raises or returns something else, a factor is not finite.
+        InputError: a branch or element is missing, the function raises or returns no factors, or one is not finite.
     """
     place = f"{where}: weight variation {name!r}"
     if function is not None:
@@ -78,10 +78,10 @@ def _branch(events: Any, name: str, place: str) -> Any:
 
 
 def _relative(factors: list[Floats], nominal: Floats, name: str, place: str) -> list[Floats]:
-    """Divide by the nominal weight; where both are zero the event stays out under the variation too."""
+    """Divide by the nominal weight; the factor is one where both are zero, since the event has no weight then."""
     zero = nominal == 0
     if any((factor[zero] != 0).any() for factor in factors):
-        msg = f"{place}: {name!r} is 0 in events whose varied weight is not, so that there is no factor between them"
+        msg = f"{place}: {name!r} is 0 in events whose varied weight is not 0, so that the factor does not exist"
         raise InputError(msg)
     return [np.divide(factor, nominal, out=np.ones_like(factor), where=~zero) for factor in factors]
 

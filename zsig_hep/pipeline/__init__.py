@@ -1,4 +1,4 @@
-"""One analysis from its file to its report: stages, output folder, fingerprints, results, summary."""
+"""The pipeline: one analysis from its file to its report, in stages."""
 
 from zsig_hep.pipeline.apply import apply_to_files
 from zsig_hep.pipeline.output_folder import OutputFolder

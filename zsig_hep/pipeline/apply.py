@@ -1,4 +1,4 @@
-"""A trained analysis applied to ntuples: friend trees with the scores of every entry."""
+"""Apply a trained classifier to ntuples: friend trees with the score of every entry."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,40 +21,40 @@ def apply_to_files(
     dataset: str | None = None,
     overwrite: bool = False,
 ) -> list[FriendResult]:
-    """Score ntuples with the classifier of an analysis and write a friend for each.
+    """Score ntuples with the classifier of an analysis and write a friend tree for each file.
 
-    Files of the analysis's own datasets are recognised and scored by the networks that did not see their events; all others
-    hold new events, which the whole ensemble scores.
+    Events of files that belong to a dataset of the analysis are scored by the networks that were not trained on them;
+    events of all other files are new and are scored by the whole ensemble.
 
     Args:
-        results: of a finished run.
-        files: names and globs, relative to the working directory; `file.root:tree` where the tree has another name.
-        output_folder: of the friends; made when it does not exist.
-        model: an exported model instead of the trained one.
-        file_format: a TTree or an RNTuple called "zsig", or parquet.
-        dataset: name of the dataset that all files belong to, wherever they lie.
-        overwrite: replace friends that exist.
+        results: results of a finished run.
+        files: names and globs, relative to the working directory; `file.root:tree` if the tree has another name.
+        output_folder: folder of the friend trees; created if it does not exist.
+        model: exported model to use instead of the trained one.
+        file_format: a TTree or an RNTuple named "zsig", or parquet.
+        dataset: name of the dataset to which all files belong; by default it is recognised by the path of each file.
+        overwrite: whether existing friend trees are replaced.
 
     Returns:
-        What was written, in the order of the files.
+        A description of each file that was written, in the order of the input files.
 
     Raises:
         InputError: a file cannot be read, or there is no such dataset.
-        ModelFileError: the analysis is not trained as it stands, or the model does not fit its columns.
-        OutputError: a friend exists, or cannot be written.
+        ModelFileError: the analysis is not trained with its present settings, or the model does not fit its columns.
+        OutputError: a friend tree exists or cannot be written.
     """
     analysis, output = results.analysis, results.output_folder
     if model is None and not output.is_current("selection", Fingerprints(analysis).selection):
         message = (
-            f"{output.root} holds no model of this analysis as it stands, with a cut on its score: run `zsig run` with "
-            "the same --output first, or name an exported model with --model."
+            f"{output.root} holds no model and cut for the present settings of this analysis: run `zsig run` with the same "
+            "--output first, or give an exported model with --model."
         )
         raise ModelFileError(message)
     scorer = load_scorer(model) if model is not None else load_scorer(results.model_folder, results.model_metadata)
     settings, processes, folder = analysis.ntuples, analysis.processes, analysis.folder
     known = datasets_by_path({each.name: each.files for each in resolve_datasets(settings, processes, folder)})
     return apply_model(
-        # A cross section of no meaning: the files are found by the rules of datasets.
+        # Files are resolved as those of a dataset, which needs a cross section; it is not used.
         resolve_files(Dataset(files=list(files), cross_section_pb=1.0), Path.cwd(), settings.tree),
         chunk_reader(settings, processes, base_folder=folder),
         scorer,

@@ -1,4 +1,4 @@
-"""What each stage of an analysis depends on, as one fingerprint per stage."""
+"""Fingerprints of the stages of an analysis: one hash per stage of everything that the stage depends on."""
 
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,11 @@ from zsig_hep.scoring import can_export_onnx
 
 
 class Fingerprints:
-    """Fingerprints of the stages of one analysis; each holds that of the stage before it.
+    """Fingerprints of the stages of one analysis; each includes that of the stage before it.
 
     Args:
-        analysis: its files are looked at when a fingerprint is first asked for.
-        table: the events, where they do not come from the files of the analysis.
+        analysis: the analysis; its files are read when a fingerprint is first used.
+        table: the events, if they do not come from the files of the analysis.
     """
 
     def __init__(self, analysis: Analysis, table: EventTable | None = None) -> None:
@@ -23,12 +23,12 @@ class Fingerprints:
 
     @property
     def columns(self) -> str:
-        """Of the columns stage: the selected events, nominal and varied, and the labels of their processes."""
+        """Fingerprint of the columns stage: the selected events, nominal and varied, and the labels of processes."""
         return fingerprint(self.varied_events, self._analysis.labels)
 
     @cached_property
     def varied_events(self) -> str:
-        """Of what the events under weight and shape variations depend on; those of whole yields change no event."""
+        """Fingerprint of the events under weight and shape variations; other variations do not change events."""
         read = {name: each for name, each in self._analysis.variations.items() if each.kind in {"weight", "shape"}}
         functions = [getattr(each, "function", None) for each in read.values()]
         return fingerprint(
@@ -39,7 +39,7 @@ class Fingerprints:
 
     @cached_property
     def events(self) -> str:
-        """Of files, settings and code that the nominal events depend on."""
+        """Fingerprint of the files, settings and code of the nominal events."""
         analysis = self._analysis
         if self._table is not None:
             return fingerprint(self._table.digest, code_fingerprint("statistics", "ntuples"))
@@ -51,7 +51,7 @@ class Fingerprints:
         }
         masks = {dataset.luminosity_mask for dataset in datasets if dataset.luminosity_mask is not None}
         return fingerprint(
-            # The files are given below; in how many chunks they are read changes no event.
+            # The identities of the files are below; the size of the chunks does not change events.
             analysis.ntuples.model_dump(mode="json", exclude={"folder", "chunk_size"}),
             processes,
             analysis.luminosity_ifb,
@@ -62,35 +62,36 @@ class Fingerprints:
         )
 
     def _source(self, function: str) -> str:
-        """Of the file in which a `file.py:function` stands, and of those beside it."""
+        """Hash of the file of `file.py:function` and of the Python files in the same folder."""
         return source_fingerprint(self._analysis.folder / Path(function.rpartition(":")[0]).expanduser())
 
     def training(self, loss: LossSettings) -> str:
-        """Of a classifier that is trained with a loss."""
+        """Fingerprint of a classifier that is trained with a loss."""
         training = self._analysis.training
         settings = training.model_dump(mode="json", exclude={"loss", "baseline", "device"})
         parts = [self.events, settings, loss.model_dump(mode="json"), choose_device(training.device).type]
         if depends_on_goal(training, loss):
-            # How the finished cut is studied changes no training.
-            judged_by = self._analysis.selection.model_dump(mode="json", exclude={"sensitivity"})
-            parts += [judged_by, code_fingerprint("statistics", "selection")]
+            # The sensitivities of the cut are computed after the training.
+            goal = self._analysis.selection.model_dump(mode="json", exclude={"sensitivity"})
+            parts += [goal, code_fingerprint("statistics", "selection")]
         return fingerprint(*parts, code_fingerprint("learning"))
 
     @cached_property
     def selection(self) -> str:
-        """Of the working points."""
+        """Fingerprint of the working points."""
         return fingerprint(
             [self.training(loss) for loss in self._analysis.losses.values()],
             self._analysis.selection.model_dump(mode="json"),
             self._analysis.categories.model_dump(mode="json"),
             self.varied_events,
             {name: each.model_dump(mode="json") for name, each in self._analysis.variations.items()},
-            code_fingerprint("statistics", "selection"),
+            self._analysis.export.model_dump(mode="json"),
+            code_fingerprint("statistics", "selection", "fits", "pipeline"),
         )
 
     @cached_property
     def cuts(self) -> str:
-        """Of the rectangular cuts and their figures."""
+        """Fingerprint of the rectangular cuts and their figures."""
         analysis = self._analysis
         return fingerprint(
             self.events,
@@ -103,14 +104,14 @@ class Fingerprints:
 
     @property
     def _look(self) -> str:
-        """Of what figures show beside the events."""
+        """Fingerprint of the labels and the style of figures."""
         analysis = self._analysis
         shown = analysis.model_dump(mode="json", include={"sqrt_s_tev", "presentation"})
         return fingerprint(shown, analysis.labels, analysis.colors, code_fingerprint("presentation"))
 
     @property
     def export(self) -> str:
-        """Of what is written for other programs."""
+        """Fingerprint of the exported files."""
         analysis = self._analysis
         settings = [analysis.export.model_dump(mode="json"), analysis.presentation.axis_labels, can_export_onnx()]
         code = code_fingerprint("scoring", "fits", "presentation")
@@ -118,6 +119,6 @@ class Fingerprints:
 
     @property
     def report(self) -> str:
-        """Of figures and report."""
-        shown = self._analysis.model_dump(mode="json", include={"title", "name", "unblind", "export"})
+        """Fingerprint of the figures and the report."""
+        shown = self._analysis.model_dump(mode="json", include={"title", "name", "unblind"})
         return fingerprint(self.selection, self.cuts, shown, self._look)

@@ -1,4 +1,4 @@
-"""What the figures of a report are drawn from."""
+"""Collect the results that the figures of a report show."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from zsig_hep.selection import CutResult, feature_histogram
 
 
 def report_gallery(results: Results) -> Gallery:
-    """What the figures of the report are drawn from."""
+    """The results that the figures of the report show."""
     return Gallery(
         evaluations=results.evaluations,
         histories={each.label: results.classifiers[each.name].history for each in results.evaluations},
@@ -21,12 +21,12 @@ def report_gallery(results: Results) -> Gallery:
 
 
 def cut_gallery(results: Results, cuts: CutResult) -> CutGallery:
-    """What the figures of rectangular cuts are drawn from."""
+    """The results that the figures of rectangular cuts show."""
     return CutGallery(cuts=cuts, **_look(results))
 
 
 def _look(results: Results) -> dict[str, Any]:
-    """What all figures of an analysis have in common."""
+    """Labels and style of all figures of an analysis."""
     analysis = results.analysis
     return {
         "look": Look(

@@ -1,4 +1,4 @@
-"""The output folder: one folder per stage, complete or absent, each with a fingerprint of what it depended on."""
+"""The output folder: one folder per stage, complete or absent, with a fingerprint of what the stage depends on."""
 
 import errno
 import hashlib
@@ -22,7 +22,7 @@ _UNWRITABLE = {
 
 
 def fingerprint(*parts: object) -> str:
-    """Hash of anything that JSON can hold.
+    """Hash of JSON values; objects of other types are hashed as text.
 
     Example:
         >>> fingerprint({"folds": 5}, "text") == fingerprint({"folds": 5}, "text")
@@ -33,7 +33,7 @@ def fingerprint(*parts: object) -> str:
 
 
 def code_fingerprint(*rooms: str) -> str:
-    """Hash of the source and templates of some rooms, so that a result of other code is not taken for current.
+    """Hash of the source code and templates of sub-packages, so that results of older code are not current.
 
     Args:
         rooms: names of sub-packages of zsig_hep.
@@ -47,13 +47,13 @@ def code_fingerprint(*rooms: str) -> str:
 
 
 def source_fingerprint(columns_file: Path) -> str:
-    """Hash of a Python file and of those beside it, which it may import."""
+    """Hash of a Python file and of those in the same folder, which it may import."""
     files = sorted({columns_file, *columns_file.parent.glob("*.py")})
     return fingerprint([[path.name, path.read_bytes().hex()] for path in files if path.is_file()])
 
 
 def file_identity(path: str, *, is_remote: bool) -> list[object]:
-    """Tell whether a file is the one that was read: name, size and time of a local one, the address of another."""
+    """Identity of a file: path, size and modification time of a local file, the address of a remote one."""
     if is_remote:
         return [path]
     status = Path(path).stat()
@@ -61,7 +61,7 @@ def file_identity(path: str, *, is_remote: bool) -> list[object]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what decides a number, for the provenance."""
+    """Versions of Python and of the packages on which numbers depend, for the provenance."""
     names = ("zsig_hep", "torch", "numpy", "coffea", "uproot", "awkward", "hist", "pyarrow", "scipy")
     found = {"python": platform.python_version()}
     for name in names:
@@ -73,16 +73,16 @@ def package_versions() -> dict[str, str]:
 
 
 class OutputFolder:
-    """An output folder in which every stage owns a sub-folder.
+    """An output folder with one sub-folder per stage.
 
-    A stage is built under a temporary name and renamed when it is complete, so that a killed run leaves nothing
-    half-written under a stage's name, and an older result stays until the new one is there.
+    A stage is built under a temporary name and renamed when it is complete, so that an interrupted run leaves no
+    incomplete stage, and the old result remains until the new one is complete.
 
     Args:
-        root: the output folder; made if need be.
+        root: the output folder; created if it does not exist.
 
     Raises:
-        OutputError: if it cannot be made or written to.
+        OutputError: the folder cannot be created or written to.
     """
 
     def __init__(self, root: Path) -> None:
@@ -94,11 +94,11 @@ class OutputFolder:
             probe.unlink()
 
     def folder(self, stage: str) -> Path:
-        """Where a finished stage lies."""
+        """The folder of a finished stage."""
         return self.root / stage
 
     def recorded(self, stage: str) -> str | None:
-        """Fingerprint of the finished stage, None if it is not there, unreadable, or a file of it is gone or cut."""
+        """Fingerprint of a finished stage; None if it is absent, unreadable or incomplete."""
         folder = self.folder(stage)
         try:
             record = json.loads((folder / RECORD).read_text())
@@ -108,19 +108,19 @@ class OutputFolder:
             return None
 
     def is_current(self, stage: str, expected: str) -> bool:
-        """Whether the stage was finished from exactly these dependencies."""
+        """Whether the stage is finished and has the expected fingerprint."""
         return self.recorded(stage) == expected
 
     @contextmanager
     def building(self, stage: str, expected: str) -> Iterator[Path]:
-        """Give a temporary folder to build a stage in; put it in place when the block ends without an error.
+        """Yield a temporary folder for a stage, and rename it when the block ends without an error.
 
         Args:
             stage: name of the stage.
             expected: fingerprint to record.
 
         Raises:
-            OutputError: if the folder cannot be written or the disk is full; the stage stays as it was.
+            OutputError: the folder cannot be written or the disk is full; the old result of the stage is unchanged.
         """
         target = self.folder(stage)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -129,7 +129,8 @@ class OutputFolder:
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
                 yield temporary
-                files = {str(path.relative_to(temporary)): path.stat().st_size for path in _files(temporary)}
+                paths = sorted(path for path in temporary.rglob("*") if path.is_file())
+                files = {str(path.relative_to(temporary)): path.stat().st_size for path in paths}
                 record = {"fingerprint": expected, "versions": package_versions(), "files": files}
                 (temporary / RECORD).write_text(json.dumps(record, indent=1))
                 _replace_folder(temporary, target)
@@ -138,16 +139,12 @@ class OutputFolder:
 
 
 def command_line() -> str:
-    """The command that runs, with the program's name instead of its path."""
+    """The command line of this process, with the name of the program instead of its path."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
 def _replace_folder(new: Path, target: Path) -> None:
-    """Put a folder in another's place; a folder cannot be renamed onto a full one, so the old one steps aside first."""
+    """Replace a folder; the old one is renamed first, since a folder cannot be renamed onto a non-empty one."""
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)

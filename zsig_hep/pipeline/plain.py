@@ -1,4 +1,4 @@
-"""Results as JSON: dataclasses become dictionaries of their fields, with a few of their properties beside them."""
+"""Results as JSON: dataclasses become dictionaries of their fields and of some properties."""
 
 import dataclasses
 import math
@@ -20,21 +20,27 @@ _PROPERTIES: dict[type, tuple[str, ...]] = {
     ExpectedExclusion: ("median_cls", "median_limit"),
     HeldOutDivision: ("significance", "significance_uncertainty"),
 }
-"""Properties that readers want beside the fields."""
+"""Properties that are written besides the fields."""
 
 _LEFT_OUT: dict[type, set[str]] = {
     HeldOutCategories: {"category", "working_point", "objective"},
     HeldOutDivision: {"combined"},
     CutResult: {"n_minus_one", "objective"},
 }
-"""Fields that belong to events, or stand elsewhere."""
+"""Fields that are not written: arrays per event, and values that are written elsewhere."""
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold of a result: dictionaries, lists, text, numbers, None for what is no finite number.
+    """Convert a result to JSON types; numbers that are not finite become None.
 
     Args:
-        value: a dataclass, an array, a mapping, a sequence, or a number; of any depth.
+        value: a dataclass, an array, a mapping, a sequence, text or a number, nested to any depth.
+
+    Returns:
+        Dictionaries, lists, text, numbers, booleans and None.
+
+    Raises:
+        TypeError: a value has another type.
 
     Example:
         >>> plain({"signal": Yield(2.0, 4.0, 3), "significance": float("nan")})
@@ -77,7 +83,7 @@ def plain(value: Any) -> Any:
 
 
 def _box(box: Box) -> dict[str, Any]:
-    """The cuts, and the two expressions that apply them; no TTree::Draw where a variable cannot be a branch."""
+    """The cuts and their two expressions; that for TTree::Draw is None if a variable name cannot be a branch name."""
     try:
         tree_draw = box.tree_draw()
     except InputError:

@@ -1,4 +1,4 @@
-"""What the stages of an analysis have left: loaded, or computed from it, when it is first asked for."""
+"""Results of an analysis, loaded or computed from the finished stages when they are first used."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -45,12 +45,12 @@ Floats = npt.NDArray[np.float64]
 
 
 class Results:
-    """Tables, classifiers, scores and what they select.
+    """Events, classifiers, scores, selections and fit templates of an analysis.
 
     Args:
-        analysis: whose results they are.
-        output_folder: where its stages lie; a stage must be finished before what it left is asked for.
-        table: the selected events, where they are at hand.
+        analysis: the analysis.
+        output_folder: folder of its stages; a stage must be finished before its results are used.
+        table: the selected events; by default they are read from the columns stage.
     """
 
     def __init__(self, analysis: Analysis, output_folder: OutputFolder, table: EventTable | None = None) -> None:
@@ -58,7 +58,7 @@ class Results:
 
     @property
     def losses(self) -> dict[str, LossSettings]:
-        """What is trained, by name: the loss of the analysis, and the weighted cross entropy as its baseline."""
+        """Losses of the trained classifiers by name: the loss of the analysis, and the baseline if there is one."""
         return self.analysis.losses
 
     @cached_property
@@ -70,7 +70,7 @@ class Results:
 
     @cached_property
     def variations(self) -> dict[str, Variation]:
-        """Systematic variations that each move all of their processes together, by name."""
+        """Systematic variations by name, each of which varies all of its processes together."""
         return self.analysis.expanded_variations
 
     @cached_property
@@ -92,12 +92,12 @@ class Results:
 
     @property
     def model_folder(self) -> Path:
-        """Where the classifier of the loss of the analysis lies."""
+        """Folder of the classifier that is trained with the loss of the analysis."""
         return self.output_folder.folder(f"training/{next(iter(self.losses))}")
 
     @property
     def model_metadata(self) -> ModelMetadata:
-        """What others must know to apply that classifier: its features, folds, datasets and cuts."""
+        """Metadata that are needed to apply that classifier: its features, folds, datasets and cuts."""
         ntuples, first = self.analysis.ntuples, self.evaluations[0]
         classifier = self.classifiers[first.name]
         labels = self.analysis.presentation.axis_labels
@@ -112,7 +112,7 @@ class Results:
 
     @cached_property
     def events(self) -> dict[str, ScoredEvents]:
-        """The selected events with the out-of-fold scores of each classifier, nominal and under every variation."""
+        """The selected events with the out-of-fold scores of each classifier, nominal and under all variations."""
         return {name: self._scored(classifier) for name, classifier in self.classifiers.items()}
 
     @property
@@ -122,7 +122,7 @@ class Results:
 
     @cached_property
     def evaluations(self) -> tuple[ClassifierEvaluation, ...]:
-        """What each classifier selects, the loss of the analysis first."""
+        """Evaluation of each classifier, that with the loss of the analysis first."""
         options: dict[str, Any] = {"unblind": self.analysis.unblind, "hidden": self._hidden_in_categories}
         return tuple(
             evaluate_classifier(name, loss.label, self.events[name], self.analysis.selection, **options)
@@ -131,25 +131,25 @@ class Results:
 
     @cached_property
     def categories(self) -> HeldOutCategories | None:
-        """Score categories of the loss of the analysis; None unless more than one is wanted."""
+        """Score categories with the loss of the analysis; None if the settings have one category."""
         if self.analysis.categories.count == 1:
             return None
         return hold_out_categories(self.main_events, self.analysis.selection, self.analysis.categories)
 
     @cached_property
     def _hidden_in_categories(self) -> npt.NDArray[np.bool_]:
-        """Data in any category of an analysis that is not unblinded, shape [N]."""
+        """Data in any category while the analysis is blinded, shape [N]."""
         if self.analysis.unblind or self.categories is None:
             return np.zeros(len(self.table), dtype=np.bool_)
         return np.asarray(self.table.is_data & (self.categories.category >= 0))
 
     def cuts(self, settings: CutSettings) -> CutResult:
-        """Rectangular cuts without a classifier."""
+        """Rectangular cuts, which need no classifier."""
         return optimise_cuts(self.table, settings, self.analysis.selection, self._generator())
 
     @cached_property
     def shown(self) -> EventTable:
-        """The selected events without the data that a blinded analysis may not look at."""
+        """The selected events without the data that a blinded analysis may not show."""
         hidden = self._hidden_in_categories
         if not self.analysis.unblind:
             hidden = hidden | hidden_data([(self.events[each.name], each.working_point) for each in self.evaluations])
@@ -167,12 +167,12 @@ class Results:
 
     @cached_property
     def impacts(self) -> ImpactTable:
-        """How the optimal cut of the loss of the analysis depends on cross sections and uncertainties."""
+        """Dependence of the optimal cut with the loss of the analysis on cross sections and uncertainties."""
         return cut_sensitivities(self.main_events, self.analysis.selection, self._generator())
 
     @cached_property
     def systematics(self) -> Mapping[str, SystematicTable | None]:
-        """Variations at the working point of each classifier; None without variations or a working point."""
+        """Systematic variations at the working point of each classifier; None without variations or working point."""
         return {
             each.name: systematic_table(each.working_point, self.events[each.name], self.analysis.selection)
             for each in self.evaluations
@@ -180,7 +180,7 @@ class Results:
 
     @cached_property
     def uncertainties(self) -> Mapping[str, SignificanceUncertainties | None]:
-        """Standard deviation of the held-out significance of each classifier, three ways; None without one."""
+        """Uncertainties of the held-out significance of each classifier; None without working point."""
         return {
             each.name: held_out_uncertainties(
                 each.working_point, self.events[each.name], self._objective, self._generator()
@@ -190,7 +190,7 @@ class Results:
 
     @cached_property
     def exclusions(self) -> Mapping[str, Mapping[str, SelectionExclusion]]:
-        """Expected exclusion by each classifier's selection and signal; "" for all signals where they are summed."""
+        """Expected exclusion by classifier and signal; the name of the signal is "" if all signals are summed."""
         processes, objective = self.table.processes.simulated, self._objective
         signals = [""] if objective.signals == "sum" else list(processes.signals)
         found = {
@@ -204,9 +204,9 @@ class Results:
 
     @cached_property
     def templates(self) -> FitTemplates | None:
-        """Binned yields of what the loss of the analysis selects, for fits; None without a working point.
+        """Templates of the selection with the loss of the analysis, for fits; None without a working point.
 
-        Channels are the score categories where they were wanted and could be formed, else the events above the cut.
+        Channels are the score categories if there are any, otherwise the events above the cut.
         """
         point, categories = self.evaluations[0].working_point, self.categories
         if categories is not None and categories.chosen.status == "ok":

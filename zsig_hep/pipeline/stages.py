@@ -1,9 +1,10 @@
-"""The chain, stage by stage: columns, train, scan, plot, export; each redone only when what it depends on changed."""
+"""The stages of a run; a stage is repeated only if something it depends on has changed."""
 
 import json
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,18 +31,18 @@ from zsig_hep.selection import simulation_caveats
 _LOG = logging.getLogger(__name__)
 
 TrainingProgress = Callable[[str, str, int, int, float], None]
-"""Called with the classifier's label, the phase, the epoch, the number of epochs and the mean validation loss."""
+"""Called with the label of the classifier, the phase, the epoch, the number of epochs and the mean validation loss."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a chain runs; none of these changes a number.
+    """Options of a run, none of which changes a result.
 
     Attributes:
         executor: coffea executor that reads the ntuples.
-        workers: processes of the executor.
-        scheduler: address of a dask scheduler.
-        force: redo stages that are current.
+        workers: number of processes of the executor.
+        scheduler: address of a Dask scheduler; None for a local cluster.
+        force: whether stages that are current are repeated.
     """
 
     executor: Executor = "iterative"
@@ -53,20 +54,20 @@ class RunOptions:
 class Pipeline:
     """One analysis and its output folder.
 
-    Every stage first brings the stages before it up to date.  `force` redoes the stage that is asked for, and all of
-    them in `run`.
+    Every stage first brings the stages before it up to date. `options.force` repeats the stage that is called, and all
+    stages in `run`.
 
     Args:
-        analysis: what to do.
-        output: the output folder; made if need be.
-        options: how to run.
-        table: the selected events, where they do not come from ntuples; its processes are those of the analysis.
-        announce: called with one line when a stage starts or is found current.
+        analysis: the analysis.
+        output: the output folder; created if it does not exist.
+        options: options of the run.
+        table: the selected events, if they do not come from ntuples; its processes must be those of the analysis.
+        announce: called with one line of text when a stage starts.
         training_progress: called after every epoch.
 
     Raises:
-        OutputError: if the output folder cannot be written to.
-        AnalysisFileError: the table has other processes than the analysis.
+        OutputError: the output folder cannot be written to.
+        AnalysisFileError: processes or luminosity of the table differ from those of the analysis.
     """
 
     def __init__(
@@ -91,33 +92,33 @@ class Pipeline:
 
     @classmethod
     def of_table(cls, table: EventTable, output: Path | str, *, title: str, **settings: Any) -> Self:
-        """From a table of events to everything that an analysis of ntuples gives, without an analysis file.
+        """A pipeline for a table of events, without an analysis file or ntuples.
 
         Args:
-            table: the selected events, such as `EventTable.from_arrays` makes.
+            table: the selected events, for instance from `EventTable.from_arrays`.
             output: the output folder.
-            title: one line for the report.
-            settings: as in an analysis file, such as `training={"seeds": 1}`.
+            title: title of the report.
+            settings: settings as in an analysis file, such as `training={"seeds": 1}`.
 
         Raises:
-            AnalysisFileError: listing every setting that is not valid.
+            AnalysisFileError: a setting is not valid; the message lists all of them.
         """
         return cls(Analysis.of_table(table, title=title, **settings), output, table=table)
 
     def __repr__(self) -> str:
-        """The analysis and where its results lie."""
+        """Name of the analysis and its output folder."""
         return f"Pipeline({self.analysis.name!r} in {self.output_folder.root})"
 
     def run(self) -> JsonDict:
-        """Do everything that is not current.
+        """Run all stages that are not current.
 
         Returns:
             The summary, as in `report/summary.json`.
 
         Raises:
-            ZsigError: for input or settings that cannot be used.
+            ZsigError: input or settings cannot be used.
         """
-        # An absent device is refused before the ntuples are read.
+        # Raises the error for an absent device before the ntuples are read.
         choose_device(self.analysis.training.device)
         self.columns()
         self.train()
@@ -139,8 +140,9 @@ class Pipeline:
         self.results = Results(self.analysis, self.output_folder, result.table)
 
     def train(self) -> None:
-        """Train the classifier and its baseline: a model folder each under `training/`."""
+        """Train the classifier and its baseline, with one folder each under `training/`."""
         self._bring_up_to_date(self.columns)
+        progress = self.training_progress
         for name, loss in self.results.losses.items():
             stage, expected = f"training/{name}", self.fingerprints.training(loss)
             if self._current(stage, expected):
@@ -154,7 +156,7 @@ class Pipeline:
                     loss=loss,
                     goal=self.analysis.goal,
                     checkpoint=checkpoint,
-                    progress=self._progress_of(loss.label),
+                    progress=None if progress is None else partial(progress, loss.label),
                 )
                 classifier.save(folder)
             checkpoint.unlink(missing_ok=True)
@@ -178,15 +180,15 @@ class Pipeline:
                 _LOG.warning("%s: %s", evaluation.label, evaluation.working_point.reason)
 
     def cuts(self) -> None:
-        """Optimise rectangular cuts, without any training: `cuts/cuts.json` and figures beside it.
+        """Optimise rectangular cuts, which needs no training: `cuts/cuts.json` and `cuts/figures/`.
 
         Raises:
-            AnalysisFileError: the analysis names no variables to cut on.
+            AnalysisFileError: the analysis has no variables to cut on.
         """
         if self.analysis.cuts is None:
             message = (
-                f"{self.analysis.name} has no cuts to optimise: name its variables, as in `cuts: {{variables: "
-                "{dijet_mass: above, dimuon_mass: window}}` with the names of features."
+                f"{self.analysis.name} has no cuts to optimise: give the features to cut on, as in `cuts: {{variables: "
+                "{dijet_mass: above, dimuon_mass: window}}`."
             )
             raise AnalysisFileError(message)
         self._bring_up_to_date(self.columns)
@@ -200,11 +202,12 @@ class Pipeline:
             _write_json(folder / "cuts.json", plain(found) | {"figures": figures})
 
     def export(self) -> None:
-        """Write what other programs take on.
+        """Write files for other programs.
 
-        `export/scores.root` has the score of every classifier; `export/fit/` what fits take: histograms, pyhf workspace,
-        datacards, a cabinetry configuration, in one folder per signal where signals are hypotheses of their own;
-        `export/model.onnx` the classifier of the loss of the analysis, if the extra `onnx` is installed.
+        `export/scores.root` has histograms of the scores of every classifier. `export/fit/` has the fit inputs:
+        histograms, a pyhf workspace, datacards and a cabinetry configuration, in one folder per signal if the signals
+        are separate hypotheses. `export/model.onnx` is the classifier with the loss of the analysis, if the extra
+        `onnx` is installed.
         """
         self._bring_up_to_date(self.scan)
         if self._current("export", self.fingerprints.export):
@@ -220,7 +223,7 @@ class Pipeline:
                     results.classifiers[results.evaluations[0].name], folder / "model.onnx", results.model_metadata
                 )
             else:
-                self.announce("without the extra `onnx` (pip install 'zsig_hep[onnx]') the model is not exported")
+                self.announce("the model is not exported: this needs the extra `onnx` (pip install 'zsig_hep[onnx]')")
 
     def plot(self) -> None:
         """Draw the figures and write the report: `report/report.html`, `report/summary.json`, `report/figures/`."""
@@ -248,7 +251,7 @@ class Pipeline:
 
     @property
     def table(self) -> EventTable:
-        """The selected events, of the finished columns stage."""
+        """The selected events, from the finished columns stage."""
         return self.results.table
 
     def _read(self, folder: Path) -> ColumnsResult:
@@ -271,7 +274,7 @@ class Pipeline:
         return not self._forced and self.output_folder.is_current(stage, expected)
 
     def _bring_up_to_date(self, stage: Callable[[], None]) -> None:
-        """Do an earlier stage if it is not current, whatever `force` says of the stage that was asked for."""
+        """Run an earlier stage if it is not current; `force` does not apply to it."""
         forced, self._forced = self._forced, False
         try:
             stage()
@@ -279,7 +282,7 @@ class Pipeline:
             self._forced = forced
 
     def _checkpoint(self, name: str, expected: str) -> Path:
-        """Where a training stores its state; named by its fingerprint so that other settings start afresh."""
+        """File in which a training stores its state, named by its fingerprint so that other settings start anew."""
         folder = self.output_folder.root / "training" / "checkpoints"
         checkpoint = folder / f"{name}-{expected[:16]}.safetensors"
         if checkpoint.exists():
@@ -291,12 +294,6 @@ class Pipeline:
                 "restore those settings to go on with it, or delete it"
             )
         return checkpoint
-
-    def _progress_of(self, label: str) -> Callable[[str, int, int, float], None] | None:
-        progress = self.training_progress
-        if progress is None:
-            return None
-        return lambda phase, epoch, epochs, loss: progress(label, phase, epoch, epochs, loss)
 
     def _write_fits(self, folder: Path) -> None:
         templates, settings = self.results.templates, self.analysis.export
@@ -329,13 +326,13 @@ class Pipeline:
 
     @property
     def _cuts_found(self) -> Any:
-        """What the finished cuts stage found, as plain numbers; None where no cuts are wanted."""
+        """Content of `cuts/cuts.json` from the finished cuts stage; None if the analysis has no cuts."""
         if self.analysis.cuts is None:
             return None
         return json.loads((self.output_folder.folder("cuts") / "cuts.json").read_text())
 
     def _draw(self, folder: Path, figures: Iterable[tuple[str, str, Figure]]) -> list[tuple[str, Path]]:
-        """Save figures under their names; give the caption and the PNG of each."""
+        """Save figures under their names, and return the caption and the PNG file of each."""
         drawn = []
         for name, caption, figure in figures:
             _, png = save_figure(figure, folder, name, dots_per_inch=self.analysis.presentation.dots_per_inch)

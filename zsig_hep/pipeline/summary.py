@@ -1,4 +1,4 @@
-"""The numbers of a run as plain lists and dictionaries: what `summary.json` holds and the report shows."""
+"""The summary of a run: the numbers in `summary.json` and in the report, as plain lists and dictionaries."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from zsig_hep.selection import ClassifierEvaluation
 
 JsonDict = dict[str, Any]
 
-_OF_THE_FIGURE = (
+_NO_REQUIREMENTS = (
     "figure_of_merit",
     "ams_regularisation",
     "punzi_sigmas",
@@ -31,7 +31,7 @@ _OF_THE_FIGURE = (
 
 
 def columns_summary(analysis: Analysis, result: ColumnsResult) -> JsonDict:
-    """Yields, normalisation, cutflow and notes of the reading stage."""
+    """Yields, normalisation, cutflow and notes of the columns stage."""
     return {
         "processes": process_rows(analysis, result.table),
         "normalisation": plain(result.normalisations),
@@ -55,10 +55,10 @@ def process_rows(analysis: Analysis, table: EventTable) -> list[JsonDict]:
 
 
 def selections_summary(results: Results) -> JsonDict:
-    """What is selected."""
+    """Working points, comparison, impacts, categories and fit templates of all classifiers."""
     templates, impacts = results.templates, results.impacts
     objective = results.analysis.selection.objective
-    # An exact Poisson tail has no derivatives: then the figure of merit that was differentiated is another.
+    # An exact Poisson tail has no derivatives, so that another figure of merit was differentiated.
     differentiated = objective if impacts.figure_of_merit is None else objective.differentiable
     return {
         "classifiers": [_classifier(results, each) for each in results.evaluations],
@@ -90,13 +90,13 @@ def _classifier(results: Results, evaluation: ClassifierEvaluation) -> JsonDict:
         "training": training_summary(results.classifiers[name]),
         "systematics": systematics,
         "uncertainties": plain(results.uncertainties[name]),
-        # A single hypothesis of all signals has no name.
+        # The hypothesis of all signals together has no name.
         "exclusion": [{"signal": signal or None} | plain(each) for signal, each in results.exclusions[name].items()],
     }
 
 
 def training_summary(classifier: Classifier) -> JsonDict:
-    """What became of the networks of a classifier."""
+    """Loss, size and outcome of the training of a classifier."""
     history = classifier.history
     return {
         "loss": history.loss_name,
@@ -110,7 +110,7 @@ def training_summary(classifier: Classifier) -> JsonDict:
 
 
 def round_rows(history: TrainingHistory) -> list[JsonDict]:
-    """What the rounds of a training reached, averaged over the test folds; the networks they start from first."""
+    """Results of the rounds of a training, averaged over the test folds; round 0 is the start of the rounds."""
     rows: list[JsonDict] = []
     for index, record in enumerate(history.rounds):
         rows.append(
@@ -129,7 +129,7 @@ def round_rows(history: TrainingHistory) -> list[JsonDict]:
 
 
 def _change(record: RoundRecord, before: RoundRecord) -> float | None:
-    """Largest change of the effective weights; None where they do not change but for rounding."""
+    """Largest relative change of the effective weights; None if it is rounding."""
     change = record.change(before)
     return change if change > 1e-9 else None
 
@@ -141,20 +141,20 @@ def _mean(values: npt.NDArray[np.float64]) -> float | None:
 
 
 def theory_notes(analysis: Analysis) -> list[str]:
-    """What theory expects of the loss that was trained, where it expects nothing."""
+    """A note if theory expects no gain from the loss over weighted cross entropy."""
     figure_differs = analysis.goal.tells_processes_apart or analysis.selection.simulation_uncertainty_in_figure
     if figure_differs or list(analysis.losses) == ["bce"]:
         return []
     note = (
-        "The figure of merit knows no difference between the backgrounds, so the best selection is a cut on the "
-        "likelihood ratio that weighted cross entropy learns. Theory expects no gain from another loss unless the model "
-        "is limited: a linear or very small network, or few events."
+        "The figure of merit treats all backgrounds alike, so the best selection is a cut on the likelihood ratio, which "
+        "weighted cross entropy learns. Theory expects no gain from another loss unless the classifier is limited: a "
+        "linear or very small network, or few events."
     )
     return [note]
 
 
 def figure_of_merit_summary(analysis: Analysis) -> JsonDict:
-    """What the cut maximises, in words: the figure of merit, its uncertainties, and how signals are combined."""
+    """The figure of merit: its name, its uncertainties, and how signals are combined."""
     selection = analysis.selection
     return {
         "figure_of_merit": figure_of_merit_name(selection.objective),
@@ -175,8 +175,15 @@ def run_summary(
     selections: Mapping[str, object],
     provenance: Mapping[str, object],
 ) -> JsonDict:
-    """Everything that the report shows."""
-    requirements = analysis.selection.model_dump(mode="json", exclude=set(_OF_THE_FIGURE))
+    """The content of `summary.json`, which the report shows.
+
+    Args:
+        analysis: the analysis.
+        columns: result of `columns_summary`.
+        selections: result of `selections_summary`, and the cuts.
+        provenance: command, versions, device and fingerprints.
+    """
+    requirements = analysis.selection.model_dump(mode="json", exclude=set(_NO_REQUIREMENTS))
     return {
         "title": analysis.title,
         "name": analysis.name,

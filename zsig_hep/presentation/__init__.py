@@ -1,4 +1,4 @@
-"""Drawing and writing results: figures, histograms and the report; computes nothing."""
+"""Figures and the report: they show results and compute nothing."""
 
 from zsig_hep.presentation.figures.categories import category_figure
 from zsig_hep.presentation.figures.classifiers import efficiency_purity_figure, roc_figure, significance_figure

@@ -1,4 +1,4 @@
-"""Numbers as a paper prints them: rounded to their uncertainty."""
+"""Numbers as text, rounded to their uncertainty."""
 
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -12,18 +12,19 @@ _NO_BREAK = "\u00a0"
 def round_to_uncertainty(value: float, uncertainty: float) -> tuple[str, str]:
     """Round a value and its uncertainty by the rule of the Particle Data Group.
 
-    The three leading digits of the uncertainty decide (Review of Particle Physics, introduction, section 5.3): 100 to
-    354 keep two digits, 355 to 949 keep one, 950 to 999 become 1000 and keep two. The value is rounded to the same
-    place. Zeros in front of the decimal point fill what rounding removed.
+    The number of digits depends on the three leading digits of the uncertainty (Review of Particle Physics,
+    introduction, section 5.3): with 100 to 354 it has two digits, with 355 to 949 one, and 950 to 999 are rounded up to
+    1000 with two. The value is rounded to the same place. Digits in front of the decimal point that rounding removes
+    become zeros.
 
     Args:
         value: any number.
         uncertainty: its standard deviation, >= 0.
 
     Returns:
-        Both as text with a true minus sign and thousands set apart by thin spaces from five digits on. Without a
-        positive finite uncertainty the value has four significant digits and the uncertainty is "0", or a dash when
-        it is not known; a value that is not finite is a dash or an infinity sign.
+        Both as text, with a true minus sign and thin spaces between thousands from five digits on. If the uncertainty
+        is not positive and finite, the value has four significant digits, and the uncertainty is "0" or, if it is
+        negative or not finite, a dash. A value that is not finite is a dash or an infinity sign.
 
     Example:
         >>> round_to_uncertainty(0.827, 0.119), round_to_uncertainty(0.827, 0.367), round_to_uncertainty(143.2, 9.96)
@@ -46,7 +47,7 @@ def _last_place(uncertainty: float) -> int:
 
 
 def with_uncertainty(value: float | None, uncertainty: float | None) -> str:
-    r"""Write "value ± uncertainty", rounded by `round_to_uncertainty`; a dash where the value is None.
+    r"""Write "value ± uncertainty", rounded by `round_to_uncertainty`; a dash if the value is None.
 
     Example:
         >>> with_uncertainty(25.64, 0.2094)
@@ -60,7 +61,7 @@ def with_uncertainty(value: float | None, uncertainty: float | None) -> str:
 
 
 def significant(value: float | None, digits: int = 4) -> str:
-    r"""Write a number with some significant digits; very large and small ones as a power of ten.
+    r"""Write a number with a number of significant digits; very large and small ones with a power of ten.
 
     Example:
         >>> significant(0.123456), significant(1234567.0), significant(5.868e-9)

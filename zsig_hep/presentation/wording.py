@@ -1,4 +1,4 @@
-"""Results in words: the paragraph that opens the report, and labels without mathematical markup."""
+"""Results in words: the first paragraph of the report, names of figures of merit, and labels without LaTeX markup."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,6 @@ _SYMBOLS = {
 }  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("0123456789+-*", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻*")
 _SUBSCRIPTS = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
-
 
 FIGURE_OF_MERIT_NAMES = {
     FigureOfMerit.S_OVER_SQRT_B: "s/sqrt(b)",
@@ -40,11 +39,11 @@ FIGURE_OF_MERIT_LABELS = {
     FigureOfMerit.POISSON: "Significance of the Poisson tail",
     FigureOfMerit.POISSON_WITH_UNCERTAINTY: r"$Z_\mathrm{Bi}$ (Poisson tail with background uncertainty)",
 }
-"""Titles of axes, with mathematical markup."""
+"""Axis titles, with LaTeX markup."""
 
 
 def figure_of_merit_name(objective: Objective) -> str:
-    """Name a figure of merit for readers, with the numbers in its definition.
+    """Name a figure of merit, with the parameters in its definition.
 
     Example:
         >>> from zsig_hep.statistics import FigureParameters
@@ -60,7 +59,7 @@ def figure_of_merit_name(objective: Objective) -> str:
 
 
 def plain_label(label: str) -> str:
-    r"""Write the mathematical text of figures in Unicode, for pages that have no typesetting.
+    r"""Replace LaTeX markup in a label by Unicode characters, for HTML pages.
 
     Example:
         >>> plain_label(r"$Z/\gamma^{*} \to \mu^+\mu^-$"), plain_label(r"$t\bar{t}$ + jets")
@@ -85,7 +84,7 @@ def _spaced(symbol: str) -> str:
 
 
 def parameter_label(parameter: Parameter, labels: Mapping[str, str]) -> str:
-    """Name a parameter of the impact table for readers.
+    """Name a parameter of the impact table.
 
     Example:
         >>> parameter_label(Parameter("cross_section", "dy"), {"dy": "Drell-Yan"})
@@ -100,13 +99,13 @@ def parameter_label(parameter: Parameter, labels: Mapping[str, str]) -> str:
 
 
 def statement(summary: Mapping[str, Any]) -> list[str]:
-    """Say what was found, sentence by sentence, from the numbers of the summary.
+    """Describe the results of a run.
 
     Args:
-        summary: what `summary.json` holds.
+        summary: content of `summary.json`.
 
     Returns:
-        Sentences.
+        Sentences of the first paragraph of the report.
     """
     sentences = [_setting(summary)]
     sentences += [_found(classifier) for classifier in summary["classifiers"]]
@@ -114,8 +113,8 @@ def statement(summary: Mapping[str, Any]) -> list[str]:
         sentences.append(difference)
     if any(classifier["working_point"]["status"] == "ok" for classifier in summary["classifiers"]):
         sentences.append(
-            "Every cut was chosen on other events than those it is applied to, and every event was scored by networks "
-            "that did not see it; the uncertainties are those of the finite simulation."
+            "The cut of each fold was chosen on the other folds, and every event was scored by networks that were not "
+            "trained on it. Uncertainties are those of the finite simulation."
         )
     return sentences
 
@@ -130,19 +129,19 @@ def _setting(summary: Mapping[str, Any]) -> str:
 
 
 def _uncertainties(summary: Mapping[str, Any]) -> str:
-    """Which uncertainties the figure of merit holds, as “Drell-Yan 3 %, top pairs 20 %”."""
-    known = [
+    """The uncertainties in the figure of merit, as “Drell-Yan 3 %, top pairs 20 %”."""
+    given = [
         f"{plain_label(each['label'])} {_short_percent(each['relative'])}"
         for each in summary["background_uncertainties"]
         if each["relative"]
     ]
     if common := summary["relative_background_uncertainty"]:
-        known.append(f"all backgrounds together {_short_percent(common)}")
+        given.append(f"all backgrounds together {_short_percent(common)}")
     if summary["simulation_uncertainty_in_figure"]:
-        known.append("the statistical uncertainty of the simulation")
+        given.append("the statistical uncertainty of the simulation")
     if summary["variations_in_figure"]:
-        known.append("the systematic variations at the cut")
-    return f" with these uncertainties: {', '.join(known)}" if known else ""
+        given.append("the systematic variations at the cut")
+    return f" with these uncertainties: {', '.join(given)}" if given else ""
 
 
 def _short_percent(fraction: float) -> str:
@@ -153,7 +152,7 @@ def _combination(summary: Mapping[str, Any]) -> str:
     if summary["signals"] == "sum":
         return ""
     which = "mean" if summary["signals"] == "mean" else "smallest"
-    return f"; each signal is a hypothesis of its own, and the {which} of their significances counts"
+    return f"; each signal is a separate hypothesis, and the {which} of their significances is maximised"
 
 
 def _listed(rows: Sequence[Mapping[str, Any]], role: str) -> str:
@@ -165,7 +164,7 @@ def _found(classifier: Mapping[str, Any]) -> str:
     point = classifier["working_point"]
     name = classifier["label"]
     if point["status"] != "ok":
-        return f"{name}: no working point can be quoted: {point['reason'].rstrip('.')}."
+        return f"The classifier “{name}” has no working point: {point['reason'].rstrip('.')}."
     significance = with_uncertainty(point["significance"], point["significance_uncertainty"])
     signal, background = (
         with_uncertainty(point[role]["yield"], point[role]["uncertainty"]) for role in ("signal", "background")
@@ -182,14 +181,11 @@ def _difference(summary: Mapping[str, Any]) -> str | None:
         return None
     first, second = (classifier["label"] for classifier in summary["classifiers"][:2])
     difference, uncertainty = comparison["value"], comparison["uncertainty"]
-    text = (
-        f"On the same events, “{first}” less “{second}” gives a difference in Z of "
-        f"{with_uncertainty(difference, uncertainty)}"
-    )
+    text = f"On the same events, Z of “{first}” minus Z of “{second}” is {with_uncertainty(difference, uncertainty)}"
     if not uncertainty:
         return f"{text}."
     sigmas = abs(difference) / uncertainty
     if sigmas < 2:
-        return f"{text}: the simulation does not tell the two apart."
+        return f"{text}: the difference is not significant."
     better = first if difference > 0 else second
-    return f"{text}: “{better}” is better by {significant(sigmas, 2)} standard deviations of the simulation."
+    return f"{text}: “{better}” is better by {significant(sigmas, 2)} standard deviations."

@@ -1,6 +1,6 @@
-"""A trained model applied elsewhere: scorers, a coffea processor, friend trees, ONNX.
+"""Application of a trained model: scorers, a coffea processor, friend trees, ONNX.
 
-Names are loaded when they are first used, so that workers which score with ONNX Runtime need no torch.
+Modules are imported when a name is first used, so that workers that score with ONNX Runtime need no torch.
 """
 
 import lazy_loader

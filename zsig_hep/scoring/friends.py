@@ -1,4 +1,4 @@
-"""Friend trees: the score of every entry of an ntuple in a file beside it, aligned entry by entry."""
+"""Friend trees: files with the score of every entry of an ntuple, in the order of the entries."""
 
 import json
 import os
@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import uproot
-from coffea.nanoevents import BaseSchema, NanoEventsFactory
+from coffea.nanoevents import NanoEventsFactory
 from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError, OutputError, nearest_name
 from zsig_hep.files import atomic_path
 from zsig_hep.ntuples.chunk import ChunkReader
 from zsig_hep.ntuples.inputs import open_file, open_tree
-from zsig_hep.ntuples.reading import QuietNanoAODSchema
+from zsig_hep.ntuples.reading import SCHEMAS
 from zsig_hep.ntuples.resolution import SourceFile
 from zsig_hep.scoring.scorer import Scorer, cuts_on_score, is_trained_on, require_same_folds, score_chunk
 
@@ -29,23 +29,21 @@ FRIEND_TREE = "zsig"
 """Name of the tree in friend files."""
 
 _ABOUT = "zsig_model"
-_SCHEMAS = {"base": BaseSchema, "nanoaod": QuietNanoAODSchema}
 
 Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class FriendResult:
-    """What was written for one file.
+    """The friend of one ntuple.
 
     Attributes:
         source: the ntuple.
         path: the friend.
         entries: number of entries of both.
-        selected: entries that pass the selection.
-        passed: entries that also pass the cut on the score; None where the model has none.
-        out_of_fold: whether events were scored by the networks that did not see their fold; by the whole ensemble
-            otherwise.
+        selected: number of entries that pass the selection.
+        passed: number of entries that also pass the cut on the score; None if the model has no cut.
+        out_of_fold: whether each event was scored by networks that were not trained on its fold, rather than by all.
     """
 
     source: str
@@ -72,24 +70,25 @@ def apply_model(
 
     Args:
         files: the ntuples; see `resolve_files`.
-        reader: columns and event identity of the analysis; its variations are left out.
+        reader: columns and event identity of the analysis; its variations are ignored.
         scorer: the model.
-        output_folder: made when it does not exist.
-        file_format: a TTree or an RNTuple called "zsig", or parquet.
-        dataset: name of the dataset that all files belong to, or by path; events of a dataset of the training are scored
-            by networks that did not see them. Files without a dataset hold new events; see `datasets_by_path`.
-        schema: how coffea presents the branches to the columns.
-        chunk_size: entries that are processed at a time.
-        overwrite: replace friends that exist.
+        output_folder: made if it does not exist.
+        file_format: a TTree or an RNTuple named "zsig", or parquet.
+        dataset: name of the dataset of all files, or names by path, as from `datasets_by_path`. Events of a dataset of
+            the training are scored by the networks that were not trained on them; files without a dataset have new
+            events.
+        schema: coffea's schema of the events for the columns.
+        chunk_size: number of entries that are processed at a time.
+        overwrite: whether existing friends are replaced.
 
     Returns:
-        What was written, in the order of the files.
+        The friends, in the order of the files.
 
     Raises:
-        InputError: a file cannot be read, or two would have the same friend.
-        ModelFileError: the model does not fit the columns or the reader.
-        OutputError: a friend exists, or cannot be written. Nothing is written if one exists; friends written before
-            another error stay.
+        InputError: a file cannot be read, or two files would have the same friend.
+        ModelFileError: the columns or the reader are not those of the model.
+        OutputError: a friend exists, which is checked before any is written, or cannot be written. Friends written
+            before an error remain.
     """
     targets = [friend_path(file, output_folder, file_format) for file in files]
     _check_targets(files, targets, overwrite=overwrite)
@@ -100,7 +99,7 @@ def apply_model(
             reader,
             scorer,
             file_format=file_format,
-            dataset=dataset if dataset is None or isinstance(dataset, str) else dataset.get(_place(file)),
+            dataset=dataset if dataset is None or isinstance(dataset, str) else dataset.get(file.real_path),
             schema=schema,
             chunk_size=chunk_size,
             overwrite=overwrite,
@@ -123,35 +122,35 @@ def write_friend(
 ) -> FriendResult:
     """Write the scores of one ntuple, one entry for each of its entries and in their order.
 
-    The columns are `zsig_score` (f8, NaN for events that fail the selection), `zsig_selected`; `zsig_passes`, whether a
-    selected event also reaches the cut, where the model has one; and `zsig_fold` (i2, -1 for events that fail the
-    selection) for a dataset of the training. Memory is bounded by `chunk_size`. The file appears only when it is
-    complete. It carries the metadata of the model as text: the object `zsig_model` of a ROOT file, or the parquet
-    metadata of that name.
+    The columns are `zsig_score` (f8, NaN for events that fail the selection) and `zsig_selected`; if the model has a
+    cut, `zsig_passes`, whether a selected event passes it; and for a dataset of the training `zsig_fold` (i2, -1 for
+    events that fail the selection). The file also has the metadata of the model as text, in the object `zsig_model` of
+    a ROOT file, or in the parquet metadata of that name. It appears only when it is complete. One chunk is in memory at
+    a time.
 
     Args:
         source: the ntuple.
         target: the friend.
-        reader: see `apply_model`, as all others.
-        scorer: see `apply_model`.
-        file_format: see `apply_model`.
+        reader: as for `apply_model`, like all other arguments.
+        scorer: the model.
+        file_format: of the friend.
         dataset: name of the dataset, None for new events.
-        schema: see `apply_model`.
-        chunk_size: see `apply_model`.
-        overwrite: see `apply_model`.
+        schema: of the events.
+        chunk_size: number of entries.
+        overwrite: whether an existing friend is replaced.
 
     Returns:
-        What was written.
+        The friend.
 
     Raises:
         InputError: the ntuple cannot be read, or there is no such dataset.
-        ModelFileError: the model does not fit the columns or the reader.
+        ModelFileError: the columns or the reader are not those of the model.
         OutputError: the friend exists, cannot be written, or has another number of entries than the ntuple.
     """
     _check_targets([source], [target], overwrite=overwrite)
     _check_dataset(dataset, reader, scorer)
     trained_on = is_trained_on(scorer, dataset)
-    # Weights identify an event where its content does; files of new events need not have them.
+    # The weight is part of the identity by content; files of new events need not have weights.
     weight = reader.weights.get(dataset) if dataset is not None and reader.event_identity == "content" else None
     name = dataset or Path(source.path).stem
     own = replace(reader.without_variations(), weights={name: weight})
@@ -173,7 +172,7 @@ def write_friend(
 
 
 def friend_path(file: SourceFile, output_folder: Path, file_format: FriendFormat) -> Path:
-    """Where the friend of an ntuple is written.
+    """Path of the friend of an ntuple.
 
     Example:
         >>> friend_path(SourceFile("/data/ttbar_1.root", "Events"), Path("friends"), "ttree").name
@@ -184,23 +183,19 @@ def friend_path(file: SourceFile, output_folder: Path, file_format: FriendFormat
 
 
 def datasets_by_path(files: Mapping[str, Sequence[SourceFile]]) -> dict[str, str]:
-    """Tell to which dataset a file belongs, so that files of the training are recognised without being named.
+    """Map files to their datasets, so that `apply_model` recognises files of the training.
 
     Args:
-        files: of the datasets, by name.
+        files: files of each dataset, by its name.
 
     Returns:
-        Names of the datasets by path, as `apply_model` takes them.
+        Names of the datasets by path, the argument `dataset` of `apply_model`.
     """
-    return {_place(file): name for name, its_files in files.items() for file in its_files}
-
-
-def _place(file: SourceFile) -> str:
-    return file.path if file.is_remote else os.path.realpath(file.path)
+    return {file.real_path: name for name, its_files in files.items() for file in its_files}
 
 
 def _check_targets(files: Sequence[SourceFile], targets: Sequence[Path], *, overwrite: bool) -> None:
-    sources = {_place(file) for file in files}
+    sources = {file.real_path for file in files}
     for position, (file, target) in enumerate(zip(files, targets, strict=True)):
         if target in targets[:position]:
             other = files[targets.index(target)].path
@@ -228,7 +223,7 @@ def _chunks(opened: Any, source: SourceFile, name: str, entries: int, chunk_size
         yield NanoEventsFactory.from_root(
             opened,
             treepath=source.tree,
-            schemaclass=_SCHEMAS[schema],
+            schemaclass=SCHEMAS[schema],
             metadata={**place, "entrystart": start, "entrystop": stop},
             mode="virtual",
             entry_start=start,
@@ -244,7 +239,7 @@ def _column_types(*, with_cut: bool, with_fold: bool) -> dict[str, np.dtype[Any]
 
 
 def _friend_columns(reader: ChunkReader, scorer: Scorer, events: Any, *, trained_on: bool) -> Columns:
-    """Scores of all N entries of a chunk."""
+    """Columns of all N entries of a chunk."""
     chunk = reader.read(events)
     length = len(chunk.event_weight)
     selected = np.ones(length, dtype=np.bool_) if chunk.nominal.selected is None else chunk.nominal.selected
@@ -258,7 +253,7 @@ def _friend_columns(reader: ChunkReader, scorer: Scorer, events: Any, *, trained
 
 
 def _spread(values: NDArray[Any], selected: NDArray[np.bool_], outside: float) -> NDArray[Any]:
-    """Values [S] of the selected entries among all [N]."""
+    """Values [N] of all entries, from values [S] of the selected ones."""
     everywhere = np.full(len(selected), outside, dtype=values.dtype)
     everywhere[selected] = values
     return everywhere

@@ -1,4 +1,4 @@
-"""What must be known to apply a stored model besides its networks, as text that an ONNX file can carry."""
+"""Metadata that are needed to apply a stored model, as text that an ONNX file can hold."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 EventIdentity = tuple[str, ...] | Literal["content"]
 
 FORMAT = 1
-"""Version of these metadata and of the model's inputs and outputs."""
+"""Version of the metadata and of the model's inputs and outputs."""
 
 _PREFIX = "zsig_hep."
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """How a model is applied and where it comes from.
+    """How a model is applied, and its provenance.
 
     Attributes:
         feature_names: features in the order of the model's inputs.
-        may_be_missing: features that may be NaN; the model fills them in.
-        units: unit of a feature, or a label that states it, where known.
-        fold_count: K; every event belongs to the test fold of some members.
-        fold_seed: with which events were assigned to folds; None where it is not known.
+        may_be_missing: features that may be NaN, which the model replaces.
+        units: units of features, or labels that state them, by feature.
+        fold_count: number of folds K.
+        fold_seed: seed of the assignment of events to folds; None if not known.
         event_identity: branches that identify an event in a file, or "content".
-        datasets: datasets that members were trained on, which need out-of-fold scores; None where they are not known.
-        thresholds: the cut of each fold; None where no cut qualifies, empty without a selection.
+        datasets: datasets of the training, which need out-of-fold scores; None if not known.
+        thresholds: the cut of each fold, None for a fold without a valid cut; empty without a selection.
         loss: label of the loss of the last phase of the training.
-        input_hash: of the events that the model was trained on.
-        zsig_hep_version: of the package that wrote the model.
-        format: of the model.
+        input_hash: hash of the events of the training.
+        zsig_hep_version: version of the package that wrote the model.
+        format: `FORMAT` of the model.
     """
 
     feature_names: tuple[str, ...]
@@ -56,23 +56,23 @@ class ModelMetadata:
 
     @property
     def threshold(self) -> float | None:
-        """The cut on new events, which all members score: the mean of the folds' cuts; None unless all have one."""
+        """The cut on new events, which all members score: the mean over the folds; None if a fold has no cut."""
         known = [threshold for threshold in self.thresholds if threshold is not None]
         return sum(known) / len(known) if known and len(known) == len(self.thresholds) else None
 
     def to_properties(self) -> dict[str, str]:
-        """Render each attribute as JSON, with keys that say whose they are."""
+        """Each attribute and `threshold` as JSON, with the prefix of the package before their names."""
         return {_PREFIX + name: json.dumps(value) for name, value in asdict(self).items()} | {
             _PREFIX + "threshold": json.dumps(self.threshold)
         }
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> "ModelMetadata":
-        """Read what `to_properties` rendered.
+        """Read what `to_properties` returned.
 
         Raises:
             KeyError: an attribute is missing.
-            ValueError: an attribute is not JSON, or the format is another.
+            ValueError: an attribute is not JSON, or the format is not `FORMAT`.
         """
         values = {field.name: _from_json(properties[_PREFIX + field.name]) for field in fields(cls)}
         if values["format"] != FORMAT:
@@ -95,22 +95,22 @@ def model_metadata(
     thresholds: Sequence[float | None] = (),
     units: Mapping[str, str] | None = None,
 ) -> ModelMetadata:
-    """Describe a classifier so that others can apply it.
+    """Make the metadata of a classifier.
 
     Args:
         classifier: the trained ensemble.
-        fold_seed: with which the events were assigned to folds; None where it is not known.
+        fold_seed: seed of the assignment of events to folds; None if not known.
         event_identity: branches that identify an event in a file, or "content".
-        datasets: names of the datasets of the training; empty when new events only will be scored, None where they are
-            not known, which refuses to score by dataset.
-        thresholds: the cut of each fold, None where none qualifies.
-        units: unit of a feature, or a label that states it.
+        datasets: names of the datasets of the training; empty if only new events will be scored; None if not known, so
+            that scoring by dataset is an error.
+        thresholds: the cut of each fold, None for a fold without a valid cut.
+        units: units of features, or labels that state them, by feature.
 
     Returns:
         The metadata.
 
     Raises:
-        InputError: another number of thresholds than folds, or units of an unknown feature.
+        InputError: the number of thresholds is not that of the folds, or a unit is for an unknown feature.
     """
     fold_count = int(classifier.history.member_fold.max()) + 1
     if thresholds and len(thresholds) != fold_count:

@@ -1,4 +1,4 @@
-"""A trained ensemble as one ONNX model: features in, scores out, preprocessing and calibration inside."""
+"""Export of a trained ensemble as one ONNX model, from features to scores, with preprocessing and calibration."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from zsig_hep.learning.classifier.preprocessing import Preprocessing
 from zsig_hep.scoring.metadata import ModelMetadata
 from zsig_hep.scoring.onnx_graph import OnnxGraph
 
-# Halving steps that reach each of 256 places, so that the 201 quantiles are padded to 256.
+# Steps of a bisection over 256 places, to which the 201 quantiles are padded.
 _STEPS = (128, 64, 32, 16, 8, 4, 2, 1)
 _PLACES = 2 * _STEPS[0]
 _LAST_SEGMENT = len(LEVELS) - 2
@@ -31,18 +31,18 @@ def can_export_onnx() -> bool:
 def export_onnx(classifier: Classifier, path: Path, metadata: ModelMetadata) -> None:
     """Write a classifier as an ONNX model that gives the same scores.
 
-    The input `features`, float32 of shape (N, F), takes columns in the order of the metadata's feature names, NaN where
-    a value is missing.  The outputs are float64: `score`, shape (N,), the mean over all members for events that none of
-    them saw; `fold_scores`, shape (N, K), whose column k is the mean over the members that never saw fold k; and these
-    columns alone as `fold_0`, `fold_1`..., so that the networks of other folds can be left out where one is needed.
-    Scores are NaN for events with an infinite feature, or a missing one without a rule, which `Classifier` refuses.
+    The input `features`, float32 of shape (N, F), has columns in the order of the metadata's feature names, NaN where
+    a value is missing.  The outputs are float64: `score`, shape (N,), the mean over all members, for new events;
+    `fold_scores`, shape (N, K), whose column k is the mean over the members that were not trained on fold k; and each
+    of these columns as `fold_0`, `fold_1`..., for programs that compute the networks of one fold only.  Scores are NaN
+    for events that `Classifier` refuses: with an infinite feature, or a missing feature without a rule.
 
-    Opset 17, IR version 8.  All is computed in float64, as `Classifier` scores, for its reason.
+    Opset 17, IR version 8.  Everything is computed in float64, as in `Classifier.logits`, for the reason given there.
 
     Args:
         classifier: the trained ensemble.
         path: the ONNX file, which appears only when it is complete.
-        metadata: what others must know; stored as properties of the model, each as JSON.
+        metadata: stored as properties of the model, each as JSON.
 
     Raises:
         InputError: the extra `onnx` is not installed.
@@ -68,7 +68,7 @@ def export_onnx(classifier: Classifier, path: Path, metadata: ModelMetadata) -> 
         True
     """
     graph = OnnxGraph()
-    # Events stand last: ONNX Runtime adds one number to many events several times faster than many numbers to one.
+    # Events are the last axis, along which ONNX Runtime broadcasts several times faster.
     transposed = graph.apply("Transpose", "features", perm=[1, 0])
     features = graph.apply("Cast", transposed, to=graph.onnx.TensorProto.DOUBLE)
     poison = _poison(graph, features, classifier.preprocessing)
@@ -101,7 +101,7 @@ def _fold_score(
     members: npt.NDArray[np.int64],
     fold: int,
 ) -> str:
-    """Mean share of the signal below events (F, N) over the members of a fold, (N,)."""
+    """Scores (N,) of events (F, N), the mean over the members of a fold."""
     filled = _impute(graph, features, classifier.preprocessing, members)
     logits = _networks(graph, filled, classifier, members)
     shares = _signal_shares(graph, logits, classifier.quantiles[members])
@@ -110,7 +110,7 @@ def _fold_score(
 
 
 def _impute(graph: OnnxGraph, features: str, preprocessing: Preprocessing, members: npt.NDArray[np.int64]) -> str:
-    """Replace missing values of features (F, N) as each member does: (M, F, N), or (1, F, N) without any rule."""
+    """Replace missing values of features (F, N) for each member: (M, F, N), or (1, F, N) without any rule."""
     features = graph.apply("Unsqueeze", features, graph.constant([0], np.int64))
     if np.isnan(preprocessing.fill).all():
         return features
@@ -122,7 +122,7 @@ def _networks(graph: OnnxGraph, features: str, classifier: Classifier, members: 
     """Standardise and apply members: (M, F, N) to (M, N)."""
     mean, scale = (part[members, :, None] for part in (classifier.preprocessing.mean, classifier.preprocessing.scale))
     centred = graph.apply("Sub", features, graph.constant(mean, np.float64))
-    # The reciprocal as float32 rounds it, as `Standardisation` does.
+    # The reciprocal is rounded to float32, as in `Standardisation`.
     outputs = graph.apply("Mul", centred, graph.constant(1 / scale, np.float64))
     for layer in classifier.network.layers:
         if isinstance(layer, StackedLinear):
@@ -148,10 +148,10 @@ _ACTIVATIONS: dict[type[nn.Module], Callable[[OnnxGraph, str], str]] = {
 
 
 def _signal_shares(graph: OnnxGraph, logits: str, quantiles: npt.NDArray[np.float32]) -> str:
-    """Calibrate (M, N) as `signal_share_below` does, with memory for M x N numbers whatever the number of quantiles.
+    """Calibrate logits (M, N) as `signal_share_below` does, with temporary arrays of M x N numbers only.
 
-    The last quantile that is not larger than a logit is found in eight halvings. The quantiles of all members lie behind
-    each other in one constant, so that a place in it also names the member.
+    The last quantile that is not larger than a logit is found by bisection in eight steps, in one constant that holds
+    the quantiles of all members one after the other.
     """
     knots = quantiles.astype(np.float64)
     widths, heights = np.diff(knots), np.diff(LEVELS)
@@ -181,7 +181,7 @@ def _padded(rows: npt.NDArray[np.float64], value: float) -> npt.NDArray[np.float
 
 
 def _poison(graph: OnnxGraph, features: str, preprocessing: Preprocessing) -> str:
-    """Zero for an event that can be scored and NaN for another, shape (N,): zero times infinity is not a number."""
+    """Zero for events that can be scored and NaN for all others, shape (N,), as zero times infinity is NaN."""
     ruleless = np.isnan(preprocessing.fill).any(axis=0)
     fill = graph.constant(np.where(ruleless, np.nan, 0.0)[:, None], np.float64)
     filled = graph.apply("Where", graph.apply("IsNaN", features), fill, features)
@@ -190,7 +190,7 @@ def _poison(graph: OnnxGraph, features: str, preprocessing: Preprocessing) -> st
 
 
 def _together(graph: OnnxGraph, folds: Sequence[str], members: Sequence[int]) -> None:
-    """The scores of all folds, and the mean over all members."""
+    """Outputs with the scores of all folds, and with the mean over all members."""
     columns = [graph.apply("Unsqueeze", fold, graph.constant([1], np.int64)) for fold in folds]
     graph.apply("Concat", *columns, axis=1, name="fold_scores")
     share = graph.constant(np.array(members)[:, None] / sum(members), np.float64)

@@ -8,8 +8,7 @@ import numpy.typing as npt
 from zsig_hep.scoring.onnx_scorer import import_onnx_extra
 
 OPSET = 17
-"""Version of the operators: of 2022, which ONNX Runtime reads from 1.12 on; nothing newer is needed."""
-
+"""Version of the operators, of 2022; ONNX Runtime reads it from version 1.12 on."""
 
 IR_VERSION = 8
 """Version of the file format that belongs to opset 17."""
@@ -24,13 +23,13 @@ class OnnxGraph:
         self.constants: list[Any] = []
 
     def constant(self, values: npt.ArrayLike, kind: npt.DTypeLike) -> str:
-        """Store an array in the model and give its name."""
+        """Store an array in the model and return its name."""
         name = f"constant_{len(self.constants)}"
         self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(values, dtype=kind), name))
         return name
 
     def apply(self, operator: str, *inputs: str, name: str = "", **attributes: object) -> str:
-        """Apply an operator and give the name of its output."""
+        """Apply an operator and return the name of its output."""
         output = name or f"{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(self.onnx.helper.make_node(operator, list(inputs), [output], **attributes))
         return output
@@ -38,15 +37,15 @@ class OnnxGraph:
     def serialise(
         self, inputs: dict[str, list[object]], outputs: dict[str, list[object]], about: dict[str, str]
     ) -> bytes:
-        """Close the graph, check it and render it.
+        """Make the model, check it and serialise it.
 
         Args:
-            inputs: names and shapes of float32 inputs; text stands for a length that is not fixed.
+            inputs: names and shapes of float32 inputs; a text is the name of a variable length.
             outputs: names and shapes of float64 outputs.
             about: metadata.
 
         Returns:
-            The ONNX file.
+            The content of the ONNX file.
         """
         helper, kinds = self.onnx.helper, self.onnx.TensorProto
         graph = helper.make_graph(

@@ -1,4 +1,4 @@
-"""Exported models that score events with ONNX Runtime; workers need neither torch nor the training."""
+"""Scores of exported models with ONNX Runtime, without torch."""
 
 import importlib
 import re
@@ -16,22 +16,22 @@ from zsig_hep.scoring.scorer import check_features
 _NEW_OPSET = re.compile(r"Opset (\d+) is under development.*till opset (\d+)")
 _NEW_FORMAT = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
 
-# Events that are scored at a time: the activations of all members stay in the processor's cache.
+# Events per call of ONNX Runtime, so that the activations of all members fit into the cache of the processor.
 _EVENTS = 512
 
 
 class OnnxScorer:
     """Scores with ONNX Runtime, on one thread, so that workers of coffea do not compete for cores.
 
-    The content of the file travels to workers, which need not see the file; each process makes sessions of it when they are
-    first needed.
+    It is pickled with the content of the file, so that workers need no access to the file; each process makes its own
+    sessions of ONNX Runtime.
 
     Args:
         path: what `export_onnx` wrote.
 
     Raises:
         InputError: the extra `onnx` is not installed.
-        ModelFileError: the file is missing, damaged, of another program, or needs a newer runtime.
+        ModelFileError: the file is missing, damaged, from another program, or needs a newer runtime.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,30 +54,30 @@ class OnnxScorer:
         return self.metadata.fold_count
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Score new events, which no member saw, by the whole ensemble.
+        """Score new events with all members.
 
         Args:
             features: shape (N, F), columns in the order of `feature_names`, NaN where missing.
 
         Returns:
-            Share of the signal that scores lower, in [0, 1], shape (N,).
+            Fraction of the signal with a lower score, in [0, 1], shape (N,).
 
         Raises:
-            ModelFileError: the number of features differs.
+            ModelFileError: the number of features is not that of the model.
             InputError: a feature is infinite, or missing without a rule.
         """
         return self._run("score", features, _make_session(self._content, self.path))
 
     def fold_scores(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Score events by the members that never saw each fold; as `scores` otherwise.
+        """Score events with the members of each fold; arguments and errors as for `scores`.
 
         Returns:
-            Shape (N, K); the score of an event of fold k stands in column k.
+            Shape (N, K); column k is from the members that were not trained on fold k.
         """
         return self._run("fold_scores", features, _make_session(self._content, self.path))
 
     def out_of_fold_scores(self, features: NDArray[np.float32], fold: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Score each event by the members that never saw its fold; as `scores` otherwise.
+        """Score each event with the members that were not trained on its fold; otherwise as `scores`.
 
         Args:
             features: shape (N, F).
@@ -113,7 +113,7 @@ def import_onnx_extra(name: str) -> Any:
         raise InputError(message) from error
 
 
-# Coffea's workers unpickle their processor for every chunk, so that it cannot keep its sessions.
+# Sessions are cached here, not in the scorer: coffea's workers unpickle their processor for every chunk.
 @lru_cache(maxsize=64)
 def _make_session(content: bytes, path: str) -> Any:
     runtime = import_onnx_extra("onnxruntime")
@@ -123,14 +123,14 @@ def _make_session(content: bytes, path: str) -> Any:
     try:
         return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        # ONNX Runtime raises classes of its own that share no base but Exception.
+        # The exceptions of ONNX Runtime have no common base class but Exception.
         message = f"The model {path} cannot be loaded by ONNX Runtime {runtime.__version__}: {_loading_problem(error)}"
         raise ModelFileError(message) from error
 
 
 @lru_cache(maxsize=64)
 def _make_reduced_session(content: bytes, path: str, output: str) -> Any:
-    """A session that computes one output: ONNX Runtime computes every output of a model, whatever is asked for."""
+    """A session for a model of one output, as ONNX Runtime always computes all outputs of a model."""
     onnx = import_onnx_extra("onnx")
     model = onnx.load_model_from_string(content)
     graph, needed, nodes = model.graph, {output}, []

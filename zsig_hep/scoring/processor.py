@@ -16,36 +16,35 @@ from zsig_hep.scoring.scorer import Scorer, is_trained_on, require_same_folds, s
 
 Floats = NDArray[np.float64]
 
-# Names that an axis of a feature cannot have: those of the other axes, and the keywords of `hist.Hist.fill`.
+# Names that the axis of a feature cannot have: those of the other axes, and keywords of `hist.Hist.fill`.
 _TAKEN = ("process", "variation", "score", "weight", "sample", "threads")
 
 
 class ScoreProcessor(ProcessorABC):  # type: ignore[misc]
-    """Scores events and fills histograms: an ordinary processor for any coffea Runner, executor and schema.
+    """Scores events and fills histograms: a processor for any coffea Runner, executor and schema.
 
-    Events of a dataset that the model was trained on are scored by the networks that did not see their fold, as in the
-    training; all others by the whole ensemble.  The output holds
+    Events of a dataset of the training are scored by the networks that were not trained on their fold, all others by
+    the whole ensemble.  The process is `metadata["process"]` of the fileset, or else the name of the dataset.  The
+    output has
 
-    - `histogram`: axes "process" and "variation" ("nominal", "<name>Up", "<name>Down"), "score" and one for each feature
-      that was asked for, with storage Weight. A variation is filled for the datasets that it touches: weight variations
-      with the nominal scores, shape variations with events that were selected and scored again, of which a one-sided
-      one fills "<name>Up" only. Variations of whole yields have no events of their own and are not filled.
-    - `sums`: by dataset, number and exact sum of generator weights of all events before any selection, to normalise by:
-      `float(sums[dataset].sum_of_weights)`.
+    - `histogram`: axes "process", "variation" ("nominal", "<name>Up", "<name>Down"), "score" and one for each feature
+      in `axes`, with storage Weight. A variation is filled for the datasets of its processes: weight variations with
+      the nominal scores, shape variations with events that are selected and scored again, one-sided ones as "<name>Up"
+      only. Variations of whole yields are not filled.
+    - `sums`: by dataset, the number and the exact sum of the generator weights of all events before any selection, for
+      the normalisation: `float(sums[dataset].sum_of_weights)`.
 
     Args:
         reader: columns, weights and variations of the events, as in the training.
         scorer: the model, such as `OnnxScorer`.
-        score_axis: axis of the score; its name is "score". A score on the upper edge belongs into the last bin.
-        axes: further axes, named by features; an underscore at the end avoids the name of another axis.
-        factors: yield per unit weight, by dataset: cross section x luminosity / sum of generator weights. None leaves
-            weights as they are.
+        score_axis: axis of the score, named "score". Scores on its upper edge are filled into the last bin.
+        axes: axes of features, named like these; an underscore at the end avoids the name of another axis.
+        factors: yield per unit of weight, by dataset: cross section x luminosity / sum of generator weights. None fills
+            the weights without normalisation.
 
     Raises:
-        InputError: an axis has no name or a name twice.
+        InputError: an axis has no name or the name of another axis.
         ModelFileError: events of the training could not be assigned to their folds.
-
-    The process is `metadata["process"]` of the fileset, or else the name of the dataset.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class ScoreProcessor(ProcessorABC):  # type: ignore[misc]
         axes: Sequence[Any] = (),
         factors: Mapping[str, float] | None = None,
     ) -> None:
-        """Check that reader, model and axes belong together; nothing is read before `process`."""
+        """Check reader, model and axes; nothing is read before `process`."""
         self.reader, self.scorer = reader, scorer
         self.score_axis = score_axis if score_axis is not None else hist.axis.Regular(50, 0.0, 1.0, name="score")
         self.axes = tuple(axes)
@@ -75,8 +74,8 @@ class ScoreProcessor(ProcessorABC):  # type: ignore[misc]
             The histogram and the sums of generator weights.
 
         Raises:
-            InputError: the chunk cannot be read, its dataset has no factor, an axis is no feature, or a feature is missing in
-                an event without a rule of the model.
+            InputError: the chunk cannot be read, its dataset has no factor, an axis is no feature, or a feature is
+                missing for which the model has no rule.
             ModelFileError: the columns lack a feature of the model.
         """
         dataset = chunk_key(events)[0]
@@ -94,11 +93,11 @@ class ScoreProcessor(ProcessorABC):  # type: ignore[misc]
         return {"histogram": histogram, "sums": {dataset: count_weights(chunk.generator_weight)}}
 
     def postprocess(self, accumulator: Any) -> Any:
-        """Return the output as it is."""
+        """Return the output unchanged."""
         return accumulator
 
     def empty_histogram(self) -> Any:
-        """The histogram before any event."""
+        """A histogram with all axes and no events."""
         return hist.Hist(
             hist.axis.StrCategory([], growth=True, name="process"),
             hist.axis.StrCategory([], growth=True, name="variation"),
@@ -125,7 +124,7 @@ class ScoreProcessor(ProcessorABC):  # type: ignore[misc]
 
 
 def _selections(chunk: VariedChunk) -> Iterator[tuple[SelectedChunk, list[tuple[str, Floats]]]]:
-    """Every selection of a chunk, with the names and weights of the variations that share it."""
+    """Each selection of a chunk, with the names and weights of its variations."""
     weights = [(NOMINAL, chunk.nominal.weight)]
     for name, pair in chunk.weights.items():
         weights += [(varied_name(name, direction), weight) for direction, weight in zip(DIRECTIONS, pair, strict=True)]
@@ -137,7 +136,7 @@ def _selections(chunk: VariedChunk) -> Iterator[tuple[SelectedChunk, list[tuple[
 
 
 def _in_last_bin(score: Floats, axis: Any) -> Floats:
-    """Move scores off the upper edge: bins are half-open, and the most signal-like events have a score of 1."""
+    """Move scores on the upper edge into the last bin: bins are half-open, and the largest scores are 1."""
     return np.where(score == axis.edges[-1], axis.centers[-1], score)
 
 

@@ -1,4 +1,4 @@
-"""Scores of selected events: what a model must offer, and which of its networks may score an event."""
+"""Scores of selected events: the interface of models, and the choice of the networks that score an event."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from zsig_hep.scoring.metadata import ModelMetadata
 
 
 class Scorer(Protocol):
-    """A model that scores events; it travels to the workers of any executor.
+    """A model that scores events and can be pickled.
 
     Attributes:
-        feature_names: F names in the order of its inputs.
-        fold_count: K.
-        metadata: how it is applied.
+        feature_names: F names in the order of the model's inputs.
+        fold_count: number of folds K.
+        metadata: of the model.
     """
 
     @property
@@ -31,10 +31,10 @@ class Scorer(Protocol):
     def metadata(self) -> ModelMetadata: ...  # noqa: D102
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Scores f8 [N] of new events, of features f4 [N, F]."""
+        """Scores f8 [N] of new events with features f4 [N, F]."""
 
     def out_of_fold_scores(self, features: NDArray[np.float32], fold: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Scores f8 [N] of events of the training in folds i [N], each by what never saw its fold."""
+        """Scores f8 [N] of events of the training, by networks that were not trained on each event's fold, i [N]."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ class ScoredEvents:
 
     Attributes:
         score: f8 [S].
-        fold: i2 [S], fold of each event of a dataset of the training; None for new events, which all networks score.
-        passed: bool [S], whether the score reaches the cut of the event's fold, or of new events; None without a cut.
+        fold: i2 [S], fold of each event of a dataset of the training; None for new events.
+        passed: bool [S], whether the score is at or above the cut, that of the event's fold or that on new events; None
+            without a cut.
     """
 
     score: NDArray[np.float64]
@@ -53,33 +54,35 @@ class ScoredEvents:
 
 
 def is_trained_on(scorer: Scorer, dataset: str | None) -> bool:
-    """Whether networks saw events of a dataset, so that only those that did not may score each; None is a new dataset.
+    """Whether a model was trained on a dataset, whose events then need out-of-fold scores; False for None, new events.
 
     Raises:
-        ModelFileError: the model does not know its datasets.
+        ModelFileError: the metadata do not list the datasets of the training.
     """
     if scorer.metadata.datasets is None:
         message = (
-            "The model does not say which datasets it was trained on, so that events cannot be kept from networks that saw "
-            "them. Give its metadata: TorchScorer(folder, metadata), with datasets=() if all events are new."
+            "The model does not state the datasets that it was trained on, so that the networks that were trained on "
+            "an event are not known. Give its metadata: TorchScorer(folder, metadata), with datasets=() if all events "
+            "are new."
         )
         raise ModelFileError(message)
     return dataset in scorer.metadata.datasets
 
 
 def score_chunk(scorer: Scorer, chunk: SelectedChunk, *, trained_on: bool) -> ScoredEvents:
-    """Score the selected events of a chunk as the training did.
+    """Score the selected events of a chunk.
 
     Args:
         scorer: the model.
         chunk: the selected events.
-        trained_on: whether networks saw events of its dataset; each is then scored by those that did not see its fold.
+        trained_on: of `is_trained_on`; each event is then scored by the networks that were not trained on its fold.
 
     Returns:
         The scores.
 
     Raises:
-        ModelFileError: a feature of the model is missing.
+        InputError: a feature is infinite, or missing without a rule.
+        ModelFileError: the columns lack a feature of the model.
     """
     columns = match_features(scorer.feature_names, tuple(chunk.features))
     arrays = list(chunk.features.values())
@@ -94,7 +97,7 @@ def score_chunk(scorer: Scorer, chunk: SelectedChunk, *, trained_on: bool) -> Sc
 
 
 def cuts_on_score(scorer: Scorer, *, trained_on: bool) -> NDArray[np.float64] | None:
-    """The cuts of the model, f8 [K] by fold for a dataset of the training, f8 [1] for new events; None if one lacks."""
+    """Cuts of the model, f8 [K] for the folds of the training or f8 [1] for new events; None if one is missing."""
     metadata = scorer.metadata
     cuts = metadata.thresholds if trained_on else (metadata.threshold,)
     known = [cut for cut in cuts if cut is not None]
@@ -112,9 +115,7 @@ def match_features(feature_names: Sequence[str], columns: Sequence[str]) -> list
         [2, 0]
     """
     if missing := [name for name in feature_names if name not in columns]:
-        which = f"feature {missing[0]!r}"
-        if len(missing) > 1:
-            which = f"features {', '.join(map(repr, missing))}"
+        which = f"feature{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}"
         message = (
             f"The model takes {len(feature_names)} features, the columns have {len(columns)} and lack the {which}."
             f"{nearest_name(missing[0], columns)} Use the columns of the training, or train again."
@@ -131,7 +132,7 @@ def check_features(features: NDArray[np.float32], metadata: ModelMetadata) -> No
         metadata: of the model.
 
     Raises:
-        ModelFileError: the number of features differs.
+        ModelFileError: the number of features is not that of the model.
         InputError: a feature is infinite, or missing without a rule.
     """
     names = metadata.feature_names
@@ -158,8 +159,8 @@ def require_same_folds(scorer: Scorer, reader: ChunkReader) -> None:
     """Refuse to score events of the training that the reader cannot assign to their folds.
 
     Raises:
-        ModelFileError: the datasets or the seed of the folds are not known, events are identified in another way than in
-            the training, or by features that a variation shifts.
+        ModelFileError: the datasets of the training or the seed of the folds are not known, or events are not
+            identified as in the training, or by features that a variation shifts.
     """
     known = [dataset for dataset in reader.weights if is_trained_on(scorer, dataset)]
     if not known:
@@ -167,21 +168,21 @@ def require_same_folds(scorer: Scorer, reader: ChunkReader) -> None:
     metadata = scorer.metadata
     if metadata.fold_seed is None:
         message = (
-            f"The model was trained on {known[0]!r}, but does not say with which seed events were assigned to folds."
+            f"The model was trained on {known[0]!r}, but does not state the seed of the assignment of events to folds."
         )
         raise ModelFileError(message)
     identity = reader.event_identity if isinstance(reader.event_identity, str) else tuple(reader.event_identity)
     if identity != metadata.event_identity:
         message = (
-            f"Events are identified by {identity!r}, but were by {metadata.event_identity!r} in the training of the model: "
-            "their folds would differ. Use the event_identity of the training."
+            f"Events are identified by {identity!r}, but were by {metadata.event_identity!r} in the training of the "
+            "model: their folds would differ. Use the event_identity of the training."
         )
         raise ModelFileError(message)
     for dataset in known:
         variations = (reader.variations or {}).get(dataset, {})
         if identity == "content" and (shapes := names_of_kind(variations, "shape")):
             message = (
-                f"Variation {shapes[0]!r} of {dataset!r} shifts features, which identify the events: they would change "
-                "folds. Train with branches as event_identity."
+                f"Variation {shapes[0]!r} of {dataset!r} shifts features, which identify the events: their folds would "
+                "change. Train with branches as event_identity."
             )
             raise ModelFileError(message)

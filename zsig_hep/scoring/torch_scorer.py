@@ -1,7 +1,4 @@
-"""Trained models that score events anywhere: one small interface, `Scorer`, over ONNX Runtime and torch.
-
-`OnnxScorer` is the one for workers, which then need not import torch.
-"""
+"""Scores of trained models with torch, and the choice between torch and ONNX Runtime."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,15 +22,14 @@ Float64Array = npt.NDArray[np.float64]
 class TorchScorer:
     """Scores with torch, on one thread, so that workers of coffea do not compete for cores.
 
-    The path travels to workers, which must see the folder.
+    It is pickled with the path of the folder, to which workers must have access; `OnnxScorer` has no such condition.
 
     Args:
-        folder: a model folder, as `Classifier.save` writes.
-        metadata: how the model is applied, such as `OnnxScorer.metadata`; without it, the datasets of the training are
-            not known.
+        folder: a model folder, written by `Classifier.save`.
+        metadata: of the model, such as `OnnxScorer.metadata`; without them the datasets of the training are not known.
 
     Raises:
-        ModelFileError: the folder holds no model of this format, or the metadata are of another model.
+        ModelFileError: the folder has no model of this format, or the metadata are those of another model.
     """
 
     def __init__(self, folder: Path, metadata: ModelMetadata | None = None) -> None:
@@ -80,11 +76,11 @@ class TorchScorer:
 
 
 def load_scorer(path: Path, metadata: ModelMetadata | None = None) -> OnnxScorer | TorchScorer:
-    """Load a model for scoring: torch for a folder, ONNX Runtime for a file.
+    """Load a model for scoring, with torch from a folder, with ONNX Runtime from a file.
 
     Args:
-        path: a model folder, as `Classifier.save` writes, or a file, as `export_onnx` writes.
-        metadata: of a folder; see `TorchScorer`.
+        path: a model folder, written by `Classifier.save`, or a file, written by `export_onnx`.
+        metadata: for a folder; see `TorchScorer`.
 
     Raises:
         InputError: the extra `onnx` is needed and not installed.
@@ -94,7 +90,7 @@ def load_scorer(path: Path, metadata: ModelMetadata | None = None) -> OnnxScorer
 
 
 @lru_cache(maxsize=8)
-def _load_classifier(folder: Path, written: int | None) -> Classifier:  # noqa: ARG001 (a model that was replaced)
+def _load_classifier(folder: Path, written: int | None) -> Classifier:  # noqa: ARG001 (key of the cache)
     return Classifier.load(folder)
 
 

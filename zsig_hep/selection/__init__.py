@@ -1,4 +1,4 @@
-"""Choosing cuts: every threshold at once, working points, and how well a score separates."""
+"""Selections: cuts on a score, score categories and rectangular cuts, chosen for the highest significance."""
 
 from zsig_hep.selection.boxes.cuts import Box, Cut, CutSettings, CutVariableSettings
 from zsig_hep.selection.boxes.optimise import optimise_cuts

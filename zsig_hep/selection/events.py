@@ -1,4 +1,4 @@
-"""Scored events: what every choice of a selection starts from."""
+"""Scored events: the input of every selection."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -80,7 +80,7 @@ class ScoredEvents:
             The events in float64 and int64.
 
         Raises:
-            InputError: shapes differ, a score or weight is not finite, or a process index, a fold or a role is not valid.
+            InputError: shapes differ, a score or weight is not finite, or an index, a fold or a role is not valid.
         """
         processes = ProcessTable.of(names, roles)
         scores, weights = np.asarray(score, dtype=np.float64), np.asarray(weight, dtype=np.float64)
@@ -268,5 +268,5 @@ def _require_finite(name: str, values: Floats, hint: str) -> None:
     finite = np.isfinite(values)
     if not finite.all():
         first = int(np.argmin(finite))
-        message = f"The {name} of event {first} is {values[first]} ({(~finite).sum()} events are not finite); {hint}."
+        message = f"The {name} of event {first} is {values[first]} ({(~finite).sum()} such events); {hint}."
         raise InputError(message)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from zsig_hep.selection.events import Floats, Integers
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
 from zsig_hep.statistics.significance import Significance
@@ -37,8 +38,8 @@ class SelectionNumbers:
         background_efficiency: selected fraction of the background yield.
         purity: s / (s + b); None where s + b is not positive.
         significance: figure of merit; None where it is not finite.
-        significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts; None where that is not
-            finite.
+        significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts; None where that is
+            not finite.
         hypotheses: significance of each signal process alone, by name; empty where the signals are summed.
     """
 
@@ -88,7 +89,13 @@ def selection_numbers(
     }
 
 
-def as_arrays(yields: Mapping[str, Yield], processes: ProcessTable) -> tuple[np.ndarray, np.ndarray]:
+def as_yields(processes: ProcessTable, values: Floats, variances: Floats, entries: Integers) -> dict[str, Yield]:
+    """Yields by process from sums of w, w^2 and 1 in the order of the processes, shape [P] each."""
+    rows = zip(processes.names, values, variances, entries, strict=True)
+    return {name: Yield(float(value), float(variance), int(count)) for name, value, variance, count in rows}
+
+
+def as_arrays(yields: Mapping[str, Yield], processes: ProcessTable) -> tuple[Floats, Floats]:
     """Sums of w and w^2 in the order of the processes, shape [P] each."""
     return (
         np.array([yields[name].value for name in processes.names]),

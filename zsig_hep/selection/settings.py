@@ -1,4 +1,4 @@
-"""Settings of a selection: what a cut is chosen by, and how much simulation must be left above it."""
+"""Settings of a selection: the figure of merit that chooses the cut, and the requirements on a cut."""
 
 from collections.abc import Mapping
 from typing import Self
@@ -11,30 +11,31 @@ from zsig_hep.statistics.significance import FigureOfMerit, FigureParameters
 
 
 class SensitivitySettings(Settings):
-    """How the change of the optimal cut with cross sections is computed; see `zsig_hep.selection.thresholds.sensitivity`."""
+    """How the derivatives of the optimal cut are computed; see `zsig_hep.selection.thresholds.sensitivity`."""
 
     relative_bandwidth: PositiveFloat = 0.3
-    """Width of the smoothed cut over the mean distance of the selected signal from the cut.
+    """Width of the smoothed cut, as a fraction of the mean distance of the selected signal from the cut.
 
-    The default is what a Gaussian toy of known derivatives asks for, with 20 000 events per process: 0.3 gives the
-    derivative of the cut to 15 %, with bootstrap errors that cover; 0.1 gives two thirds of it, since the curvature
-    follows single events, with errors four times too small; 0.8 lowers Z and its derivatives by 15 %.
+    The default was chosen with a Gaussian toy of known derivatives and 20 000 events per process. With 0.3 the
+    derivative of the cut is right to 15 % and the bootstrap errors cover the deviation. With 0.1 it is a third too
+    small, since the curvature follows single events, and the errors are four times too small. With 0.8 Z and its
+    derivatives are 15 % too small.
     """
     replicas: int = Field(default=200, ge=2)
-    """Replicas of the bootstrap."""
+    """Number of bootstrap replicas that give the errors of the derivatives."""
 
 
 class WorkingPointSettings(Settings):
-    """What a cut is chosen by, and how much simulation must be left above it.
+    """The figure of merit that chooses the cut, and the requirements on a cut.
 
-    The significance of a cut that leaves few simulated background events is biased upward: the cut moves to where the
-    simulation fluctuated down. A threshold therefore qualifies only if enough effective background entries pass it.
+    The significance of a cut that few simulated background events pass is biased upward, because the cut moves to where
+    the simulation fluctuated down. A threshold therefore qualifies only if enough effective background entries pass it.
     """
 
     figure_of_merit: FigureOfMerit = FigureOfMerit.ASIMOV
-    """What is maximised."""
+    """Figure of merit that the cut maximises."""
     relative_background_uncertainty: float = Field(default=0.0, ge=0, examples=[0.1])
-    """Relative systematic uncertainty k that moves all backgrounds together."""
+    """Relative systematic uncertainty k common to all backgrounds (fully correlated)."""
     background_uncertainties: Mapping[str, NonNegativeFloat] = Field(
         default_factory=dict, examples=[{"dy": 0.03, "ttbar": 0.2}]
     )
@@ -42,39 +43,41 @@ class WorkingPointSettings(Settings):
     sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2.
     """
     simulation_uncertainty_in_figure: bool = False
-    """Whether sigma_b^2 holds the variance of the finite simulation too."""
+    """Whether sigma_b^2 includes the variance sum w^2 of the simulated background."""
     variations_in_figure: bool = False
-    """Whether sigma_b^2 holds the shifts of the background under systematic variations too, at every threshold; they
-    are not used in training.
+    """Whether sigma_b^2 includes the shifts of the background under the systematic variations, at every threshold. The
+    variations are not used in training.
     """
     signals: SignalCombination = "sum"
-    """"sum" for one hypothesis in which all signal processes exist; otherwise each of them is a hypothesis of its own
-    over the same background, and the mean or the smallest significance counts.
+    """"sum": all signal processes together are one hypothesis. "mean" or "minimum": each signal process is a separate
+    hypothesis over the same background, and the mean or the smallest of their significances is maximised.
     """
     ams_regularisation: NonNegativeFloat | None = Field(default=None, examples=[5.0])
-    """Constant b_r of "ams"; left out, 10 [events]."""
+    """Constant b_r of the figure of merit "ams"; default 10 [events]."""
     punzi_sigmas: NonNegativeFloat | None = Field(default=None, examples=[5.0])
-    """Number a of "punzi"; left out, 3 [standard deviations]."""
-    # One or more: fewer are the rounding of weights that cancel, not an estimate.
+    """Number a of the figure of merit "punzi"; default 3 [standard deviations]."""
+    # Weights that cancel can give less than one effective entry, which is no estimate of a background.
     minimum_effective_background: float = Field(default=10.0, ge=1)
-    """Effective entries that must pass the cut, of the whole background and of each dominant process."""
+    """Smallest number of effective entries that must pass the cut, of the whole background and of each dominant
+    background process.
+    """
     minimum_signal_efficiency: float = Field(default=0.05, ge=0, le=1)
-    """Efficiency that the signal keeps at least; unless the signals are summed, the mean or the smallest of their
-    efficiencies.
+    """Smallest signal efficiency of a cut; with signals "mean" or "minimum", the mean or the smallest efficiency of the
+    signal processes.
     """
     dominant_background_fraction: float = Field(default=0.1, ge=0, le=1)
-    """Share of the background before the cut that makes a process dominant."""
+    """A background process is dominant if it makes more than this fraction of the background before the cut."""
     sensitivity: SensitivitySettings = SensitivitySettings()
-    """How the change of the cut with cross sections is computed."""
+    """How the derivatives of the cut in cross sections and uncertainties are computed."""
 
     @property
     def has_systematic_uncertainty(self) -> bool:
-        """Whether any background is uncertain beyond its simulation."""
+        """Whether any background has a systematic uncertainty."""
         return self.relative_background_uncertainty > 0 or any(k > 0 for k in self.background_uncertainties.values())
 
     @property
     def objective(self) -> Objective:
-        """What is maximised; the other settings say where a cut may lie."""
+        """The figure of merit with its parameters and uncertainties, without the requirements on a cut."""
         given = {"ams_regularisation": self.ams_regularisation, "punzi_sigmas": self.punzi_sigmas}
         return Objective(
             figure=self.figure_of_merit,
@@ -87,7 +90,7 @@ class WorkingPointSettings(Settings):
 
     @property
     def differentiable(self) -> "WorkingPointSettings":
-        """These settings with a figure of merit that has gradients; see `FigureOfMerit.differentiable_counterpart`."""
+        """The settings with a figure of merit that has gradients; see `FigureOfMerit.differentiable_counterpart`."""
         return self.model_copy(update={"figure_of_merit": self.figure_of_merit.differentiable_counterpart})
 
     @model_validator(mode="after")
@@ -96,8 +99,8 @@ class WorkingPointSettings(Settings):
         for name, owner in owners.items():
             if getattr(self, name) is not None and self.figure_of_merit is not owner:
                 message = (
-                    f"{name} is a number of the figure of merit '{owner}', and figure_of_merit is "
-                    f"'{self.figure_of_merit}'; set that to '{owner}', or remove {name}"
+                    f"{name} is a parameter of the figure of merit '{owner}', but figure_of_merit is "
+                    f"'{self.figure_of_merit}'; set figure_of_merit to '{owner}', or remove {name}"
                 )
                 raise ValueError(message)
         return self

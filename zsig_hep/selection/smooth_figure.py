@@ -1,12 +1,12 @@
-"""The figure of merit as a smooth function of the cut and of what the yields are normalised by.
+"""The figure of merit as a smooth function of the cut, the cross sections, the luminosity and the uncertainties.
 
-A yield above a cut is a step function of it. Here an event of score x passes the cut t by the share
+A yield above a cut is a step function of the cut. Here an event of score x counts at the cut t with the fraction
 
     g(x) = 1 / (1 + exp(-(x - t) / h)),                                                        (1)
 
-so that yields y_p(t) = sum w g and the figure of merit Z(t; theta) have derivatives of every order. theta holds the
-logarithm of every cross section, of the luminosity and of every relative background uncertainty, relative to their
-nominal values.
+so that the yields y_p(t) = sum w g and the figure of merit Z(t; theta) have derivatives of every order. theta holds the
+logarithm of every cross section, of the luminosity and of every relative background uncertainty, each divided by its
+nominal value.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from zsig_hep.selection.events import ScoredEvents
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
 
-# Newton's method doubles the digits in each step; bisection, its fallback, gains one bit.
+# Newton's method doubles the number of digits in each step; its fallback, bisection, gains one bit.
 _ITERATIONS = 50
-# Of the bandwidth; after such a step of Newton's method the next one is rounding.
+# As a fraction of the bandwidth; after a Newton step this small, the next one would be rounding.
 _TOLERANCE = 1e-12
 _CUTS_AT_ONCE = 32
 
@@ -37,9 +37,9 @@ class Parameter:
 
     Attributes:
         kind: what is varied.
-        process: whose cross section or uncertainty; None for the luminosity and the uncertainty common to all.
-        relative_uncertainty: systematic uncertainty that the settings give: of the process's yield for a cross section
-            of a background, the uncertainty itself for an uncertainty; None where there is none.
+        process: the process of a cross section or an uncertainty; None for the luminosity and the common uncertainty.
+        relative_uncertainty: from the settings; for a cross section the systematic uncertainty of the background's
+            yield, for an uncertainty its nominal value; None where there is none.
     """
 
     kind: ParameterKind
@@ -49,7 +49,7 @@ class Parameter:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Derivatives(ShortRepr):
-    """Z and its derivatives at one cut for each of R sets of weights; Q parameters.
+    """Z and its derivatives at one cut for each of R sets of weights, with Q parameters.
 
     Attributes:
         value: Z, shape [R].
@@ -73,15 +73,15 @@ class Derivatives(ShortRepr):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SmoothFigure(ShortRepr):
-    """Z(t; theta) for R sets of weights of the same scores: the events themselves, or replicas of their histogram.
+    """Z(t; theta) for R sets of weights at the same scores: single events, or replicas of their histogram.
 
     Attributes:
         score: x, shape [B], float64.
         weights: sum of weights at each score, shape [R, P, B].
         squared_weights: sum of squared weights, shape [R, P, B].
-        bandwidth: h of equation 1, in the unit of the score.
+        bandwidth: h of equation 1, in units of the score.
         processes: the P signal and background processes.
-        objective: figure of merit, no exact Poisson tail; uncertainties, and how signals are combined.
+        objective: a figure of merit that has gradients, with its uncertainties.
     """
 
     score: Tensor
@@ -93,15 +93,13 @@ class SmoothFigure(ShortRepr):
 
     @classmethod
     def of_events(cls, events: ScoredEvents, bandwidth: float, objective: Objective) -> "SmoothFigure":
-        """One set of weights: every simulated event at its own score."""
-        weight, process = torch.tensor(events.weight), torch.tensor(events.process)
-        of_process = process == torch.arange(len(events.processes))[:, None]
-        weights = torch.where(of_process, weight, 0.0)[None]
+        """One set of weights, with every simulated event at its own score."""
+        weights = by_process(torch.tensor(events.weight), torch.tensor(events.process), events.processes)
         return cls(torch.tensor(events.score), weights, weights**2, bandwidth, events.processes, objective)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Components of theta: cross sections, luminosity, uncertainties of processes, common uncertainty."""
+        """Components of theta: cross sections, luminosity, uncertainties of single processes, common uncertainty."""
         own, common = self.objective.background_uncertainties, self.objective.relative_background_uncertainty
         uncertain = [name for name in self.processes.backgrounds if own.get(name, 0.0) > 0]
         return (
@@ -116,7 +114,7 @@ class SmoothFigure(ShortRepr):
 
         Args:
             cut: t, shape [R].
-            theta: shape [R, Q]; zeros, the nominal values, by default.
+            theta: shape [R, Q]; by default zero, which is nominal.
 
         Returns:
             Z, shape [R]; not finite where the smoothed background is not positive.
@@ -132,7 +130,7 @@ class SmoothFigure(ShortRepr):
         return self._figure(yields, variances, self._uncertainties(theta))
 
     def derivatives(self, cut: Tensor) -> Derivatives:
-        """Z with its derivatives in cut and theta at the nominal theta, for cuts of shape [R]."""
+        """Z and its derivatives in cut and theta, at nominal theta, for cuts of shape [R]."""
         t = cut.detach().clone().requires_grad_()
         theta = cut.new_zeros(len(cut), len(self.parameters)).requires_grad_()
         z = self(t, theta)
@@ -154,11 +152,11 @@ class SmoothFigure(ShortRepr):
         return torch.where(torch.isfinite(values), values, -torch.inf)
 
     def maximum(self, grid: Tensor, values: Tensor) -> Tensor:
-        """The cut of the highest value of Z, found to rounding by Newton's method between two points of a grid.
+        """The cut of highest Z, found to rounding by Newton's method between the neighbours of the best grid point.
 
         Args:
             grid: ascending cuts, shape [G], G >= 2.
-            values: `on_grid` of them, shape [G, R].
+            values: Z at those cuts from `on_grid`, shape [G, R].
 
         Returns:
             t*, shape [R]; an end of the grid where Z rises towards it.
@@ -186,6 +184,7 @@ class SmoothFigure(ShortRepr):
         return value
 
     def _uncertainties(self, theta: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Relative uncertainties of the single backgrounds, and the common one."""
         own, factor = self.objective.background_uncertainties, torch.exp(theta.T)
         column = len(self.processes) + 1
         rows = []
@@ -199,8 +198,16 @@ class SmoothFigure(ShortRepr):
         return torch.stack(rows), common * factor[column] if common > 0 else None
 
 
+def by_process(weight: Tensor, process: Tensor, processes: ProcessTable) -> Tensor:
+    """The weight of each event in the row of its process and 0 in other rows, shape [1, P, B], from shape [B]."""
+    return torch.where(process == torch.arange(len(processes))[:, None], weight, 0.0)[None]
+
+
 def central_spread(values: npt.NDArray[np.float64]) -> float | None:
-    """Half of the central 68 % interval, which single wild replicas do not move; None for fewer than two values."""
+    """Half of the central 68 % interval of the finite values; None for fewer than two.
+
+    Unlike the standard deviation it does not depend on single outliers.
+    """
     finite = values[np.isfinite(values)]
     if finite.size < 2:
         return None

@@ -1,7 +1,7 @@
-"""Events under systematic variations: what they do to yields above a cut, and the background uncertainty that follows."""
+"""Events under systematic variations: their yields above a cut, and the background uncertainty from these."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,17 +27,17 @@ def varied_events(
     shapes: Mapping[str, EventTable],
     shape_scores: Mapping[str, Floats],
 ) -> tuple[VariationPair, ...]:
-    """Bring every kind of variation to events with scores and weights.
+    """Make scored and weighted events for every variation, whatever its kind.
 
-    A one-sided shape variation is mirrored: nominal events of twice their weight and the shifted ones of minus theirs make
-    any histogram that of 2 nominal - up.
+    A one-sided shape variation is mirrored: its down events are the nominal events with twice their weight and the up
+    events with minus their weight, so that every histogram of them is 2 nominal - up.
 
     Args:
         table: nominal events, with their weights under weight variations.
-        variations: expanded, by name.
-        score: of the nominal events, shape [N].
+        variations: expanded variations, by name.
+        score: scores of the nominal events, shape [N].
         shapes: events under each direction of a shape variation, by varied name such as "jesUp".
-        shape_scores: of those events, by varied name.
+        shape_scores: scores of those events, by varied name.
 
     Returns:
         Pairs (up, down) in the order of the variations.
@@ -53,9 +53,8 @@ def varied_events(
     def pair(name: str, variation: Variation) -> VariationPair:
         if isinstance(variation, ShapeVariation):
             up = shifted(name, "up")
-            return up, _mirrored(nominal(name, "down", table.weight), up) if variation.one_sided else shifted(
-                name, "down"
-            )
+            down = _mirrored(nominal(name, "down", table.weight), up) if variation.one_sided else shifted(name, "down")
+            return up, down
         if isinstance(variation, LuminosityVariation | NormalisationVariation):
             raised, lowered = (table.weight * factor for factor in variation.factors)
         else:
@@ -68,7 +67,7 @@ def varied_events(
 def _varied(
     variation: Variation, name: str, direction: Direction, table: EventTable, score: Floats, weight: Floats
 ) -> VariedEvents:
-    """The events of a table that belong to the processes of a variation."""
+    """The events of a table that the variation touches."""
     touched = tuple(variation.processes or ())
     events = VariedEvents(
         name,
@@ -86,16 +85,13 @@ def _varied(
 
 
 def _mirrored(nominal: VariedEvents, up: VariedEvents) -> VariedEvents:
-    return VariedEvents(
-        up.name,
-        up.kind,
-        "down",
-        up.touched,
-        np.concatenate([nominal.score, up.score]),
-        np.concatenate([2 * nominal.weight, -up.weight]),
-        np.concatenate([nominal.process, up.process]),
-        np.concatenate([nominal.fold, up.fold]),
-        np.concatenate([nominal.features, up.features]),
+    return replace(
+        nominal,
+        score=np.concatenate([nominal.score, up.score]),
+        weight=np.concatenate([2 * nominal.weight, -up.weight]),
+        process=np.concatenate([nominal.process, up.process]),
+        fold=np.concatenate([nominal.fold, up.fold]),
+        features=np.concatenate([nominal.features, up.features]),
     )
 
 
@@ -104,9 +100,9 @@ class VariedYield:
     """The yield of one process above a cut, nominal and under a variation.
 
     Attributes:
-        nominal: not varied.
-        up: under the variation upwards.
-        down: under the variation downwards.
+        nominal: nominal yield.
+        up: yield under the variation up.
+        down: yield under the variation down.
     """
 
     nominal: Yield
@@ -115,24 +111,25 @@ class VariedYield:
 
     @property
     def shift(self) -> float:
-        """Symmetrised shift of the yield; see `symmetrised`."""
+        """Symmetrised shift of the yield, in events; see `symmetrised`."""
         return float(symmetrised(self.up.value - self.nominal.value, self.down.value - self.nominal.value))
 
     @property
     def note(self) -> str:
-        """What is unusual of the two directions; empty for one above and one below nominal."""
+        """Warning about the two directions; empty if one is above and one below nominal."""
         up, down = (each.value - self.nominal.value for each in (self.up, self.down))
         if up == down == 0:
             return "no effect"
         if up == down:
             return "up equals down"
-        return "both on one side" if up * down > 0 else ""
+        return "up and down have the same sign" if up * down > 0 else ""
 
 
 def symmetrised(up: npt.ArrayLike, down: npt.ArrayLike) -> Floats:
-    """One signed shift for two: half their difference where they have opposite signs, otherwise the larger of them.
+    """Combine an up and a down shift into one: half their difference if the signs differ, otherwise the larger of them.
 
-    Where both shifts stand on one side, half of their difference would understate them; the sign is that of the up shift.
+    If both shifts have the same sign, half their difference would be too small. The result has the sign of the up
+    shift.
 
     Example:
         >>> symmetrised([3.0, 3.0], [-1.0, 1.0])
@@ -149,12 +146,12 @@ def varied_yields(
     """Yields above a cut under every variation.
 
     Args:
-        events: with their variations.
-        selections: which events of each variation pass the cut, up and down.
-        nominal: yields above the cut by process.
+        events: scored events with their variations.
+        selections: events that pass the cut under each variation, up and down.
+        nominal: nominal yields above the cut by process.
 
     Returns:
-        By variation and process; only the processes that a variation touches.
+        Yields by variation and process, for the processes that a variation touches.
     """
     result: dict[str, dict[str, VariedYield]] = {}
     for pair, passed in zip(events.variations, selections, strict=True):
@@ -175,10 +172,11 @@ def background_uncertainty(yields: Mapping[str, Mapping[str, VariedYield]], back
 
         sigma_b^2 = sum_j (sum_p delta_jp)^2                                                   (1)
 
-    over variations j, independent of each other, each of which moves all of its processes p together.
+    with the symmetrised shift delta_jp of process p under variation j. Variations are independent of each other; each
+    varies all of its processes together.
 
     Args:
-        yields: of `varied_yields`.
+        yields: yields under the variations, from `varied_yields`.
         backgrounds: names of the background processes.
 
     Returns:
@@ -191,11 +189,11 @@ def background_uncertainty(yields: Mapping[str, Mapping[str, VariedYield]], back
 def background_uncertainty_above(events: ScoredEvents, thresholds: Floats, nominal: Floats) -> Floats:
     """Equation 1 of `background_uncertainty` above every threshold.
 
-    Finite simulation under the variations adds its fluctuations to the shifts: few events above a cut overstate sigma_b.
+    The shifts include fluctuations of the finite simulation, so sigma_b is overestimated where few events pass.
 
     Args:
-        events: with their variations.
-        thresholds: ascending, shape [T].
+        events: scored events with their variations.
+        thresholds: ascending thresholds, shape [T].
         nominal: yield of each process above each threshold, shape [P, T].
 
     Returns:
@@ -223,7 +221,7 @@ def _background_above(events: VariedEvents, is_background: Booleans, thresholds:
 
 
 def sum_above(score: Floats, weight: Floats, thresholds: Floats) -> Floats:
-    """Sum of the weights of events at or above each threshold.
+    """Sum of the weights of the events at or above each threshold.
 
     Example:
         >>> sum_above(np.array([0.2, 0.8, 0.5]), np.array([1.0, 2.0, 4.0]), np.array([0.0, 0.5, 0.9]))

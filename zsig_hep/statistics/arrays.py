@@ -1,4 +1,4 @@
-"""One code for NumPy arrays, torch tensors and numbers."""
+"""Functions that work on NumPy arrays, torch tensors and numbers alike."""
 
 from typing import Any
 

@@ -10,9 +10,9 @@ def combine_independent(significances: Significance, axis: int = 0) -> Significa
         Q = sum_i Z_i |Z_i|,    Z = sign(Q) sqrt|Q|,    sigma_Z^2 = sum_i (Z_i sigma_i / Z)^2       (1)
 
     For Z_i >= 0 of `zsig_hep.statistics.asimov` this is exact: likelihoods of independent bins multiply, and Z^2 is the
-    logarithm of a likelihood ratio (arXiv:1007.1727, eq. 97). It is also exact if each bin has an independent background
-    uncertainty. It is not exact for an uncertainty that bins share, nor for exact Poisson tails or Punzi's figure, whose
-    squares are no logarithms of likelihood ratios.
+    logarithm of a likelihood ratio (arXiv:1007.1727, eq. 97). It is also exact if each bin has an independent
+    background uncertainty. It is not exact for an uncertainty that bins share, nor for exact Poisson tails or Punzi's
+    figure, whose squares are no logarithms of likelihood ratios.
 
     Departure from the likelihood, in which a bin with a negative expected signal adds to the significance: here such a
     bin, a fluctuation of signed weights in the simulation, is subtracted.

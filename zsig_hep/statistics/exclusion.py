@@ -1,8 +1,8 @@
 """Expected exclusion of a counting experiment: CLs and upper limits on the signal strength if there is no signal.
 
-The signal strength mu multiplies the expected signal. Each of the independent bins has a count Pois(n | mu s + B), and a
-control count Pois(m | tau B) with tau = b / sigma_b^2 that constrains its background B to b +- sigma_b. The median outcome
-without signal is the Asimov data set n = b, m = tau b, for which -2 ln of the profile likelihood ratio is
+The signal strength mu multiplies the expected signal. Each of the independent bins has a count Pois(n | mu s + B), and
+a control count Pois(m | tau B) with tau = b / sigma_b^2 that constrains its background B to b +- sigma_b. The median
+outcome without signal is the Asimov data set n = b, m = tau b, for which -2 ln of the profile likelihood ratio is
 
     q(mu) = sum over bins 2 b [p(y + u) + tau p(u)],   p(x) = x - ln(1 + x),   y = mu s / b,       (1)
     u = -2 c y / [1 + y + sqrt((1 + y)^2 - 4 c y)],    c = sigma_b^2 / (b + sigma_b^2),            (2)
@@ -11,8 +11,8 @@ where b (1 + u) is the best-fit background at mu. With (1 - c) / c = tau and psi
 
     q(mu) = sum over bins b [(y + u)^2 psi(y + u) + c (1 - c) w^2 psi(u)],   u = -c w,             (3)
 
-in which no terms cancel, and which holds at sigma_b = 0. G. Cowan, K. Cranmer, E. Gross and O. Vitells, Eur. Phys. J. C 71 (2011)
-1554, arXiv:1007.1727, section 3.6 and equations 88 and 89; for the Asimov data set q_mu and q_mu-tilde are equal.
+in which no terms cancel, and which holds at sigma_b = 0. G. Cowan, K. Cranmer, E. Gross and O. Vitells, Eur. Phys. J. C
+71 (2011) 1554, arXiv:1007.1727, section 3.6 and equations 88 and 89. q_mu and q_mu-tilde are equal for this data set.
 """
 
 import math

@@ -59,8 +59,8 @@ class Objective:
     def tells_processes_apart(self, processes: ProcessTable | None = None) -> bool:
         """Whether the figure of merit depends on more than the sums of the signal and of the background yields.
 
-        That is so where backgrounds have uncertainties of their own, or signals are separate hypotheses; never for a
-        single background and a single signal. Without `processes` there may be several of each.
+        That is so if one of several backgrounds has an uncertainty of its own, or if several signals are separate
+        hypotheses. Without `processes` several of each are assumed.
         """
         several = processes is None or len(processes.backgrounds) > 1, processes is None or len(processes.signals) > 1
         return (several[0] and any(k > 0 for k in self.background_uncertainties.values())) or (

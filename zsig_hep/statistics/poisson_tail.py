@@ -1,14 +1,16 @@
 """Exact significance of a Poisson count, from the probability of its tail.
 
-With n = s + b expected counts over the background b, known to b +- sigma_b by a control count of mean m = tau b,
-tau = b / sigma_b^2, the probabilities below are those of seeing n counts or more without signal. Both are
+The expected count is n = s + b over a background b, which a control count of mean m = tau b, tau = b / sigma_b^2,
+constrains to b +- sigma_b. The probability p of n or more counts without signal, of equations 1 and 2 below, is
 
     p = exp(-Z_A^2/2 - S(n) + S(n + m) - S(m)) / [(1 + sigma_b^2/b) K]                             (A)
 
-with Z_A the Asimov significance (`zsig_hep.statistics.asimov_with_uncertainty`), S(k) = ln k! - k ln k + k the rest of
-Stirling's formula, and K the continued fraction of DLMF 8.17.22. Z follows from ln p, so that p may be smaller than any number of float64.
+with the Asimov significance Z_A (`zsig_hep.statistics.asimov_with_uncertainty`), the remainder of Stirling's formula
+S(k) = ln k! - k ln k + k, and the continued fraction K of DLMF 8.17.22. Z is computed from ln p, so that p may be
+smaller than any number of float64.
 
-NumPy only: the incomplete gamma and beta functions of SciPy have no gradients, and none in their first parameter exist.
+NumPy only: SciPy's incomplete gamma and beta functions have no gradients, and those in their first parameter have no
+closed form.
 """
 
 from collections.abc import Callable
@@ -24,17 +26,17 @@ from zsig_hep.statistics.significance import asimov_with_variance
 
 Floats = npt.NDArray[np.float64]
 
-# Z_A above which equation A is used. scipy's gammainc, right to rounding below 4.5, is wrong by factors above it for
-# large counts (a series is cut off: 10 % of p at b = 1e8, Z = 10), and no float64 holds p for Z > 38.
+# Z_A above which equation A is used. scipy's gammainc is exact to rounding below 4.5. Above, it truncates a series and
+# is wrong for large counts (by 10 % of p at b = 1e8, Z = 10), and p underflows float64 for Z > 38.
 _FAR = 4.0
-# n / m below which the control count is so large that its uncertainty is lost in rounding.
+# n / m below which the uncertainty of the background is smaller than the rounding.
 _KNOWN = 1e-17
-# Beyond _FAR the fraction needs 60 terms at most, whatever the counts.
+# Above _FAR 60 terms are enough for any counts.
 _MOST_TERMS = 1000
-# Two units in the last place: the rounding of a factor that is one.
+# Two units in the last place of one.
 _CONVERGED = 2.0**-51
-# Steps of the derivatives, in a logarithm and in Z: the difference errs by the square of the first, about 1e-8; the
-# second keeps large counts within reach of both tails.
+# Largest steps h of the derivatives, in a logarithm and in Z. The relative error of a central difference is about
+# h^2 / 6, 1e-8 for the first; the second limits the change of Z, which is large for large counts.
 _LARGEST_STEP = 3e-4
 _LARGEST_SHIFT = 0.5
 
@@ -44,17 +46,17 @@ def poisson(signal: Any, background: Any) -> Any:
 
         p = P(N >= s + b | b) = gamma(s + b, b) / Gamma(s + b),   Z = -Phi^-1(p)                (1)
 
-    with the lower incomplete gamma function, which for whole s + b is the sum of the Poisson probabilities from s + b
-    on, and for others its analytic continuation: the expected count need not be whole. `zsig_hep.statistics.asimov`
-    is its limit for large b. Z is below 0 at s = 0: a count is at its mean or above in more than half of all cases.
+    with the lower incomplete gamma function, which is the sum of the Poisson probabilities from s + b on if s + b is an
+    integer, and its analytic continuation otherwise. `zsig_hep.statistics.asimov` is the limit for large b. Z < 0 at
+    s = 0: a count is equal to its mean or larger in more than half of all cases.
 
     Args:
         signal: expected signal yield s > -b, any shape, NumPy or numbers, in events.
         background: expected background yield b >= 0, in events.
 
     Returns:
-        Z, also where p is smaller than any number of float64. Minus infinity where 1 - p is: Z < -37. Where b = 0:
-        infinite if s > 0, minus infinity if s = 0 (p = 1). Where b < 0 or s <= -b otherwise: NaN.
+        Z, also where p underflows float64; minus infinity where 1 - p underflows (Z < -37). Where b = 0: infinite if
+        s > 0, minus infinity if s = 0 (p = 1). Where b < 0 or s <= -b otherwise: NaN.
 
     Raises:
         InputError: for torch tensors.
@@ -67,13 +69,14 @@ def poisson(signal: Any, background: Any) -> Any:
 
 
 def poisson_with_uncertainty(signal: Any, background: Any, background_uncertainty: Any) -> Any:
-    """Significance of s + b counts over a background known to b +- sigma_b: Z_Bi of the on/off problem.
+    """Significance of s + b counts over a background of b +- sigma_b: Z_Bi of the on/off problem.
 
         p_Bi = I_x(n, m + 1),   x = 1 / (1 + tau),   n = s + b,   m = tau b,   tau = b / sigma_b^2   (2)
 
-    is the binomial probability that n or more of n + m counts fall into the signal region; I is the regularised
-    incomplete beta function, which continues it to counts that are not whole. J. T. Linnemann, physics/0312059;
-    R. D. Cousins, J. T. Linnemann and J. Tucker, Nucl. Instrum. Meth. A 595 (2008) 480, arXiv:physics/0702156. It equals the Poisson probability averaged over a gamma distribution of b, and equation 1 at sigma_b = 0.
+    is the binomial probability that n or more of n + m counts are in the signal region, with the regularised incomplete
+    beta function I as its analytic continuation to counts that are no integers. J. T. Linnemann, physics/0312059;
+    R. D. Cousins, J. T. Linnemann and J. Tucker, Nucl. Instrum. Meth. A 595 (2008) 480, arXiv:physics/0702156. It
+    equals the Poisson probability averaged over a gamma distribution of b, and equation 1 at sigma_b = 0.
 
     Args:
         signal: expected signal yield s > -b, any shape, NumPy or numbers, in events.
@@ -95,7 +98,7 @@ def poisson_with_uncertainty(signal: Any, background: Any, background_uncertaint
 
 
 def tail_significance(signal: Any, background: Any, variance: Any) -> Floats:
-    """Equations 1 and 2 in terms of sigma_b^2."""
+    """Equations 1 and 2 with the variance sigma_b^2 as argument."""
     s, b, v = np.broadcast_arrays(*_numpy_arrays(signal, background, variance))
     value = np.full(s.shape, np.nan)
     empty = (b == 0) & (s >= 0) & (v >= 0)
@@ -108,23 +111,23 @@ def tail_significance(signal: Any, background: Any, variance: Any) -> Floats:
 def tail_slopes(signal: Any, background: Any, variance: Any, variance_slope: Any) -> tuple[Floats, Floats]:
     """Derivatives of equations 1 and 2 in s and in b, along d sigma_b^2 / db.
 
-    The parameters n and m of the incomplete functions have no derivative in closed form. These are central differences
-    in ln n, in ln b at fixed s, and in ln sigma_b^2, in which Z is smooth on the scale of 1; they keep seven digits. Where sigma_b = 0
-    it is at its minimum, and does not change.
+    The incomplete functions have no derivatives in n and m in closed form. These are central differences in ln n, in
+    ln b at fixed s, and in ln sigma_b^2, on which Z depends smoothly on the scale of 1; they are exact to seven digits.
+    Where sigma_b^2 = 0 its derivative is left out: sigma_b^2 = (k b)^2 is then zero for all b.
 
     Args:
         signal: s > -b, in events.
         background: b > 0, in events.
         variance: sigma_b^2 >= 0.
-        variance_slope: d sigma_b^2 / db; a leading axis gives a derivative for each of several ways in which b grows.
+        variance_slope: d sigma_b^2 / db; with a leading axis of background processes, one dZ/db for each of them.
 
     Returns:
-        dZ/ds, and dZ/db in the shape that `variance_slope` asks for.
+        dZ/ds, and dZ/db with the leading axis of `variance_slope`.
     """
     s, b, v = (each.copy() for each in np.broadcast_arrays(*_numpy_arrays(signal, background, variance)))
     n, uncertain = s + b, v > 0
     of_n = _slope_in_logarithm(lambda factor: _significance(n * factor, b, v), _LARGEST_SHIFT * np.sqrt(b + v) / n)
-    # At fixed s, where Z hardly depends on b: the derivatives in n and b would cancel.
+    # At fixed s Z depends little on b: derivatives in b at fixed n and in n would cancel.
     of_b = _slope_in_logarithm(lambda factor: _significance(s + b * factor, b * factor, v))
     of_v = np.zeros_like(v)
     of_v[uncertain] = _slope_in_logarithm(
@@ -136,7 +139,7 @@ def tail_slopes(signal: Any, background: Any, variance: Any, variance_slope: Any
 def _slope_in_logarithm(function: Callable[[Any], Floats], largest_step: Any = np.inf) -> Floats:
     """Derivative in ln x of function(factor), which multiplies x, at factor = 1."""
     h = np.minimum(_LARGEST_STEP, largest_step)
-    with np.errstate(invalid="ignore"):  # minus infinity on both sides, where the deficit is beyond float64
+    with np.errstate(invalid="ignore"):  # Z is minus infinity at both points where 1 - p underflows
         return np.asarray((function(np.exp(h)) - function(np.exp(-h))) / (2 * h))
 
 
@@ -156,7 +159,7 @@ def _near_significance(n: Floats, b: Floats, v: Floats) -> Floats:
     upper, lower = special.gammainc(n, b), special.gammaincc(n, b)
     for of, uncertain in (((v > 0) & (v <= b), False), (v > b, True)):
         on, off, share = n[of], b[of] * (b[of] / v[of]), np.minimum(v, b)[of] / (b[of] + v[of])
-        # The smaller of x and 1 - x has all digits.
+        # Use the smaller of x and 1 - x, which is exact to rounding.
         first, second = (off + 1, on) if uncertain else (on, off + 1)
         tails = special.betainc(first, second, share), special.betaincc(first, second, share)
         upper[of], lower[of] = tails[::-1] if uncertain else tails
@@ -174,7 +177,7 @@ def _log_tail(z_asimov: Floats, n: Floats, b: Floats, v: Floats) -> Floats:
 
 
 def _stirling_rest(k: Floats) -> Floats:
-    """S(k) = ln k! - k ln k + k, by its series in 1/k from 10 on, where the logarithms would cancel."""
+    """S(k) = ln k! - k ln k + k; for k >= 10 a series in 1/k, since the terms cancel."""
     near = k < 10
     small, large = np.where(near, k, 1.0), np.where(near, 10.0, k)
     square = 1 / (large * large)
@@ -189,8 +192,7 @@ def _stirling_rest(k: Floats) -> Floats:
 def _continued_fraction(n: Floats, b: Floats, v: Floats) -> Floats:
     """K = 1 + d_1/(1 + d_2/(1 + ...)) of DLMF 8.17.22 for a = n, b = m + 1, by the modified method of Lentz.
 
-    The products x (m + j) = (b^2 + j v) / (b + v) are written so that they are finite at v = 0, where K is that of the
-    incomplete gamma function.
+    The products x (m + j) = (b^2 + j v) / (b + v) are finite at v = 0, the case of the incomplete gamma function.
     """
     fraction, numerator, denominator = np.ones_like(n), np.ones_like(n), np.zeros_like(n)
     for order in range(1, _MOST_TERMS):

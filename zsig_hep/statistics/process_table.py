@@ -1,4 +1,4 @@
-"""The processes of an analysis: their names and roles, in the order of every array that has an axis of them."""
+"""The processes of an analysis: their names and roles, in the order of the process axis of arrays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class ProcessTable:
         roles: "signal", "background" or "data" for each, length P.
 
     Raises:
-        InputError: the lengths differ, or a role is none.
+        InputError: the lengths differ, or a role is unknown.
 
     Example:
         >>> processes = ProcessTable(("data", "higgs", "dy"), ("data", "signal", "background"))
@@ -36,7 +36,7 @@ class ProcessTable:
     roles: tuple[Role, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what is no process table."""
+        """Check lengths and roles."""
         if len(self.roles) != len(self.names):
             message = f"Each process needs one role; found {len(self.names)} processes and {len(self.roles)} roles."
             raise InputError(message)
@@ -47,7 +47,7 @@ class ProcessTable:
 
     @classmethod
     def of(cls, names: Sequence[str], roles: Sequence[Role]) -> Self:
-        """From any sequences."""
+        """Make a table of any sequences."""
         return cls(tuple(names), tuple(roles))
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class ProcessTable:
         return len(self.names)
 
     def rows(self, role: Role) -> list[int]:
-        """Where the processes of a role stand."""
+        """Indices of the processes of a role."""
         return [row for row, has in enumerate(self.roles) if has == role]
 
     @property
@@ -90,7 +90,7 @@ class ProcessTable:
 
     @cached_property
     def simulated_row(self) -> npt.NDArray[np.int64]:
-        """Where each process stands among those that are not data, -1 for data, shape [P]."""
+        """Index of each process in `simulated`, -1 for data, shape [P]."""
         return np.where(self.is_data, -1, np.cumsum(~self.is_data) - 1).astype(np.int64)
 
     def select(self, rows: Sequence[int] | npt.NDArray[np.integer]) -> "ProcessTable":
@@ -98,10 +98,10 @@ class ProcessTable:
         return ProcessTable(tuple(self.names[row] for row in rows), tuple(self.roles[row] for row in rows))
 
     def index(self, name: str) -> int:
-        """Where a process stands.
+        """Index of a process.
 
         Raises:
-            InputError: there is none of this name.
+            InputError: there is no process of this name.
         """
         if name not in self.names:
             message = f"There is no process '{name}'.{nearest_name(name, self.names)}"
@@ -109,7 +109,7 @@ class ProcessTable:
         return self.names.index(name)
 
     def yields_html(self, title: str, yields: Mapping[str, Yield]) -> str:
-        """A table of yields by process for notebooks; processes without a yield, such as blinded data, are left out."""
+        """HTML table of the yields for notebooks, without processes that have none, such as blinded data."""
         rows = [
             [name, role, yields[name].entries, yields[name].value, yields[name].uncertainty]
             for name, role in zip(self.names, self.roles, strict=True)

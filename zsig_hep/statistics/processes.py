@@ -9,29 +9,22 @@ import numpy as np
 from zsig_hep.errors import InputError
 from zsig_hep.statistics.arrays import floating_arrays, namespace, where
 from zsig_hep.statistics.figures_of_merit import value_and_slopes
-from zsig_hep.statistics.significance import (
-    DEFAULT_PARAMETERS,
-    FigureOfMerit,
-    FigureParameters,
-    Significance,
-)
-
-Combination = Literal["mean", "minimum"]
+from zsig_hep.statistics.significance import DEFAULT_PARAMETERS, FigureOfMerit, FigureParameters, Significance
 
 
 @dataclass(frozen=True, eq=False)
 class ProcessSignificance(Significance):
     """A significance with its derivatives in the yield of every process.
 
-    A region that maximises F(s, b_1..b_P) accepts what has p_s(x) dF/ds > sum_p c_p lambda_p p_p(x): it is a cut on
-    the likelihood ratio of the signal against a mixture of the backgrounds with the effective weights
+    The region that maximises F(s, b_1..b_P) is p_s(x) dF/ds > sum_p c_p lambda_p p_p(x) with the densities p_p and the
+    yields lambda_p: a cut on the likelihood ratio of the signal and a mixture of the backgrounds with effective weights
 
-        c_p = -dF/db_p                                                                         (1)
+        c_p = -dF/db_p.                                                                        (1)
 
-    beside their yields lambda_p. They are equal where F depends on b_1 + ... + b_P alone.
+    They are equal if F depends on the sum b_1 + ... + b_P only.
 
     Attributes:
-        signal_slope: dF/ds, in the shape of the value; NaN outside the domain of F, as the other derivatives.
+        signal_slope: dF/ds, in the shape of the value; NaN outside the domain of F, like the other derivatives.
         background_slopes: dF/db_p, shape [P, ...].
     """
 
@@ -51,18 +44,19 @@ def evaluate_processes(
     simulation_uncertainty_in_figure: bool = False,
     parameters: FigureParameters = DEFAULT_PARAMETERS,
 ) -> ProcessSignificance:
-    """Figure of merit over P background processes with independent uncertainties, and what the simulation leaves on it.
+    """Figure of merit over P background processes with independent uncertainties.
 
-    With b = sum_p b_p, the figures with uncertainty take
+    With b = sum_p b_p, the figures with uncertainty have
 
         sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2 [+ sum_p sum w^2]                              (2)
 
-    where k_p belongs to one process and k moves all of them together. The uncertainty from the finite simulation is
+    where k_p is the relative uncertainty of one process and k is common to all. The uncertainty from the finite
+    simulation is
 
         sigma_Z^2 = (dZ/ds)^2 sum_s w^2 + sum_p (dZ/db_p)^2 sum_p w^2                          (3)
 
-    with the derivatives dZ/db_p = Z_b + Z_v (2 k_p^2 b_p + 2 k^2 b) of Z(s, b, v = sigma_b^2), along which
-    sum w^2 is held. With P = 1 these are equations 6 and 7 of `zsig_hep.statistics.figures_of_merit.evaluate`.
+    with the derivatives dZ/db_p = Z_b + Z_v (2 k_p^2 b_p + 2 k^2 b) of Z(s, b, v = sigma_b^2) at constant sum w^2. With
+    P = 1 these are equations 6 and 7 of `zsig_hep.statistics.figures_of_merit.evaluate`.
 
     Args:
         figure: the figure of merit.
@@ -71,10 +65,10 @@ def evaluate_processes(
             single b_p may be negative (signed weights) as long as b > 0.
         signal_variance: sum of squared signal weights.
         background_variances: sums of squared weights of each process, shape [P, ...].
-        relative_uncertainties: k_p >= 0, shape [P], or [P, ...] with the axes of the backgrounds; only figures with
-            uncertainty know it.
-        relative_background_uncertainty: k >= 0, common to all processes; only figures with uncertainty know it.
-        simulation_uncertainty_in_figure: keep the bracket of equation 2; only figures with uncertainty know it.
+        relative_uncertainties: k_p >= 0, shape [P], or [P, ...] with the axes of the backgrounds; like the next two,
+            used by the figures with uncertainty only.
+        relative_background_uncertainty: k >= 0, common to all processes.
+        simulation_uncertainty_in_figure: include the bracket of equation 2.
         parameters: numbers in the definition of the figure.
 
     Returns:
@@ -82,7 +76,7 @@ def evaluate_processes(
 
     Raises:
         InputError: there is no background process, the number of relative uncertainties is not P, or an exact Poisson
-            figure is asked of torch tensors.
+            figure is given torch tensors.
 
     Example:
         >>> z = evaluate_processes(
@@ -110,15 +104,18 @@ def evaluate_processes(
 
 
 def combine_hypotheses(
-    hypotheses: ProcessSignificance, signal_variances: Any, background_variances: Any, combination: Combination
+    hypotheses: ProcessSignificance,
+    signal_variances: Any,
+    background_variances: Any,
+    combination: Literal["mean", "minimum"],
 ) -> ProcessSignificance:
     """Mean or smallest significance of several signal hypotheses over one common background.
 
-    The background moves all hypotheses together, so that the mean of H hypotheses has the derivatives
+    All hypotheses depend on the same background, so that the mean of H hypotheses has the derivatives
 
         dF/ds_h = dF_h/ds_h / H,    dF/db_p = sum_h dF_h/db_p / H                              (4)
 
-    and its uncertainty follows from equation 3; the smallest has those of its hypothesis, the first of equals.
+    and its uncertainty follows from equation 3. The smallest has the derivatives of its hypothesis.
 
     Args:
         hypotheses: of `evaluate_processes` with signals of shape [H, ...] and backgrounds of shape [P, 1, ...].
@@ -127,7 +124,8 @@ def combine_hypotheses(
         combination: "mean" or "minimum".
 
     Returns:
-        F of shape [...] with dF/ds_h of shape [H, ...] and dF/db_p of shape [P, ...]. NaN where a hypothesis is not finite.
+        F of shape [...] with dF/ds_h of shape [H, ...] and dF/db_p of shape [P, ...]. F is NaN where a hypothesis is
+        not finite.
 
     Example:
         >>> two = evaluate_processes(FigureOfMerit.S_OVER_SQRT_B, [10.0, 20.0], [[25.0]], 0.0, [[4.0]], [0.0])

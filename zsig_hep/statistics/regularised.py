@@ -1,6 +1,6 @@
-"""Figures of merit that stay finite where no background is left, so that a scan does not run to the last event.
+"""Figures of merit that are finite without background, so that a scan does not choose the cut that leaves one event.
 
-Both take NumPy arrays, torch tensors (gradients flow) or numbers, which broadcast.
+Both take NumPy arrays, torch tensors (with gradients) or numbers, which broadcast.
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ def ams(signal: Any, background: Any, regularisation: float = 10.0) -> Any:
         AMS = sqrt(2 [(s + b + b_r) ln(1 + s/(b + b_r)) - s]) = Z_A(s, b + b_r)                 (1)
 
     with Z_A of `zsig_hep.statistics.asimov` (C. Adam-Bourdarios et al., "The Higgs boson machine learning challenge",
-    PMLR 42 (2015) 19, where b_r = 10). The constant b_r keeps few background events from deciding the cut; it is
-    not an uncertainty, and AMS is not the significance of any experiment unless b_r = 0.
+    PMLR 42 (2015) 19, where b_r = 10). The constant b_r prevents cuts that leave few background events; it is not
+    an uncertainty, and AMS is the significance of an experiment only if b_r = 0.
 
     Args:
         signal: expected signal yield s > -b - b_r, any shape, in events.
@@ -26,7 +26,7 @@ def ams(signal: Any, background: Any, regularisation: float = 10.0) -> Any:
         regularisation: b_r >= 0, in events.
 
     Returns:
-        AMS, with the sign of s. Where b < 0: NaN. Otherwise as `asimov` of b + b_r.
+        AMS, with the sign of s. Where b < 0: NaN. Otherwise `asimov` of b + b_r.
 
     Example:
         >>> round(float(ams(10.0, 15.0)), 6), round(float(ams(10.0, 0.0)), 6)
@@ -41,10 +41,10 @@ def punzi(signal: Any, background: Any, sigmas: float = 3.0) -> Any:
 
         F = s / (a/2 + sqrt(b))                                                                (2)
 
-    G. Punzi, physics/0308063, has the signal efficiency in place of s. Here s is the signal yield at the cross
-    section of the simulation, luminosity times cross section times efficiency: the same for the choice of a cut, since
-    the factor does not depend on it. The cross section for which a discovery at a standard deviations, at an equal
-    confidence level for the exclusion, can be expected is proportional to 1/F. F is no significance.
+    G. Punzi, physics/0308063, has the signal efficiency in place of s. Here s is the signal yield for the cross section
+    of the simulation, which differs by a constant factor and leads to the same cut. The smallest cross section for
+    which a discovery at a standard deviations is expected, with an equal confidence level for the exclusion, is
+    proportional to 1/F. F is not a significance.
 
     Args:
         signal: expected signal yield s, any shape and sign, in events.
@@ -61,7 +61,7 @@ def punzi(signal: Any, background: Any, sigmas: float = 3.0) -> Any:
     s, b, a = floating_arrays(signal, background, sigmas)
     xp = namespace(b)
     positive = b > 0
-    # A root at 0 would have an infinite gradient, whatever is chosen afterwards.
+    # The root at 0 has an infinite gradient, which `where` would turn into NaN.
     root = where(positive, xp.sqrt(where(positive, b, 1.0)), 0.0)
     denominator = a / 2 + root
     finite = denominator > 0

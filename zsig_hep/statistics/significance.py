@@ -1,14 +1,15 @@
 """Discovery significance of a counting experiment: s signal events expected over b background events.
 
-With x = s / b, the two functions that carry all cancellations are
+With x = s / b, terms cancel only in the two functions
 
     phi(x) = 2 [(1 + x) ln(1 + x) - x] / x^2     = 1 - x/3 + x^2/6 - ...                       (A)
     psi(x) = 2 [x - ln(1 + x)] / x^2             = 1 - 2x/3 + x^2/2 - ...                      (B)
 
-smooth and positive for x > -1. Every significance below is s / sqrt(b) or s / sqrt(b + sigma_b^2) times the square
-root of a sum of positive terms in phi and psi, so that nothing cancels for any s / b and sigma_b, in float32 as in float64.
+which are smooth and positive for x > -1 and are computed without cancellation. Every significance below is s / sqrt(b)
+or s / sqrt(b + sigma_b^2) times the square root of a sum of positive terms in phi and psi, so that it is exact to
+rounding for any s / b and sigma_b, in float32 and in float64.
 
-All functions take NumPy arrays, torch tensors (gradients flow and are finite for b > 0, s > -b) or numbers, which broadcast.
+All functions take NumPy arrays, torch tensors (with gradients, finite for b > 0, s > -b) or numbers, which broadcast.
 """
 
 from dataclasses import dataclass
@@ -19,14 +20,14 @@ import numpy as np
 
 from zsig_hep.statistics.arrays import floating_arrays, namespace, where
 
-# Below this |x| equations A and B are summed as series, above it their logarithms lose less than one decimal digit.
+# Equations A and B are summed as series below this |x|; above it the logarithms lose less than one decimal digit.
 _SERIES_LIMIT = 0.3
-# With |x| < 0.3 the first term left out, u^21 / 23 at |u| < 0.18, is below the rounding of float64.
+# For |x| < 0.3 the first omitted term, u^21 / 23 at |u| < 0.18, is below the rounding of float64.
 _SERIES_TERMS = 10
 
 
 class FigureOfMerit(StrEnum):
-    """What a threshold can be chosen by; `zsig_hep.statistics.figures_of_merit` says where each is defined."""
+    """Names of the figures of merit; `zsig_hep.statistics.figures_of_merit` evaluates them."""
 
     S_OVER_SQRT_B = "s_over_sqrt_b"
     S_OVER_SQRT_B_WITH_UNCERTAINTY = "s_over_sqrt_b_with_uncertainty"
@@ -44,7 +45,7 @@ class FigureOfMerit(StrEnum):
 
     @property
     def differentiable_counterpart(self) -> "FigureOfMerit":
-        """The figure itself, or the Asimov significance that an exact Poisson tail, known to NumPy alone, tends to."""
+        """The figure itself; for an exact Poisson tail, which has no gradients, its limit, the Asimov significance."""
         return {
             FigureOfMerit.POISSON: FigureOfMerit.ASIMOV,
             FigureOfMerit.POISSON_WITH_UNCERTAINTY: FigureOfMerit.ASIMOV_WITH_UNCERTAINTY,
@@ -53,7 +54,7 @@ class FigureOfMerit(StrEnum):
 
 @dataclass(frozen=True)
 class FigureParameters:
-    """The numbers in the definition of a figure of merit; the others have none.
+    """The numbers in the definitions of AMS and Punzi's figure; the other figures have none.
 
     Attributes:
         ams_regularisation: b_r of `zsig_hep.statistics.regularised.ams`, in events, not negative.
@@ -107,7 +108,7 @@ def s_over_sqrt_b_with_uncertainty(signal: Any, background: Any, background_unce
 
         Z = s / sqrt(b + sigma_b^2)                                                            (1a)
 
-    is equation 1 with the variance of the background added to that of the count; equation 4 tends to it for s << b.
+    is equation 1 with the variance of the background added to that of the count: the limit of equation 4 for s << b.
 
     Args:
         signal: expected signal yield s, any shape and sign, in events.
@@ -131,9 +132,9 @@ def asimov(signal: Any, background: Any) -> Any:
         Z_A = sqrt(2 [(s + b) ln(1 + s/b) - s])                                                (2)
             = s / sqrt(b) sqrt(phi(s/b))                                                       (3)
 
-    Equation 2 is Cowan, Cranmer, Gross and Vitells, Eur. Phys. J. C 71 (2011) 1554, arXiv:1007.1727, eq. 97; the
-    code follows equation 3, which is the same without its cancellation at s << b. The paper has s >= 0 only:
-    here a negative s gives the negative root, as equation 3 does, so that Z_A is smooth at s = 0.
+    Equation 2 is Cowan, Cranmer, Gross and Vitells, Eur. Phys. J. C 71 (2011) 1554, arXiv:1007.1727, eq. 97. The
+    code follows equation 3, which is equal and has no cancellation at s << b. The paper has s >= 0 only; here a
+    negative s gives the negative root, as in equation 3, so that Z_A is smooth at s = 0.
 
     Args:
         signal: expected signal yield s > -b, any shape, in events.
@@ -177,7 +178,7 @@ def asimov_with_uncertainty(signal: Any, background: Any, background_uncertainty
 
     Returns:
         Z_A, with the sign of s. Where b = 0: as `asimov` if sigma_b = 0; 0 if sigma_b > 0, the limit of equation 4
-        (a background of which nothing is known). Where b < 0, sigma_b < 0 or s <= -b otherwise: NaN.
+        (a background without constraint). Where b < 0, sigma_b < 0 or s <= -b otherwise: NaN.
 
     Example:
         >>> round(float(asimov_with_uncertainty(10.0, 25.0, 5.0)), 6)

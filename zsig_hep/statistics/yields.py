@@ -1,4 +1,4 @@
-"""Yields of weighted events, their variances and the number of unweighted events they are worth."""
+"""Yields of weighted events, their variances and effective numbers of entries."""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from zsig_hep.errors import InputError
 
 @dataclass(frozen=True)
 class Yield:
-    """An expected number of events with the variance that the finite simulation leaves on it.
+    """An expected number of events with its variance from the finite simulation.
 
-    With event weights w (signed), the yield is sum w, its variance sum w^2, and
+    With signed event weights w, the yield is sum w, its variance is sum w^2, and
 
         n_eff = (sum w)^2 / sum w^2                                                            (1)
 
-    is the number of unweighted events that has the same relative uncertainty (Bohm and Zech,
+    is the number of unweighted events with the same relative uncertainty (Bohm and Zech,
     Nucl. Instrum. Meth. A 748 (2014) 1, arXiv:1309.1287, section 3).
 
     Attributes:
@@ -45,11 +45,11 @@ class Yield:
 
     @property
     def effective_entries(self) -> float:
-        """Equation 1; 0 when there is no variance, that is, no event."""
+        """Equation 1; 0 without events."""
         return self.value * (self.value / self.variance) if self.variance > 0 else 0.0
 
     def __add__(self, other: Self) -> "Yield":
-        """Add the yield of other, statistically independent events."""
+        """Add the yield of statistically independent events."""
         if not isinstance(other, Yield):
             return NotImplemented
         return Yield(self.value + other.value, self.variance + other.variance, self.entries + other.entries)
@@ -83,7 +83,7 @@ def weighted_yield(weight: npt.ArrayLike) -> Yield:
 
 
 def effective_entries(sum_w: Any, sum_w2: Any) -> Any:
-    """Number of unweighted events with the same relative uncertainty: equation 1 of `Yield`, elementwise.
+    """Number of unweighted events with the same relative uncertainty, equation 1 of `Yield`, elementwise.
 
     Args:
         sum_w: sums of weights, any shape, NumPy or torch.

@@ -77,7 +77,7 @@ def test_collapsed_networks_are_counted_and_a_way_out_is_named():
 
 def test_rounds_without_any_working_point_are_told_unless_networks_collapsed():
     none = [dataclasses.replace(record, figure=np.full(2, np.nan)) for record in ROUNDS]
-    assert "In no round of the training with the Z loss did a threshold qualify" in history(rounds=tuple(none)).advice()
+    assert "No threshold qualified in any round of the training with the Z loss" in history(rounds=tuple(none)).advice()
     assert "collapsed" in history((True,) * 4, rounds=tuple(none)).advice()
     # One fold of one round is enough.
     assert history(rounds=(none[0], ROUNDS[1])).advice() == ""

@@ -1,5 +1,3 @@
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -41,9 +39,18 @@ def chain_parameters():
     return tensor([0.6, 1.1, 0.9, 1.4], grad=True), tensor([0.3, -0.5, 1.2, 0.1], grad=True), tensor(1.3, grad=True)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_the_gradient_agrees_with_differences_of_reoptimisation(solver):
-    assert gradcheck(partial(solve_chain, solver=solver), chain_parameters(), atol=1e-6, rtol=1e-6)
+def test_the_gradient_agrees_with_differences_of_reoptimisation():
+    assert gradcheck(solve_chain, chain_parameters(), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["conjugate_gradient", "neumann"])
+def test_iterative_solvers_give_the_gradient_of_the_exact_one(solver):
+    parameters, direction = chain_parameters(), tensor([0.7, -1.0, 0.2, 0.5])
+    exact, found = (
+        torch.autograd.grad(solve_chain(*parameters, each) @ direction, parameters) for each in ("exact", solver)
+    )
+    for one, other in zip(exact, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-7, atol=1e-9)
 
 
 def test_the_second_derivative_of_the_exact_solver_is_right():
@@ -129,19 +136,6 @@ def test_a_batch_is_as_many_single_problems(solver):
         torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"solver": "conjugate_gradient"}, {"solver": "neumann"}, {"damping": 1e-3}, {"solver": "neumann", "damping": 0.1}],
-)
-def test_a_first_order_result_cannot_be_used_twice(options):
-    x = tensor(2.0, grad=True)
-    y = argmin(lambda y, x: torch.exp(y) - x * y, x.detach().log(), x, **options).value
-    with pytest.raises(TrainingError, match="first-order result"):
-        torch.autograd.grad(y, x, create_graph=True)
-    # Without a second use in view the first is still there.
-    assert torch.autograd.grad(y, x)[0].item() == pytest.approx(0.5, rel=0.1)
-
-
 def test_damping_is_what_it_says():
     x = tensor(2.0, grad=True)
     y = argmin(lambda y, x: torch.exp(y) - x * y, x.detach().log(), x, damping=0.5)
@@ -201,12 +195,12 @@ def test_a_hidden_tensor_with_gradients_is_refused():
     [
         ({"solution": tensor(np.nan)}, "NaN or infinite"),
         ({"solution": torch.zeros(0)}, "empty"),
+        ({"solution": torch.tensor(1)}, r"floating type, found torch\.int64"),
         ({"parameters": tensor(np.nan)}, "objective is NaN"),
         ({"parameters": (1.0,)}, "must be tensors"),
         ({"batch_dims": 1}, "batch_dims must be between 0 and 0"),
         ({"damping": -1.0}, "damping must not be negative"),
         ({"solver": "exakt"}, "Did you mean 'exact'"),
-        ({"objective": lambda y, p: torch.stack([y - p, y + p])}, r"gave shape \(2,\) .* expected \(\)"),
     ],
 )
 def test_bad_input(arguments, words):
@@ -237,15 +231,3 @@ def test_iterations_are_reported():
     )
     assert exact.solver_iterations == conjugate.solver_iterations == 4
     assert neumann.solver_iterations > 20
-
-
-@pytest.mark.parametrize(
-    ("objective", "solution", "message"),
-    [
-        (lambda y, x: ((y - x) ** 2).sum(), torch.tensor([1, 2]), "floating type, found torch.int64"),
-        (lambda _y, _x: 0.0, torch.tensor([1.0, 2.0]), "must return a tensor, found float"),
-    ],
-)
-def test_what_is_no_inner_problem_is_refused(objective, solution, message):
-    with pytest.raises(TrainingError, match=message):
-        argmin(objective, solution, torch.tensor([1.0, 2.0], requires_grad=True))

@@ -5,7 +5,11 @@ from torch.autograd import gradcheck
 
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning import BCELoss
-from zsig_hep.learning.implicit.held_out_objectives import HeldOutEvents, NegativeHeldOutSignificance, held_out_cross_entropy
+from zsig_hep.learning.implicit.held_out_objectives import (
+    HeldOutEvents,
+    NegativeHeldOutSignificance,
+    held_out_cross_entropy,
+)
 
 
 def sample(seed=0, n=400):
@@ -50,7 +54,9 @@ def test_the_envelope_gradient_is_exact_also_where_the_background_stops_the_cut(
     scores, is_signal, weights, process = sample(n=40)
     # The effective entries of the whole background are about 14.
     minimum = minimum / 120 * 10
-    objective = NegativeHeldOutSignificance(figure=with_uncertainties, minimum_effective_background=minimum, bandwidth=0.4)
+    objective = NegativeHeldOutSignificance(
+        figure=with_uncertainties, minimum_effective_background=minimum, bandwidth=0.4
+    )
     events = HeldOutEvents.of(is_signal, weights, process)
     assert gradcheck(lambda x: objective(x, events), (scores.requires_grad_(),), atol=1e-6, rtol=1e-5)
 
@@ -58,7 +64,9 @@ def test_the_envelope_gradient_is_exact_also_where_the_background_stops_the_cut(
 def test_the_constraint_matters_in_this_sample():
     scores, is_signal, weights, process = sample()
     events = HeldOutEvents.of(is_signal, weights, process)
-    loose, tight = (NegativeHeldOutSignificance(minimum_effective_background=n)(scores, events).item() for n in (5.0, 120.0))
+    loose, tight = (
+        NegativeHeldOutSignificance(minimum_effective_background=n)(scores, events).item() for n in (5.0, 120.0)
+    )
     assert loose < tight - 0.01
 
 

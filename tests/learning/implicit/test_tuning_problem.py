@@ -33,7 +33,8 @@ def test_the_inner_solution_is_that_of_an_independent_minimiser():
 
 
 @pytest.mark.parametrize(
-    "objective", ["cross_entropy", NegativeHeldOutSignificance(), NegativeHeldOutSignificance(minimum_effective_background=80)]
+    "objective",
+    ["cross_entropy", NegativeHeldOutSignificance(), NegativeHeldOutSignificance(minimum_effective_background=80)],
 )
 @pytest.mark.parametrize("solver", ["exact", "conjugate_gradient"])
 def test_the_implicit_gradient_agrees_with_finite_differences(objective, solver):

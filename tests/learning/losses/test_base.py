@@ -61,7 +61,7 @@ def test_a_number_an_automatic_eps_and_a_path_of_eps():
 
 def test_a_loss_without_context_says_what_it_needs():
     assert require_context(CONTEXT, "Punzi loss") is CONTEXT
-    with pytest.raises(TrainingError, match="The Punzi loss needs to know the processes of the analysis"):
+    with pytest.raises(TrainingError, match="The Punzi loss needs the processes of the analysis"):
         require_context(None, "Punzi loss")
 
 

@@ -148,7 +148,7 @@ def test_process_uncertainties_are_checked_with_the_yields_of_a_batch():
     loss = LovaszLoss(PROCESS_FIGURE, process_uncertainties=PROCESS_K)
     with pytest.raises(TrainingError, match=r"not submodular with k = 0\.3 on process 2"):
         loss(scores, is_signal, weights, process)
-    with pytest.raises(TrainingError, match="needs to know which process"):
+    with pytest.raises(TrainingError, match="needs the process of each event"):
         loss(scores, is_signal, weights)
     with pytest.raises(TrainingError, match="2 values for 3 processes"):
         LovaszLoss(PROCESS_FIGURE, process_uncertainties=(0.0, 0.1))(scores, is_signal, weights, process)
@@ -221,5 +221,5 @@ def test_refused_figures_have_a_counterexample_and_name_a_relative(name):
         assert second > first > 0
     relative = NOT_SUBMODULAR[name][1]
     assert relative in SUBMODULAR_FIGURES
-    with pytest.raises(TrainingError, match=f"not submodular.*Its relative {relative} is"):
+    with pytest.raises(TrainingError, match=f"not submodular.*Use {relative}, which is"):
         LovaszLoss(name)

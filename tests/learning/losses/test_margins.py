@@ -87,7 +87,7 @@ def test_negative_and_missing_weights_are_refused_with_the_way_out():
 def test_an_absent_process_is_asked_for():
     process = torch.tensor([0, 1])
     assert require_process(process, "The loss") is process
-    with pytest.raises(TrainingError, match=r"The loss needs to know which process.*give it `process`"):
+    with pytest.raises(TrainingError, match=r"The loss needs the process of each event.*give it `process`"):
         require_process(None, "The loss")
 
 

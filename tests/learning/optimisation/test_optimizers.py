@@ -7,7 +7,6 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from tests.learning.optimisation.steps import parameters, run
-from zsig_hep.errors import TrainingError
 from zsig_hep.learning.optimisation.eve import Eve
 from zsig_hep.learning.optimisation.optimizers import (
     AdamSettings,
@@ -15,7 +14,6 @@ from zsig_hep.learning.optimisation.optimizers import (
     OptimizerSettings,
     RAdamSettings,
     SGDSettings,
-    make_optimizer,
     step_with_loss,
 )
 
@@ -80,13 +78,3 @@ def test_eve_settings_reach_eve():
 def test_settings_outside_their_domain(content):
     with pytest.raises(ValidationError):
         TypeAdapter(OptimizerSettings).validate_python(content)
-
-
-def test_make_optimizer_by_name():
-    theta = nn.Parameter(torch.ones(1))
-    assert isinstance(make_optimizer("eve", [theta], 0.1, version=1), Eve)
-    assert make_optimizer("adam", [theta], 0.1, 0.2).param_groups[0]["weight_decay"] == 0.2
-    with pytest.raises(TrainingError, match=r"Unknown optimiser 'adan'\. Did you mean 'adam'"):
-        make_optimizer("adan", [theta], 0.1)
-    with pytest.raises(TrainingError, match=r"'sgd' cannot be made with these options: momentum: .*less than 1"):
-        make_optimizer("sgd", [theta], 0.1, momentum=1.5)

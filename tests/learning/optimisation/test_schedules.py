@@ -131,7 +131,7 @@ def test_a_first_batch_larger_than_the_data_saturates_and_is_said_once(schedule,
     assert {epoch.batch_size for epoch in plan} == {300}
     assert plan[0].learning_rate == 0.1
     assert [record.getMessage() for record in caplog.records] == [
-        "Batches of 4096 events were asked for and only 300 can be had; every batch is that."
+        "Batches of 4096 events are not possible; all batches have the largest size of 300 events."
     ]
 
 
@@ -201,5 +201,5 @@ def test_advice():
         assert f"for {optimizer.label} there is no theory" in sentence
     assert advice(SGDSettings(momentum=0.0), grows[0]) == advice(SGDSettings(), decays[0]) == ()
     assert "does not fall as batches grow" in advice(SGDSettings(), grows[0])[0]
-    assert "not for that of Nesterov" in advice(SGDSettings(nesterov=True), decays[0])[0]
+    assert "not for Nesterov momentum" in advice(SGDSettings(nesterov=True), decays[0])[0]
     assert advice(EveSettings(), CosineSettings()) == advice(AdamSettings(), ConstantSettings()) == ()

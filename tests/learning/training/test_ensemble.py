@@ -221,7 +221,7 @@ def test_without_any_working_point_the_warm_start_is_kept_and_said(table):
     hopeless = UNCERTAIN.model_copy(update={"minimum_effective_background": 1e9})
     history = train(table, settings(loss={"name": "effective_weights"}), goal=training_goal(hopeless)).history
     assert set(history.kept_round) == {0}
-    assert "In no round" in history.advice()
+    assert "No threshold qualified in any round" in history.advice()
 
 
 def test_eve_refuses_a_bound_above_the_loss(table):

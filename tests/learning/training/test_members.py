@@ -36,5 +36,5 @@ def test_a_stopping_fold_of_one_class_is_named_by_the_fold_it_serves(fold, absen
     classes = np.arange(len(fold)) % 2 == 0
     members = make_members(fold, 4, seeds=[1])
     require_both_classes(members, classes)
-    with pytest.raises(TrainingError, match=f"stops the networks of fold 1 holds no {absent} event; use fewer folds"):
+    with pytest.raises(TrainingError, match=f"stops the networks of fold 1 has no {absent} event; use fewer folds"):
         require_both_classes(members, np.where(fold == 2, is_signal, classes))

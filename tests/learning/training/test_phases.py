@@ -1,23 +1,12 @@
 import pytest
 
+from tests.learning.training.goals import APART, PHASES, TOGETHER, settings
 from zsig_hep.errors import TrainingError
-from zsig_hep.learning import BCELossSettings, Goal, TrainingSettings, ZLossSettings
+from zsig_hep.learning import BCELossSettings, Goal, ZLossSettings
 from zsig_hep.learning.losses.base import GeometricPath
 from zsig_hep.learning.losses.settings import EffectiveWeightsLossSettings
 from zsig_hep.learning.training.phases import depends_on_goal, plan_phases, schedule_advice
-from zsig_hep.statistics import FigureOfMerit, Objective, ProcessTable
-
-
-def judge(*arguments):
-    raise NotImplementedError
-
-
-APART = Goal(Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties={"dy": 0.1}), judge)
-TOGETHER = Goal(Objective(), judge)
-
-
-def settings(**content):
-    return TrainingSettings.model_validate(content)
+from zsig_hep.statistics import Objective
 
 
 def outline(phases):
@@ -66,13 +55,6 @@ def test_rounds_need_a_judge(loss, goal):
         plan_phases(settings(), loss, goal)
 
 
-PHASES = [
-    {"loss": {"name": "bce"}, "epochs": 5, "batch_size": 512, "learning_rate": 3e-3},
-    {"loss": {"name": "z", "relative_eps": {"start": 0.5, "stop": 0.05}}, "epochs": 6},
-    {"loss": {"name": "z", "relative_eps": 0.05}, "epochs": 2, "optimizer": {"name": "sgd", "momentum": 0.9}},
-]
-
-
 def test_phases_of_the_analysis_file_are_taken_as_they_stand():
     chosen = settings(phases=PHASES)
     planned = plan_phases(chosen, chosen.main_loss(), None)
@@ -109,40 +91,6 @@ def test_fewer_epochs_than_rounds_leave_rounds_out():
     planned = plan_phases(settings(main={"epochs": 2}), loss, TOGETHER)
     assert [(phase.relative_eps, phase.settings.epochs) for phase in planned[1:]] == [(0.3, 1), (0.05, 1)]
     assert planned[-1].is_last_round
-
-
-def test_a_single_background_has_nothing_to_differ_from():
-    one_signal = ProcessTable(("s", "dy", "top"), ("signal", "background", "background"))
-    one_background = ProcessTable(("s", "t", "dy"), ("signal", "signal", "background"))
-    assert APART.among(one_signal).tells_processes_apart
-    assert not APART.among(one_background).tells_processes_apart
-    two_signals = Goal(Objective(signals="mean"))
-    assert two_signals.among(one_background).tells_processes_apart
-    assert not two_signals.among(one_signal).tells_processes_apart
-
-
-def test_phases_that_end_with_the_baseline_are_refused():
-    with pytest.raises(ValueError, match="names the training"):
-        settings(phases=[PHASES[2], PHASES[0]])
-
-
-def test_a_loss_beside_phases_is_refused():
-    with pytest.raises(ValueError, match="that of the last of the `phases`"):
-        settings(phases=PHASES, loss={"name": "z"})
-
-
-def test_the_loss_that_suits_the_goal_is_chosen_where_none_is_named():
-    assert settings().main_loss(APART) == EffectiveWeightsLossSettings()
-    assert settings().main_loss(TOGETHER) == ZLossSettings(error="sigmoid")
-    assert settings(loss={"name": "z"}).main_loss(APART) == ZLossSettings()
-
-
-def test_the_baseline_is_the_weighted_cross_entropy_beside_any_other_loss():
-    assert list(settings().losses(APART)) == ["effective_weights", "bce"]
-    assert list(settings(loss={"name": "bce"}).losses()) == ["bce"]
-    assert list(settings(baseline=False).losses()) == ["z"]
-    unweighted = settings(loss={"name": "bce", "weighting": "events"}).losses()
-    assert unweighted == {"bce": BCELossSettings(weighting="events"), "weighted_bce": BCELossSettings()}
 
 
 def test_only_losses_that_see_the_goal_depend_on_it():

@@ -58,7 +58,7 @@ def test_features_are_chosen_by_name(table):
     sample = make_sample(table, TrainingSettings(features=["y"]))
     assert sample.feature_names == ("y",)
     assert np.array_equal(sample.features[:, 0], table.feature("y"))
-    with pytest.raises(TrainingError, match=r"names 'z', which no column is"):
+    with pytest.raises(TrainingError, match=r"names 'z', which does not exist"):
         make_sample(table, TrainingSettings(features=["z"]))
 
 

@@ -61,7 +61,7 @@ def test_hollow_points_are_beyond_the_limits(table: EventTable) -> None:
     beyond = [each.count for each in found.equal_signal if not each.within_limits]
     axes = category_figure(found, LOOK, PLAIN).axes[2]
     assert beyond
-    np.testing.assert_array_equal(errorbar_points(axes, "equal signal, beyond the limits")[:, 0].round(), beyond)
+    np.testing.assert_array_equal(errorbar_points(axes, "equal signal, requirements not met")[:, 0].round(), beyond)
 
 
 @pytest.mark.parametrize(("count", "minimum"), [(1, 5.0), (3, 10_000.0)])

@@ -163,7 +163,7 @@ def test_nulls_of_a_failed_working_point_are_dashes_and_its_reason_is_told(
     write_report(tmp_path / "report.html", json.loads(json.dumps(summary)), [])
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.row("Significance Z")[1] == "–"
-    assert "Z loss: no working point can be quoted: 7 effective entries at best." in page.text
+    assert "“Z loss” has no working point: 7 effective entries at best." in page.text
     assert "3 of 10 networks collapsed" in page.text
     assert "√s" not in page.text
 
@@ -171,7 +171,7 @@ def test_nulls_of_a_failed_working_point_are_dashes_and_its_reason_is_told(
 @pytest.mark.parametrize(
     ("difference", "uncertainty", "words"),
     [
-        (0.05, 0.04, "does not tell the two apart"),
+        (0.05, 0.04, "the difference is not significant"),
         (0.41, 0.08, "“Z loss” is better by 5.1 standard deviations"),
         (-0.41, 0.08, "“Weighted BCE” is better by 5.1 standard deviations"),
     ],
@@ -201,7 +201,7 @@ def test_hypotheses_have_rows_of_their_own(summary: dict[str, Any], tmp_path: Pa
     write_report(tmp_path / "report.html", summary, [])
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8").replace("\u00a0", " "))
     assert page.row("Z of VBF H → μμ alone")[1:] == ["1.23 ± 0.05", "–"]
-    assert "the smallest of their significances counts" in page.text
+    assert "the smallest of their significances is maximised" in page.text
 
 
 def test_the_impact_table_stands_in_the_report_with_its_reason(summary: dict[str, Any], tmp_path: Path) -> None:
@@ -210,7 +210,10 @@ def test_the_impact_table_stands_in_the_report_with_its_reason(summary: dict[str
         "significance_slope_uncertainty": 0.0418, "cut_slope": 0.0251, "cut_slope_uncertainty": 0.0113,
         "cut_slope_with_bandwidths": [0.0096, 0.0282], "shift": None,
     }  # fmt: skip
-    unmoved = dict.fromkeys(row) | {"parameter": {"kind": "uncertainty", "process": None}, "significance_slope": -0.0908}
+    unmoved = dict.fromkeys(row) | {
+        "parameter": {"kind": "uncertainty", "process": None},
+        "significance_slope": -0.0908,
+    }
     unmoved["cut_slope_with_bandwidths"] = [None, None]
     summary["impact"] = {
         "figure_of_merit": "Asimov significance",

@@ -99,6 +99,11 @@ class TestSettings:
         assert (cuts.missing_of("x"), cuts.missing_of("y")) == ("fail", "pass")
         assert cuts.model_validate(cuts.model_dump()) == cuts
 
+    def test_the_starts_of_both_sides(self):
+        starts = {"x": {"side": "above", "start": 3, "limits": [2, 4]}, "y": {"side": "below", "start": 3}}
+        cuts = CutSettings.model_validate({"variables": starts | {"z": {"side": "window", "start": [None, 2]}}})
+        assert [each.start_values for each in cuts.variables.values()] == [(3, None), (None, 3), (None, 2)]
+
     @pytest.mark.parametrize(
         ("variables", "message"),
         [
@@ -106,6 +111,7 @@ class TestSettings:
             ({"x": "over"}, "'above', 'below' or 'window'"),
             ({"x": {"side": "above", "limits": [2, 1]}}, "hold no value"),
             ({"x": {"side": "above", "start": 3, "limits": [None, 2]}}, r"start 3 is outside of limits \[-, 2\]"),
+            ({"x": {"side": "above", "start": 1, "limits": [2, None]}}, r"start 1 is outside of limits \[2, -\]"),
             ({"x": {"side": "below", "start": [1, 2]}}, "is one number"),
             ({"x": {"side": "window", "start": 1}}, "is a pair"),
             ({"x": {"side": "window", "step": 1, "significant_digits": 2}}, "two ways of rounding"),

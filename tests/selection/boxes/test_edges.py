@@ -74,6 +74,8 @@ class TestEdges:
         assert _shortest_between(2.93841, 3.40211) == 3
         assert _shortest_between(124.8123, 124.8391) == 124.83
         assert _shortest_between(-np.inf, 2.0) == 1.95
+        assert _shortest_between(2.0, np.inf) == 2.05
+        assert _shortest_between(0.0, np.inf) == 0.03
         assert _shortest_between(1.0, 2.0) == 1.5
 
     @pytest.mark.parametrize("side", ["above", "below"])
@@ -109,6 +111,15 @@ class TestEdges:
         multiples = np.arange(np.floor(x.min() / step), np.ceil(x.max() / step) + 1) * step
         assert found >= {tuple(mask) for high in multiples if (mask := Cut("x", high=high).passes(x)).any()}
 
+    def test_round_numbers_next_to_each_value_and_one_beyond_both_ends(self):
+        table = toy(4, 60).select(np.arange(3))
+        table = dataclasses.replace(table, features=np.array([[0.13], [1.0], [27.0]], "f4"), feature_names=("x",))
+        np.testing.assert_allclose(
+            side_of(table, "x", significant_digits=1).lower, [-np.inf, 0, 0.1, 0.2, 1, 20, 30, 40]
+        )  # fmt: skip
+        below = side_of(table, "x", side="below", step=0.5)
+        np.testing.assert_allclose(below.lower, [-np.inf, -27.5, -27, -1, -0.5, 0, 0.5])
+
     def test_cuts_have_no_more_digits_than_asked_for(self):
         made = side_of(toy(5), "x", significant_digits=2)
         values = [made.value(edge) for edge in np.flatnonzero(made.allowed)[1:]]
@@ -131,8 +142,8 @@ class TestEdges:
         made = side_of(toy(7), "x", side="below", limits=[0.5, 1.25])
         values = [made.value(edge) for edge in np.flatnonzero(made.allowed)[1:]]
         assert len(values) > 20
-        assert min(values) >= 0.5
-        assert max(values) <= 1.25
+        assert 0.5 <= min(values) < 0.55
+        assert 1.2 < max(values) <= 1.25
 
     def test_a_count_is_cut_between_whole_numbers(self):
         made = side_of(toy(8), "jets")

@@ -107,7 +107,11 @@ class TestCutflow:
             assert entries == sorted(entries, reverse=True)
         assert all(step.cut == result.chosen.box.cut(step.variable) for step in result.cutflow[1:])
         shared = [step.variable for step in result.cutflow]
-        assert [step.variable for step in result.held_out_cutflow][: len(shared)] == shared
+        closed = {cut.variable for box in result.held_out.boxes for cut in box.cuts if not cut.is_open}
+        held_out = [step.variable for step in result.held_out_cutflow]
+        assert held_out[: len(shared)] == shared
+        assert set(held_out) == {*shared, *closed}
+        assert "noise" not in held_out
 
 
 class TestNMinusOne:
@@ -182,7 +186,7 @@ class TestStatus:
         with pytest.raises(InputError, match="background_uncertainties names 'dyy'"):
             found(toy(), selection=WorkingPointSettings(**uncertain))
         varied = {"figure_of_merit": "asimov_with_uncertainty", "variations_in_figure": True}
-        with pytest.raises(InputError, match="cannot hold systematic variations"):
+        with pytest.raises(InputError, match="cannot include systematic variations"):
             found(toy(), selection=WorkingPointSettings(**varied))
 
 

@@ -10,6 +10,7 @@ from zsig_hep.selection.boxes.problem import BoxProblem, is_better, qualifies, s
 from zsig_hep.statistics import asimov
 
 VARIABLES = {"x": "window", "y": "above"}
+EFFICIENT = WorkingPointSettings(minimum_effective_background=1, minimum_signal_efficiency=0.5)
 
 
 def box_of(problem, seed):
@@ -90,7 +91,7 @@ class TestObjective:
         assert not (problem.failures(tightest) == 0).any()
         assert problem.value(tightest) == -3e9
 
-    @pytest.mark.parametrize("selection", [LOOSE, TIGHT, DOMINANT, UNCERTAIN])
+    @pytest.mark.parametrize("selection", [LOOSE, EFFICIENT, DOMINANT, UNCERTAIN])
     def test_two_judges_agree(self, selection):
         # What qualifies, and its significance, as `scan_thresholds` has it for one edge at a time and as pairs have it.
         table = toy(14, 400, signed=True)

@@ -72,6 +72,20 @@ class TestAgainstBruteForce:
         _, value = search(problem, [problem.nothing], np.random.default_rng(seed))
         assert value == pytest.approx(best_by_force(table, variables, selection), rel=1e-12)
 
+    @pytest.mark.parametrize(("seed", "selection"), [(0, DOMINANT), (4, TIGHT)])
+    def test_two_edges_together_move_along_a_requirement_that_holds_each_of_them(self, seed, selection):
+        table, variables = toy(seed, 120, levels=3), {"x": "below", "y": "above"}
+        problem = problem_of(table, variables, selection)
+        best = best_by_force(table, variables, selection)
+        assert polish(problem, problem.nothing, pairs=False)[1] < best * (1 - 1e-3)
+        assert polish(problem, problem.nothing)[1] == pytest.approx(best, rel=1e-12)
+
+    def test_sides_that_are_held_stay(self):
+        problem = problem_of(toy(3, 200), {"x": "below", "y": "above"})
+        start = np.array([30, 0])
+        assert polish(problem, start, held=[0])[0][0] == 30
+        assert polish(problem, start)[0][0] != 30
+
     def test_no_single_edge_can_be_moved_to_a_better_place(self):
         table = toy(3, 400, signed=True, missing=0.1)
         variables = {"x": "window", "y": "above", "noise": "below"}

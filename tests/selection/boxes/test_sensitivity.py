@@ -93,6 +93,33 @@ def test_of_the_edges_themselves():
             assert z(*moved) < best
 
 
+def test_bandwidths_follow_the_mean_distance_of_the_selected_signal():
+    table = toy(1, 600)
+    problem = problem_of(table, VARIABLES, SOFT)
+    edges, _ = polish(problem, problem.nothing)
+    found, box = edge_sensitivities(problem, edges, np.random.default_rng(0)), problem.box(edges)
+    selected = box.select(table) & table.is_signal
+    x, y = table.feature("x")[selected].astype(float), table.feature("y")[selected].astype(float)
+    distances = [np.mean(x - box.cut("x").low), np.mean(box.cut("x").high - x), np.mean(y - box.cut("y").low)]
+    assert [edge.bandwidth for edge in found.edges] == pytest.approx(0.3 * np.array(distances), rel=1e-9)
+
+
+def test_responses_with_other_bandwidths_are_those_of_half_and_twice_the_bandwidths():
+    table = toy(1, 1000)
+    table = replace(table, weight=np.where(table.is_signal, 10 * table.weight, table.weight))
+    found = []
+    for relative in (0.3, 0.15, 0.6):
+        selection = WorkingPointSettings(
+            minimum_effective_background=3, sensitivity={"replicas": 2, "relative_bandwidth": relative}
+        )
+        problem = problem_of(table, VARIABLES, selection)
+        edges, _ = polish(problem, problem.nothing)
+        found.append(edge_sensitivities(problem, edges, np.random.default_rng(0)))
+    assert [each.status for each in found] == ["ok"] * 3
+    for row, half, double in zip(*(each.rows for each in found), strict=True):
+        assert row.cut_slope_with_bandwidths == pytest.approx((half.cut_slope, double.cut_slope), rel=1e-6, abs=1e-9)
+
+
 @pytest.mark.parametrize("figure", ["poisson", "punzi", "ams", "s_over_sqrt_b"])
 def test_every_figure_of_merit_has_sensitivities(figure):
     selection = WorkingPointSettings(figure_of_merit=figure, sensitivity={"replicas": 2})

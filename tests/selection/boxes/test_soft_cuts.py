@@ -8,6 +8,7 @@ from tests.selection.boxes.box_toy import LOOSE, SOFT, SOFT_UNCERTAIN, problem_o
 from zsig_hep.selection import WorkingPointSettings
 from zsig_hep.selection.boxes.search import polish
 from zsig_hep.selection.boxes.soft_cuts import (
+    _first_positions,
     _quantiles,
     _sample,
     _soft_figure,
@@ -15,7 +16,7 @@ from zsig_hep.selection.boxes.soft_cuts import (
     smooth_starts,
     soft_objective,
 )
-from zsig_hep.statistics import FigureOfMerit, asimov
+from zsig_hep.statistics import FigureOfMerit, asimov, asimov_with_uncertainty
 
 VARIABLES = {"x": "window", "y": "above", "noise": "below"}
 
@@ -40,13 +41,16 @@ class TestSoftBox:
         assert float(everything(cut)) == pytest.approx(problem.value(edges), rel=1e-12)
 
     def test_one_box_by_hand(self):
-        table = toy(2, 300)
-        problem = problem_of(table, VARIABLES)
-        figure = soft(problem)
+        figure = soft(problem_of(toy(2, 300), VARIABLES))
         cut = torch.tensor([[0.2, 0.3, 0.1, -0.2]], dtype=torch.float64)
         passing = np.prod(1 / (1 + np.exp(-(figure.score.numpy() - cut.numpy()[0][:, None]) / 0.2)), axis=0)
         yields = figure.weights[0].numpy() @ passing
         assert float(figure(cut)) == pytest.approx(float(asimov(yields[0], yields[1] + yields[2])), rel=1e-12)
+        uncertain = replace(figure, objective=SOFT_UNCERTAIN.objective)
+        simulation = (figure.squared_weights[0, 1:].numpy() @ passing**2).sum()
+        b = yields[1] + yields[2]
+        sigma = np.sqrt((0.2 * yields[2]) ** 2 + (0.05 * b) ** 2 + simulation)
+        assert float(uncertain(cut)) == pytest.approx(float(asimov_with_uncertainty(yields[0], b, sigma)), rel=1e-12)
 
     @pytest.mark.parametrize(
         "selection", [SOFT, SOFT_UNCERTAIN, SOFT_UNCERTAIN.model_copy(update={"minimum_signal_efficiency": 0.9})]
@@ -96,6 +100,31 @@ class TestSoftBox:
 
 
 class TestStarts:
+    def test_quantiles_count_signal_and_background_in_equal_parts(self):
+        problem = problem_of(toy(8, 150, levels=5), VARIABLES)
+        is_signal = problem.process == 0
+        for side, quantiles in zip(problem.sides, _quantiles(problem), strict=True):
+            for code in np.unique(side.code):
+                below, at = (
+                    [np.mean(mask[role]) for role in (is_signal, ~is_signal)]
+                    for mask in (side.code < code, side.code == code)
+                )
+                expected = np.mean(below) + np.mean(at) / 2
+                assert quantiles[code] == pytest.approx(expected, rel=1e-12)
+
+    def test_the_first_is_no_cut_and_the_last_that_of_the_settings(self):
+        variables = {"x": {"side": "window", "start": [-0.5, None]}, "y": "above"}
+        problem = problem_of(toy(6, 300), variables, SOFT)
+        quantiles = _quantiles(problem)
+        positions = _first_positions(problem, quantiles, np.random.default_rng(0)).numpy()
+        # An open edge stands four of the largest widths, 0.2, outside.
+        np.testing.assert_allclose(positions[0], [-0.8, -0.8, -0.8])
+        passing = np.mean(problem.sides[0].score > -0.5)
+        assert positions[-1][0] == pytest.approx(quantiles[0][problem.sides[0].edge_at(-0.5)])
+        assert 0 < positions[-1][0] < 1 - passing / 4
+        np.testing.assert_allclose(positions[-1][1:], [-0.8, -0.8])
+        assert positions.shape == (problem.cuts.starts, 3)
+
     def test_they_come_near_the_optimum(self):
         problem = problem_of(toy(5, 2000), VARIABLES, SOFT)
         _, best = polish(problem, problem.nothing)
@@ -120,3 +149,9 @@ class TestStarts:
             total = problem.weight[problem.process == row].sum()
             spread = np.sqrt(np.square(weighted[problem.process[chosen] == row]).sum())
             assert abs(weighted[problem.process[chosen] == row].sum() - total) < 4 * spread
+        figure = soft(problem)
+        sums = [weighted[problem.process[chosen] == row].sum() for row in range(3)]
+        np.testing.assert_allclose(figure.weights[0].sum(dim=1), sums, rtol=1e-12)
+        # k events of each simulated k times as often have 1/k of the variance of their sum.
+        squares = [(weighted * problem.weight[chosen])[problem.process[chosen] == row].sum() for row in range(3)]
+        np.testing.assert_allclose(figure.squared_weights[0].sum(dim=1), squares, rtol=1e-12)

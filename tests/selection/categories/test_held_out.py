@@ -15,6 +15,7 @@ from zsig_hep.selection import (
     hold_out_working_point,
     scan_thresholds,
 )
+from zsig_hep.selection.categories.choose import Division
 from zsig_hep.statistics import asimov, weighted_yield
 
 NAMES, ROLES = ("hmumu", "dy", "data"), ("signal", "background", "data")
@@ -68,7 +69,7 @@ def test_against_a_loop_over_folds(signed):
         assert division.significance == pytest.approx(np.sqrt(sum(squares)), rel=1e-12)
         assert division.choosing_significance == pytest.approx(on_choosing, rel=1e-12)
         assert division.optimism == pytest.approx(on_choosing - division.significance, abs=1e-12)
-        np.testing.assert_array_equal(division.category_of(events), category)
+        np.testing.assert_array_equal(category_index(events, division.edges), category)
     np.testing.assert_array_equal(found.category, category)
     assert found.category.dtype == np.int64
     assert found.chosen is found.optima[-1]
@@ -88,7 +89,7 @@ def test_the_edges_of_a_fold_do_not_know_its_events():
 
 
 def test_a_single_category_is_the_held_out_working_point():
-    events = toy(3)
+    events = toy(3, 1200)
     found = hold_out_categories(events, OPTIONS, CategorySettings(candidates=2000))
     point = hold_out_working_point(events, OPTIONS)
     assert found.working_point == point
@@ -114,7 +115,7 @@ def test_varied_events_take_the_edges_of_their_fold():
     varied = VariedEvents(
         "jes", "shape", "up", ("dy",), events.score + 0.1, events.weight, events.process, events.fold, events.features
     )
-    category = found.chosen.category_of(varied)
+    category = category_index(varied, found.chosen.edges)
     assert (category >= found.category).all()
     assert (category > found.category).any()
 
@@ -139,13 +140,22 @@ def test_equal_signal_is_held_out_too():
     assert found.over_single_cut[-1].value == pytest.approx(difference, rel=1e-9)
 
 
-def test_equal_signal_beyond_the_limits_is_not_compared():
-    # The upper half of the signal stands where a tenth of the background is, less than 15 entries outside of a fold.
-    score = np.repeat([0.2, 0.8, 0.2, 0.8], [20, 20, 90, 10]) + np.tile([0.0, 0.05], 70)
-    events = events_of(score, np.ones(140), np.repeat([0, 1], [40, 100]), np.arange(140) % 5, 5)
+def test_equal_signal_beyond_the_limits_of_one_fold_is_not_compared():
+    # The upper half of the signal stands over 22 background events: 14 outside of fold 0, 18 or more outside of others.
+    score = np.concatenate(
+        [np.tile([0.2, 0.25], 10), np.tile([0.8, 0.85], 10), np.tile([0.2, 0.25], 45), np.full(22, 0.8)]
+    )
+    process = np.repeat([0, 1], [40, 112])
+    fold = np.concatenate([np.arange(130) % 5, np.zeros(8), 1 + np.arange(14) % 4]).astype(int)
     options = WorkingPointSettings(
         figure_of_merit="s_over_sqrt_b", minimum_effective_background=15, minimum_signal_efficiency=0
     )
+    events = events_of(score, np.ones(152), process, fold, 5)
+    divisions = [
+        Division.of_scan(scan_thresholds(events.outside(k), options), options, CategorySettings(count=2))
+        for k in range(5)
+    ]
+    assert [each.equal_signal(2).within_limits for each in divisions] == [False, True, True, True, True]
     found = held_out(events, options, count=2)
     assert (found.chosen.status, found.chosen.within_limits) == ("ok", True)
     assert (found.equal_signal[1].status, found.equal_signal[1].within_limits) == ("ok", False)
@@ -157,7 +167,7 @@ def test_uncertainties_of_several_categories_are_those_of_a_bootstrap():
     events = toy(8, 6000)
     found = held_out(events)
     rng = np.random.default_rng(1)
-    first, second = found.category, found.equal_signal[-1].category_of(events)
+    first, second = found.category, category_index(events, found.equal_signal[-1].edges)
     weight, process = events.weight, events.process
 
     def combined(category, counts):

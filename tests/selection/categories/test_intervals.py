@@ -32,6 +32,18 @@ class TestCandidates:
         both = (scan.signal_efficiency + scan.background_efficiency)[columns]
         assert -np.diff(both).min() < 0.03
 
+    def test_against_a_loop(self):
+        # The tightest threshold at which each share of the sum of both efficiencies has been reached from above.
+        scan = scan_of(*toy(1, 900, levels=300))
+        reached, highest = [], [-np.inf, -np.inf]
+        for column in reversed(range(scan.threshold.size)):
+            for place, each in enumerate((scan.signal_efficiency, scan.background_efficiency)):
+                highest[place] = max(highest[place], each[column])
+            reached.append((column, sum(highest)))
+        wanted = [reached[-1][1] * share / 19 for share in range(19)]
+        expected = {0, *(next(column for column, sums in reached if sums >= each) for each in wanted)}
+        assert candidate_columns(scan, 20).tolist() == sorted(expected)
+
 
 class TestSquaredSignificance:
     @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
@@ -85,6 +97,17 @@ class TestBound:
         for bound, (start, stop) in zip(bounds, pairwise([*starts, edges + 1]), strict=True):
             upper = np.arange(start, stop)
             assert intervals.squared_significance(lower[:, None], upper[None, :]).max() <= bound
+
+    def test_nothing_is_known_where_a_background_with_an_uncertainty_of_its_own_may_be_negative(self):
+        # A more negative top yield would raise the uncertainty that the figure of merit sees.
+        score, process = np.repeat(np.arange(6) / 10, 3), np.tile([0, 1, 2], 6)
+        weight = np.where(process == 0, 1.0, 8.0)
+        weight[score == 0.1] = [1.0, 8.0, -3.0]
+        options = OPTIONS["own uncertainty"]
+        intervals = Intervals.of_scan(scan_of(score, weight, process, options), options, 100)
+        bounds = intervals.squared_bound(np.array([1]), np.array([2, 3, 4, 5, 6]))
+        # Between 0.1 and 0.2 there are -3 top events, between 0.1 and 0.3 there are 5.
+        assert (bounds == np.finfo(np.float64).max).tolist() == [True, False, False, False, False]
 
     @pytest.mark.parametrize("figure", [each for each in FigureOfMerit if each.differentiable_counterpart is each])
     def test_the_figure_of_merit_grows_with_signal_and_falls_with_background(self, figure):

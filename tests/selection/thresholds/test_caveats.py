@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from zsig_hep.selection import ScoredEvents, WorkingPointSettings, evaluate_classifier, simulation_caveats
+from zsig_hep.selection.thresholds import caveats
 from zsig_hep.statistics.significance import asimov
 
 
@@ -25,10 +26,24 @@ def test_a_dominant_background_that_runs_out_is_named_as_the_limit():
     settings = WorkingPointSettings(minimum_effective_background=20)
     (sentence, *_) = simulation_caveats(evaluated(0, settings), settings)
     assert sentence.startswith("Z loss: the working point is limited by the simulation of background 'top'")
-    assert "0.0 effective entries of it, 20 being required" in sentence
+    assert "0.0 effective entries of this background, and 20 are required" in sentence
 
 
-@pytest.mark.parametrize("tail", [0, 1])
+def test_only_a_notable_gain_is_worth_a_sentence(monkeypatch):
+    settings = WorkingPointSettings(minimum_effective_background=20)
+    evaluation = evaluated(0, settings)
+    scan = evaluation.scan
+    # With 20 effective entries of the whole background, whatever is left of the top pairs.
+    free = scan.significance[scan.effective_background >= 20].max()
+    gain = free / scan.significance[scan.qualifies].max()
+    for notable, said in ((gain * (1 - 1e-9), True), (gain * (1 + 1e-9), False)):
+        monkeypatch.setattr(caveats, "NOTABLE_GAIN", notable)
+        sentences = simulation_caveats(evaluation, settings)
+        assert any("is limited by the simulation" in sentence for sentence in sentences) is said
+        assert not said or f"Z = {free:.2f}" in sentences[0]
+
+
+@pytest.mark.parametrize("tail", [0, 1, 2])
 def test_a_background_that_hardly_passes_is_weighed(tail):
     settings = WorkingPointSettings(minimum_effective_background=20, dominant_background_fraction=0.9)
     evaluation = evaluated(tail, settings)
@@ -41,8 +56,24 @@ def test_a_background_that_hardly_passes_is_weighed(tail):
 
 
 def test_ample_simulation_needs_no_caveat():
-    settings = WorkingPointSettings(minimum_effective_background=5, dominant_background_fraction=0.9)
-    assert simulation_caveats(evaluated(20, settings), settings) == ()
+    settings = WorkingPointSettings(minimum_effective_background=20, dominant_background_fraction=0.9)
+    evaluation = evaluated(3, settings)
+    assert evaluation.working_point.yields["top"].entries == 3
+    assert simulation_caveats(evaluation, settings) == ()
+
+
+def test_one_more_event_adds_to_the_variance_too():
+    settings = WorkingPointSettings(
+        figure_of_merit="s_over_sqrt_b_with_uncertainty",
+        simulation_uncertainty_in_figure=True,
+        minimum_effective_background=20,
+        dominant_background_fraction=0.9,
+    )
+    evaluation = evaluated(1, settings)
+    point = evaluation.working_point
+    s, b, weight = point.signal.value, point.background, 1000 / 300
+    worse = s / np.sqrt(b.value + weight + b.variance + weight**2)
+    assert simulation_caveats(evaluation, settings)[-1].endswith(f"to {worse:.2f}")
 
 
 def test_without_a_working_point_its_status_says_why():

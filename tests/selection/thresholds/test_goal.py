@@ -3,12 +3,14 @@ import pytest
 
 from zsig_hep.selection import (
     ScoredEvents,
+    WorkingPoint,
+    WorkingPointJudge,
     WorkingPointSettings,
     choose_working_point,
     scan_thresholds,
     training_goal,
 )
-from zsig_hep.statistics import FigureOfMerit, ProcessTable
+from zsig_hep.statistics import FigureOfMerit, ProcessTable, Yield
 
 PROCESSES = ProcessTable.of(["light", "dy", "heavy", "top"], ["signal", "background", "signal", "background"])
 UNCERTAIN = {
@@ -80,23 +82,25 @@ def test_the_smallest_hypothesis_counts_most_and_no_other_is_forgotten():
     assert mean.slopes[2] / mean.slopes[0] < heavy / light
 
 
-def test_shares_of_hypotheses_fall_with_the_fourth_power_of_their_significance():
-    settings = WorkingPointSettings.model_validate(UNCERTAIN | {"signals": "minimum"})
-    point, found = working_point(settings), judge(signals="minimum")
-    z = np.array([point.hypotheses[name].significance for name in ("light", "heavy")])
-    share = (z.min() / z) ** 4 / ((z.min() / z) ** 4).sum()
-    # Each hypothesis alone, whose own signal is the only one with a slope.
-    yields, variances = (
-        np.array([getattr(point.yields[name], what) for name in PROCESSES.names]) for what in ("value", "variance")
-    )
-    summed = WorkingPointSettings.model_validate(UNCERTAIN).objective
-    expected = np.zeros(4)
-    for part, other in zip(share, (2, 0), strict=True):
-        alone = np.where(np.arange(4) == other, 0.0, yields)
-        slopes = np.array(summed.evaluate(alone, variances, PROCESSES).slopes)
-        slopes[other] = 0.0
-        expected += part * slopes
-    np.testing.assert_allclose(found.slopes, expected, rtol=1e-12)
+class TestSmallestOfHypotheses:
+    PROCESSES = ProcessTable.of(["a", "dy", "b", "c"], ["signal", "background", "signal", "signal"])
+
+    def slopes(self, *signals):
+        yields = {"dy": Yield(25.0, 1.0, 99)} | {
+            name: Yield(signal, 1.0, 99) for name, signal in zip("abc", signals, strict=True)
+        }
+        judge = WorkingPointJudge(WorkingPointSettings(figure_of_merit="s_over_sqrt_b", signals="minimum"))
+        return judge._slopes(WorkingPoint("ok", yields=yields), self.PROCESSES)
+
+    def test_shares_fall_with_the_fourth_power_of_the_significance(self):
+        # s / sqrt(b) has dZ/ds = 1/5 and dZ/db = -s/250, and Z = 1, 2, 4.
+        shares = np.array([1.0, 1 / 16, 1 / 256]) / (1 + 1 / 16 + 1 / 256)
+        expected = [shares[0] / 5, -(shares @ [5, 10, 20]) / 250, shares[1] / 5, shares[2] / 5]
+        np.testing.assert_allclose(self.slopes(5.0, 10.0, 20.0), expected, rtol=1e-13)
+
+    @pytest.mark.parametrize("signal", [0.0, -1.0])
+    def test_where_one_is_not_positive_there_are_none(self, signal):
+        assert np.isnan(self.slopes(5.0, signal, 20.0)).all()
 
 
 @pytest.mark.parametrize(

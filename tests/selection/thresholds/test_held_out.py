@@ -42,7 +42,7 @@ def held_out(score, weight, process, fold, options=OPTIONS, fold_count=FOLDS):
 class TestHoldOut:
     @pytest.mark.parametrize("signed", [False, True])
     def test_against_a_loop_over_folds(self, signed):
-        score, weight, process, fold = toy(2, signed=signed)
+        score, weight, process, fold = toy(2, 1600, signed=signed)
         point = held_out(score, weight, process, fold)
         passing, on_choosing = np.zeros(score.size, dtype=bool), []
         for k in range(FOLDS):

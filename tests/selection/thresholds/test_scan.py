@@ -89,7 +89,6 @@ class TestWorkedByHand:
         np.testing.assert_array_equal(found.total_entries, [2, 1, 1])
         np.testing.assert_array_equal(found.signal, [3, 3, 2])
         np.testing.assert_array_equal(found.background, [7, 4, 0])
-        np.testing.assert_array_equal(found.signal_variance, [5, 5, 4])
         np.testing.assert_array_equal(found.background_variance, [25, 16, 0])
         np.testing.assert_allclose(found.signal_efficiency, [1, 1, 2 / 3])
         np.testing.assert_allclose(found.background_efficiency, [1, 4 / 7, 0])
@@ -358,6 +357,12 @@ class TestVariations:
         assert scan.common_uncertainty is None
         expected = asimov_with_uncertainty(scan.signal, scan.background, 0.1 * scan.background)
         np.testing.assert_allclose(scan.significance, expected, rtol=1e-9)
+
+
+def test_an_efficiency_that_is_just_reached_is_enough():
+    options = WorkingPointSettings(minimum_effective_background=1, minimum_signal_efficiency=0.5)
+    found = scan_of([0.9, 0.5, 0.9, 0.1], [1.0, 1.0, 1.0, 1.0], [0, 0, 1, 1], options)
+    assert (found.signal_efficiency[-1], found.qualifies.tolist()) == (0.5, [True, True, True])
 
 
 class TestRefusals:

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from zsig_hep.errors import InputError
 from zsig_hep.selection import (
@@ -11,6 +12,8 @@ from zsig_hep.selection import (
     cut_sensitivities,
     scan_thresholds,
 )
+from zsig_hep.selection.smooth_figure import SmoothFigure
+from zsig_hep.selection.thresholds.sensitivity import _replicas
 from zsig_hep.statistics import ProcessTable
 
 NAMES, ROLES = ("higgs", "dy", "zh", "top"), ("signal", "background", "signal", "background")
@@ -205,6 +208,25 @@ class TestStatus:
         assert found.status == "kink"
         assert "the smallest significance changes" in found.reason
         assert {row.significance_slope for row in found.rows} == {row.cut_slope for row in found.rows} == {None}
+
+
+class EveryEventOnce:
+    """A source of randomness in which all counts are one."""
+
+    def poisson(self, mean, size):
+        assert mean == 1.0
+        return np.ones(size, dtype=np.int64)
+
+
+def test_a_replica_that_counts_every_event_once_is_the_sample():
+    events = toy()
+    objective = dataclasses.replace(UNCERTAIN.objective, simulation_uncertainty_in_figure=True)
+    grid = torch.linspace(0.0, 2.5, 12, dtype=torch.float64)
+    figure = SmoothFigure.of_events(events, 0.2, objective)
+    found = _replicas(events, figure, grid, 2, EveryEventOnce()).on_grid(grid)
+    assert found.shape == (12, 2)
+    # But for bins, which are much narrower than the bandwidth.
+    np.testing.assert_allclose(found, figure.on_grid(grid).expand(12, 2), rtol=3e-3)
 
 
 def test_scores_that_run_too_far_are_refused():

@@ -84,7 +84,12 @@ def test_variations_add_to_the_common_uncertainty_of_the_settings():
 
 @pytest.mark.parametrize(
     ("factors", "note"),
-    [((1.0, 1.0), "no effect"), ((1.1, 1.1), "up equals down"), ((1.2, 1.1), "both on one side"), ((1.1, 0.9), None)],
+    [
+        ((1.0, 1.0), "no effect"),
+        ((1.1, 1.1), "up equals down"),
+        ((1.2, 1.1), "up and down have the same sign"),
+        ((1.1, 0.9), None),
+    ],
 )
 def test_unusual_pairs_are_named(factors, note):
     xs = NormalisationVariation(kind="normalisation", up=factors[0], down=factors[1], processes=["dy", "top"])

@@ -1,1 +1,1 @@
-"""What a training leaves: networks, preprocessing, calibration and history, in one model folder."""
+"""A trained classifier: networks, preprocessing, calibration and history of the training."""

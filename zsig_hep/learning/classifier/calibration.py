@@ -1,4 +1,4 @@
-"""One scale for all networks of an ensemble: the share of the signal that scores lower."""
+"""Calibration of all networks of an ensemble to a common score: the fraction of the signal with a lower output."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,18 +7,18 @@ Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
 LEVELS = np.linspace(0.0, 1.0, 201)
-"""Shares of the signal at which a network's output is stored."""
+"""Fractions of the signal at which the quantiles of a network's output are stored."""
 
 
 def signal_quantiles(outputs: npt.ArrayLike, weights: npt.ArrayLike) -> Float32Array:
-    """Find a network's outputs below which given shares of the signal lie.
+    """Compute the quantiles of a network's output for signal events, at the fractions `LEVELS`.
 
     Args:
-        outputs: of one network for signal events that it did not train on, shape (n,).
+        outputs: of one network for signal events that it was not trained on, shape (n,).
         weights: non-negative, shape (n,).
 
     Returns:
-        Non-decreasing, shape (201,), for the shares `LEVELS`; the first and last are the extreme outputs.
+        Non-decreasing, shape (201,); the first and last are the extreme outputs.
 
     Example:
         >>> signal_quantiles([0.0, 1.0, 2.0], [1.0, 1.0, 1.0])[[0, 100, 200]]
@@ -26,18 +26,18 @@ def signal_quantiles(outputs: npt.ArrayLike, weights: npt.ArrayLike) -> Float32A
     """
     outputs, weights = np.asarray(outputs, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     order = np.argsort(outputs, kind="stable")
-    # Half of an event's own weight counts as below it, so that the first and the last event are treated alike.
+    # Half of an event's weight is counted as below it, which treats the first and the last event symmetrically.
     below = np.cumsum(weights[order]) - weights[order] / 2
     quantiles: Float32Array = np.interp(LEVELS * weights.sum(), below, outputs[order]).astype(np.float32)
     return quantiles
 
 
 def signal_share_below(outputs: Float32Array | Float64Array, quantiles: Float32Array) -> Float64Array:
-    """Map outputs to the share of the signal that lies below them, linear between the stored quantiles.
+    """Map outputs to the fraction of the signal with lower outputs, by linear interpolation between quantiles.
 
-    Networks of different folds and seeds reach different outputs for equally signal-like events.  One threshold for
-    all of them, and a mean over seeds, need a common scale; on this one the signal is flat in [0, 1] and a cut at t
-    keeps a share of about 1 - t of it, whatever the loss.
+    Networks of different folds and seeds have different outputs for equally signal-like events.  One threshold for all
+    networks, and a mean over seeds, need a common scale: on this one the signal is uniform in [0, 1], and a cut at t
+    has a signal efficiency of about 1 - t for any loss.
 
     Args:
         outputs: shape (M, n).

@@ -1,4 +1,4 @@
-"""A trained ensemble: scores for events, and a folder of data files that holds it."""
+"""A trained ensemble, which scores events, and its folder of files."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ from zsig_hep.learning.tensor_files import read_tensors, write_tensors
 from zsig_hep.representation import ShortRepr
 
 MODEL_FORMAT = 1
-# Events that are scored at a time: the activations of all members stay in the processor's cache.
+# Events that are scored at a time, so that the activations of all members fit into the cache of the processor.
 CHUNK = 2048
 
 
@@ -32,10 +32,10 @@ class Classifier(ShortRepr):
     Attributes:
         network: stacked networks of M members, on the CPU.
         preprocessing: of all members.
-        quantiles: outputs of each member at given shares of its validation signal, shape (M, 201); see `calibration`.
-        history: of the training; it holds each member's fold.
+        quantiles: quantiles of each member's output for its validation signal, shape (M, 201); see `signal_quantiles`.
+        history: of the training, with each member's fold.
         configuration: training settings as JSON.
-        input_hash: of the events it was trained on.
+        input_hash: hash of the events that it was trained on.
         hidden: widths of the hidden layers.
         activation: of the hidden layers.
     """
@@ -60,21 +60,21 @@ class Classifier(ShortRepr):
         device: torch.device | None = None,
         members: npt.NDArray[np.bool_] | None = None,
     ) -> npt.NDArray[np.float64]:
-        """Outputs of every member, computed in float64.
+        """Outputs of the members, computed in float64.
 
-        The calibration is as steep as the signal is dense: where two events of a small sample nearly coincide, the
-        rounding of float32, which differs between devices, batch sizes and programs, would be seen in the score.
+        The slope of the calibration is the density of the signal: where events of a small sample nearly coincide, the
+        rounding of float32, which differs between devices, batch sizes and programs, would be visible in the score.
 
         Args:
             features: shape (N, F), columns in the order of `feature_names`, NaN where missing.
-            device: where to compute; the CPU by default, and instead of a device without float64.
-            members: which members, shape (M,); None takes all.
+            device: device of the computation; by default, and instead of a device without float64, the CPU.
+            members: mask of the members, shape (M,); None takes all.
 
         Returns:
-            Shape (M, N), or of fewer members.
+            Shape (M, N), with M the number of chosen members.
 
         Raises:
-            ModelFileError: if the number of features differs.
+            ModelFileError: if the number of features is not that of the model.
             TrainingError: for infinite values, or missing values without a rule.
         """
         if features.ndim != 2 or features.shape[1] != len(self.feature_names):
@@ -104,15 +104,19 @@ class Classifier(ShortRepr):
         fold: npt.NDArray[np.integer],
         device: torch.device | None = None,
     ) -> npt.NDArray[np.float64]:
-        """Score each event by the members that never saw its fold.
+        """Score each event with the members that were not trained on its fold.
 
         Args:
             features: shape (N, F).
             fold: fold of each event, shape (N,).
-            device: where to compute.
+            device: as for `logits`.
 
         Returns:
-            Share of the signal that scores lower, averaged over the seeds, in [0, 1], shape (N,).
+            Fraction of the signal with a lower score, mean over the seeds, in [0, 1], shape (N,).
+
+        Raises:
+            ModelFileError: as `logits`.
+            TrainingError: as `logits`.
         """
         scores = np.empty(len(features))
         for k in np.unique(self.history.member_fold):
@@ -122,15 +126,15 @@ class Classifier(ShortRepr):
         return scores
 
     def scores(self, features: npt.NDArray[np.float32], device: torch.device | None = None) -> npt.NDArray[np.float64]:
-        """Score new events, which no member saw, by the whole ensemble; as `out_of_fold_scores` otherwise."""
+        """Score new events with all members; otherwise as `out_of_fold_scores`."""
         mean: npt.NDArray[np.float64] = signal_share_below(self.logits(features, device), self.quantiles).mean(axis=0)
         return mean
 
     def columns_of(self, feature_names: Sequence[str]) -> list[int]:
-        """Find the model's features among the columns of a table.
+        """Indices of the model's features among the columns of a table.
 
         Raises:
-            ModelFileError: for a feature that is not there.
+            ModelFileError: for a missing feature.
         """
         for name in self.feature_names:
             if name not in feature_names:
@@ -139,7 +143,7 @@ class Classifier(ShortRepr):
         return [list(feature_names).index(name) for name in self.feature_names]
 
     def save(self, folder: Path) -> None:
-        """Write `model.safetensors`, complete in itself, and `model.json`, its description for readers.
+        """Write `model.safetensors`, which `load` reads, and `model.json`, a copy of the description in it.
 
         Raises:
             OutputError: if they cannot be written.
@@ -153,7 +157,7 @@ class Classifier(ShortRepr):
         (folder / "model.json").write_text(json.dumps(description, indent=1))
 
     def description(self) -> dict[str, object]:
-        """Everything but the tensors, as JSON."""
+        """All fields except the tensors, as JSON."""
         return {
             "format": MODEL_FORMAT,
             "zsig_hep_version": __version__,
@@ -169,7 +173,7 @@ class Classifier(ShortRepr):
         """Read a model folder; no code is executed.
 
         Raises:
-            ModelFileError: if the folder holds no model of this format.
+            ModelFileError: if the folder has no model of this format.
         """
         path = folder / "model.safetensors"
         tensors, description = read_tensors(path)

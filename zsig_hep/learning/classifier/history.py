@@ -1,4 +1,4 @@
-"""What happened during a training."""
+"""The history of a training: losses, rounds, stages of schedules and the feedback of Eve."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,8 +20,8 @@ class EveRecord:
 
     Attributes:
         feedback: d, by which the step size was divided.
-        floor_fraction: share of the phase's steps whose change of the loss was below the smallest that counts; near one,
-            f_star is too low and Eve is Adam with c times the step size.
+        floor_fraction: `Eve.floor_fraction`; if it is near one, f_star is too low and Eve is Adam with c times the step
+            size.
     """
 
     feedback: float
@@ -29,18 +29,18 @@ class EveRecord:
 
     @classmethod
     def of(cls, optimizer: Eve) -> "EveRecord":
-        """Read it off the optimiser, which checks its losses on this occasion."""
+        """Read the feedback of an optimiser, which then checks the losses that it was given."""
         return cls(float(optimizer.feedback.mean()), float(optimizer.floor_fraction.mean()))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RoundRecord(ShortRepr):
-    """What one round was trained with and what it reached on the validation folds; G folds, P processes.
+    """Effective weights of one round, and its figure of merit on the validation folds; G folds, P processes.
 
     Attributes:
-        number: 0 for the networks that the first round starts from.
-        relative_eps: eps of the round's loss; None for a loss without.
-        factors: effective weights of the round, shape (G, P); a yield-weighted mean of one in each class.
+        number: from 1; 0 for the networks from which the first round starts.
+        relative_eps: eps of the round's loss; None for a loss without eps.
+        factors: effective weights of the round, shape (G, P); their yield-weighted mean is one in each class.
         figure: figure of merit, shape (G,); NaN where no threshold qualifies.
         signal_efficiency: at the working point, shape (G,).
     """
@@ -52,11 +52,11 @@ class RoundRecord(ShortRepr):
     signal_efficiency: Floats
 
     def change(self, before: "RoundRecord") -> float:
-        """Largest |ln(c / c_before)| over folds and processes: how far the fixed point still is."""
+        """Largest |ln(c / c_before)| over folds and processes, which is zero at the fixed point."""
         return float(np.abs(np.log(self.factors) - np.log(before.factors)).max())
 
     def to_json(self) -> dict[str, object]:
-        """Render as plain lists and numbers; NaN becomes null."""
+        """Convert to lists and numbers; NaN becomes null."""
         return {
             "number": self.number,
             "relative_eps": self.relative_eps,
@@ -67,7 +67,7 @@ class RoundRecord(ShortRepr):
 
     @classmethod
     def from_json(cls, content: Mapping[str, object]) -> "RoundRecord":
-        """Read what `to_json` rendered."""
+        """Read the result of `to_json`."""
         eps = content["relative_eps"]
         arrays = (np.array(content[key], dtype=np.float64) for key in ("factors", "figure", "signal_efficiency"))
         return cls(int(str(content["number"])), None if eps is None else float(str(eps)), *arrays)
@@ -75,24 +75,24 @@ class RoundRecord(ShortRepr):
 
 @dataclass(frozen=True, repr=False)
 class TrainingHistory(ShortRepr):
-    """Losses per epoch and member, in one array over all phases.
+    """Losses of E epochs and M members over all phases, and records of rounds and optimisers.
 
-    Losses of different phases are different functions; compare within a phase.  `best_epoch` counts in the last phase,
-    over all its rounds; -1 stands for its starting point.
+    Losses of different phases are different functions, which cannot be compared.
 
     Attributes:
         loss_name: label of the loss of the last phase.
         phase: label of each epoch's phase, length E.
         training_loss: mean over the epoch's batches, shape (E, M).
         validation_loss: on the validation fold after the epoch, shape (E, M).
-        best_epoch: epoch of the last phase whose parameters were kept, shape (M,).
-        member_fold: test fold per member, shape (M,).
-        member_seed: seed per member, shape (M,).
-        collapsed: whether the member ended with equal scores or at its loss's trivial value, shape (M,).
-        rounds: what the rounds reached, the networks they start from first; empty for a training without rounds.
-        kept_round: number of the round that each test fold kept, in ascending order of the folds.
+        best_epoch: epoch whose parameters were kept, counted from 0 in the last phase over all its rounds, -1 for the
+            start of the phase, shape (M,).
+        member_fold: test fold of each member, shape (M,).
+        member_seed: seed of each member, shape (M,).
+        collapsed: whether the scores of a member are nearly equal for all events, shape (M,).
+        rounds: records of the rounds, the first for the networks they start from; empty for a training without rounds.
+        kept_round: number of the round whose networks were kept, for each test fold in ascending order.
         process_names: processes of the effective weights in `rounds`.
-        graduated: stages of a graduated schedule with what was measured at their ends.
+        graduated: stages of a graduated schedule, as measured at their ends.
         eve: feedback after each epoch with Eve.
     """
 
@@ -116,11 +116,11 @@ class TrainingHistory(ShortRepr):
         return tuple(range(1, len(self.phase) + 1))
 
     def advice(self) -> str:
-        """Say what to do about collapsed members; empty when there is none."""
+        """Advice on collapsed members or on rounds without a valid threshold; empty if there are none."""
         count = int(self.collapsed.sum())
         if not count and self.rounds and not any(np.isfinite(record.figure).any() for record in self.rounds):
             return (
-                f"In no round of the training with the {self.loss_name} did a threshold qualify, so that its networks "
+                f"No threshold qualified in any round of the training with the {self.loss_name}, so that its networks "
                 "are those of the warm start. Lower minimum_effective_background, or simulate more background."
             )
         if not count:
@@ -132,7 +132,7 @@ class TrainingHistory(ShortRepr):
         )
 
     def to_json(self) -> dict[str, object]:
-        """Render as plain lists and strings."""
+        """Convert to lists, numbers and strings."""
         return {
             "loss_name": self.loss_name,
             "phase": list(self.phase),
@@ -145,13 +145,13 @@ class TrainingHistory(ShortRepr):
             "rounds": [record.to_json() for record in self.rounds],
             "kept_round": list(self.kept_round),
             "process_names": list(self.process_names),
-            "graduated": [stage.to_json() for stage in self.graduated],
+            "graduated": [asdict(stage) for stage in self.graduated],
             "eve": [asdict(record) for record in self.eve],
         }
 
     @classmethod
     def from_json(cls, content: dict[str, object]) -> "TrainingHistory":
-        """Read what `to_json` rendered."""
+        """Read the result of `to_json`."""
         types = {"best_epoch": np.int64, "member_fold": np.int64, "member_seed": np.int64, "collapsed": np.bool_}
         arrays: dict[str, npt.NDArray[Any]] = {
             key: np.asarray(content[key], dtype=types.get(key, np.float64))
@@ -163,7 +163,7 @@ class TrainingHistory(ShortRepr):
             rounds=tuple(RoundRecord.from_json(record) for record in _list(content, "rounds")),
             kept_round=tuple(int(number) for number in _list(content, "kept_round")),
             process_names=tuple(str(name) for name in _list(content, "process_names")),
-            graduated=tuple(GraduatedStage.from_json(stage) for stage in _list(content, "graduated")),
+            graduated=tuple(GraduatedStage(**stage) for stage in _list(content, "graduated")),
             eve=tuple(EveRecord(**record) for record in _list(content, "eve")),
             **arrays,
         )

@@ -16,8 +16,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "ta
 class StackedLinear(nn.Module):
     """M independent linear layers, evaluated as one batched matrix product.
 
-    Each member is drawn from its own seed with the rule of `torch.nn.Linear` (uniform within 1 / sqrt(inputs)), so a
-    member is the same network whatever the size of the ensemble it stands in.
+    Each member is drawn from its own seed with the distribution of `torch.nn.Linear` (uniform within 1 / sqrt(inputs)),
+    so that it does not depend on the other members.
     """
 
     def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> None:

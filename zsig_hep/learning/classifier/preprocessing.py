@@ -1,4 +1,4 @@
-"""Imputation and standardisation, fitted on each member's training events and stored with the model."""
+"""Imputation and standardisation of features, fitted to each member's training events."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ Float64Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, repr=False)
 class Preprocessing(ShortRepr):
-    """x -> (x - mean) / scale per member, missing values replaced by `fill` first.
+    """x -> (x - mean) / scale for each member, after missing values are replaced by `fill`.
 
     Attributes:
         feature_names: the features, in the order of the network's inputs.
-        fill: value that replaces NaN, shape (M, F); NaN where a feature may not be missing.
-        mean: subtracted, shape (M, F).
-        scale: divided by, shape (M, F); one for a constant feature.
+        fill: value that replaces NaN, shape (M, F); NaN for a feature that may not be missing.
+        mean: mean of each feature, shape (M, F).
+        scale: standard deviation of each feature, shape (M, F); one for a constant feature.
     """
 
     feature_names: tuple[str, ...]
@@ -41,7 +41,7 @@ class Preprocessing(ShortRepr):
             features: shape (N, F).
 
         Raises:
-            TrainingError: naming the features and the remedy.
+            TrainingError: names the features and what to do.
         """
         has_rule: npt.NDArray[np.bool_] = ~np.any(np.isnan(self.fill), axis=0)
         require_known_missing(features, self.feature_names, has_rule)
@@ -62,7 +62,7 @@ class Standardisation(nn.Module):
         self.register_buffer("inverse_scale", torch.from_numpy(1 / preprocessing.scale).unsqueeze(1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Impute where there is a rule, then centre and scale."""
+        """Replace missing values, then standardise."""
         if self.may_be_missing:
             features = torch.where(torch.isnan(features), self.fill, features)
         return (features - self.mean) * self.inverse_scale
@@ -94,9 +94,9 @@ def fit_preprocessing(
     feature_names: Sequence[str],
     missing: Mapping[str, ImputationRule],
 ) -> Preprocessing:
-    """Fit imputation and standardisation per member.
+    """Fit imputation and standardisation for each member.
 
-    Signal and background count half each, as in the cross entropy, so that neither class sets the scale alone.
+    Signal and background have the same total weight, as in the cross entropy.
 
     Args:
         features: shape (N, F), NaN where missing.
@@ -104,13 +104,13 @@ def fit_preprocessing(
         is_signal: shape (N,).
         training_events: indices of each member's training events.
         feature_names: names of the F features.
-        missing: rule for each feature that may be missing: its weighted mean or median, or a number.
+        missing: replacement for each feature that may be missing: its weighted mean or median, or a number.
 
     Returns:
-        The fitted preprocessing of all members.
+        The preprocessing of all members.
 
     Raises:
-        TrainingError: for a rule of an unknown feature, an infinite value or a missing value without a rule.
+        TrainingError: for a rule for an unknown feature, an infinite value or a missing value without a rule.
     """
     for name in missing:
         if name not in feature_names:

@@ -1,1 +1,1 @@
-"""Derivatives of argmin and argmax (arXiv:1607.05447), and the tuning of hyperparameters by them."""
+"""Derivatives of argmin and argmax (arXiv:1607.05447), and tuning of hyperparameters with them."""

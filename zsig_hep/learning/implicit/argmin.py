@@ -1,7 +1,7 @@
-"""Derivatives of argmin and argmax: how the solution of an inner problem follows its parameters.
+"""Derivatives of argmin and argmax: the derivative of the solution of an inner problem in its parameters.
 
-The inner problem is solved elsewhere, by any means; `argmin` and `argmax` take the solution, check that it is one, and
-return it as a function of the parameters.  Equations: `kkt`.
+The inner problem is solved elsewhere, by any method; `argmin` and `argmax` check the solution and return it as a
+differentiable function of the parameters.  The equations are in `kkt`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,28 +17,27 @@ from zsig_hep.learning.implicit.kkt import ActiveConstraints, InnerProblem, KKTS
 from zsig_hep.learning.implicit.linear_solvers import Curvature, LinearSolver, choose_solver, curvature_sign
 
 Parameters = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
-"""A tensor, several, or several by name; the objective is given the same."""
+"""A tensor, several, or several by name; the objective gets them in the same form."""
 
 
 @dataclass(frozen=True, eq=False)
 class ArgminResult:
-    """A solution that follows its parameters, and how well it solves the inner problem.
+    """A differentiable solution, and how well it solves the inner problem.
 
     Attributes:
-        value: y*, shaped as the solution given, with gradients to the parameters.
-        residual: length of the Newton step that is left, over the length of y*, or as it is where y* is shorter than
-            one; the largest of the batch.  For constrained problems the step in y of equation 1 of `kkt`.
-        curvature: sign of the Hessian in the directions that the active constraints leave free, without the damping; by
-            an iterative solver, as far as it saw.
-        smallest_curvature: the smallest eigenvalue of +-f_YY (+ for a minimum) in those directions, or the smallest
-            curvature that an iterative solver met.
-        solver_iterations: products with the Hessian that one solution of the linear system takes.
-        multipliers: of the equalities, then of the inequalities (zero where inactive), shape (..., m + k), with
-            gradients to the parameters; None without constraints.  f_Y + sum m c_Y = 0 for a minimum, and with -f for a
-            maximum.
-        active: inequalities that hold as equalities, bool, shape (..., k); None without an active set.
-        degenerate: active inequalities with a multiplier of zero, bool, shape (..., k): there the derivative is
-            one-sided; None without an active set.
+        value: y*, in the shape of the solution, with gradients to the parameters.
+        residual: length of the next Newton step, divided by the length of y* or by one if that is larger; the largest
+            of the batch.  For constrained problems the step in y of equation 1 of `kkt`.
+        curvature: sign of the Hessian in the directions that the active constraints leave free, without the damping;
+            for an iterative solver, in the directions of its steps.
+        smallest_curvature: the smallest eigenvalue of +-f_YY (+ for a minimum) in the free directions; for an iterative
+            solver, the smallest curvature in the directions of its steps.
+        solver_iterations: number of products with the Hessian in one solution of the linear system.
+        multipliers: of the equalities, then of the inequalities (zero if inactive), shape (..., m + k), with gradients
+            to the parameters; None without constraints.  f_Y + sum m c_Y = 0 for a minimum, and with -f for a maximum.
+        active: mask of the inequalities that hold as equalities, shape (..., k); None without an active set.
+        degenerate: mask of the active inequalities with a multiplier of zero, whose derivatives are one-sided, shape
+            (..., k); None without an active set.
     """
 
     value: Tensor
@@ -67,31 +66,31 @@ def argmin(
 
         dy*/dx = -f_YY^{-1} f_YX                                    (arXiv:1607.05447, lemma 3.2)
 
-    without constraints; with A y = b and f_i(y, x) <= 0 as in `kkt`, equation 1, also by A and b.  The gradient costs
-    one linear system, whatever the number of parameters.  With the exact solver and no damping the result may be
-    differentiated any number of times; otherwise once, and a second time raises.
+    without constraints; with A y = b and f_i(y, x) <= 0 equation 1 of `kkt`, with derivatives in A and b too.  The
+    gradient needs one linear system for any number of parameters.  With the exact solver and without damping the result
+    can be differentiated any number of times; otherwise a second derivative is an error.
 
     Args:
-        objective: f(y, parameters), twice differentiable, of shape `solution.shape[:batch_dims]`.  Tensors that it
-            takes from elsewhere must not require gradients.
+        objective: f(y, parameters), twice differentiable, of shape `solution.shape[:batch_dims]`.  Tensors that are not
+            among the parameters must not require gradients.
         solution: y*, any shape, also 0-d; its gradient graph is ignored.
-        parameters: x, a tensor, a sequence or a mapping; gradients flow to each that requires one.
+        parameters: x, a tensor, a sequence or a mapping; each that requires a gradient gets one.
         equality: A, shape (m, n) or (*batch, m, n), and b, (m,) or (*batch, m), for the n numbers of a solution.
         inequality: `ActiveSet` or `Barrier`.
-        solver: exact, conjugate_gradient or neumann, or one of `linear_solvers` with its own settings.
-        damping: d >= 0, a multiple of the identity added to f_YY; makes the derivative approximate.
-        tolerance: largest accepted residual (see `ArgminResult`), 1e-6 in float64 and 1e-3 below by default.
-        batch_dims: number of leading axes of the solution that count independent problems.  The Hessian is taken to be
-            block-diagonal over them: no value may depend on another index's y.
+        solver: exact, conjugate_gradient or neumann, or an instance of a class in `linear_solvers`.
+        damping: d >= 0, a multiple of the identity added to f_YY; the derivative is then an approximation.
+        tolerance: largest accepted residual (see `ArgminResult`); by default 1e-6 in float64 and 1e-3 otherwise.
+        batch_dims: number of leading axes of the solution that count independent problems; no value may depend on the y
+            of another index.
 
     Raises:
         TrainingError: for a point that is not stationary or violates its constraints, a Hessian that is singular or
             indefinite, dependent constraints, multipliers of the wrong sign, an iteration that does not converge, an
-            objective of the wrong shape or with gradients of its own, and an unknown solver; while gradients are
-            computed, for a second derivative of a first-order result.
+            objective of the wrong shape or that uses other tensors with gradients, and an unknown solver; in the
+            backward pass, for a second derivative with an iterative solver or damping.
 
     Example:
-        The ridge estimate of one number, y* = x / (1 + p), falls with the penalty p as -x / (1 + p)^2.
+        The derivative of the ridge estimate of one number, y* = x / (1 + p), in the penalty p is -x / (1 + p)^2.
 
         >>> x, penalty = torch.tensor(3.0), torch.tensor(0.5, requires_grad=True)
         >>> result = argmin(lambda y, p: (y - x) ** 2 + p * y**2, torch.tensor(2.0), penalty)
@@ -118,8 +117,8 @@ def argmax(
 ) -> ArgminResult:
     """Make the maximiser y*(x) = argmax_y f(y, x) differentiable by x; everything else as in `argmin`.
 
-    A maximum may jump to another place as x moves, which no derivative shows: for one unknown use `argmax_on_grid`,
-    which looks at the runner-up.
+    The global maximum may jump from one local maximum to another as x changes, which derivatives do not show; for one
+    unknown use `argmax_on_grid`, which compares the two largest maxima.
 
     Example:
         >>> centre = torch.tensor(2.0, requires_grad=True)
@@ -212,7 +211,7 @@ def _require_usable(
 
 
 def _require_finite_without_graph(problem: InnerProblem, y: Tensor, leaves: Sequence[Tensor]) -> None:
-    """Refuse NaN, and tensors that would silently get no gradient."""
+    """Refuse objectives that are not finite, or use tensors that would silently get no gradient."""
     with torch.enable_grad():
         value = problem.value(y, [leaf.detach() for leaf in leaves])
     if not bool(torch.isfinite(value).all()):
@@ -220,14 +219,14 @@ def _require_finite_without_graph(problem: InnerProblem, y: Tensor, leaves: Sequ
         raise TrainingError(message)
     if value.requires_grad:
         message = (
-            "The objective uses a tensor that requires gradients and is not among the parameters, to which none "
-            "would flow. Pass it in parameters=, or detach it."
+            "The objective uses a tensor that requires gradients and is not among the parameters, so that it would get "
+            "none. Pass it in parameters=, or detach it."
         )
         raise TrainingError(message)
 
 
 def _active_constraints(problem: InnerProblem, y: Tensor, leaves: Sequence[Tensor]) -> ActiveConstraints:
-    """Find what holds at the solution; a barrier has no active constraints but must be inside."""
+    """The constraints that hold as equalities at the solution; none for a barrier, whose solution must be inside."""
     with torch.no_grad():
         inequalities, equalities = problem.inequalities(y, leaves), problem.equalities(y, leaves)
     always = torch.ones_like(equalities, dtype=torch.bool)
@@ -241,7 +240,7 @@ def _active_constraints(problem: InnerProblem, y: Tensor, leaves: Sequence[Tenso
         return ActiveConstraints(torch.arange(0, device=y.device), always, inequalities.shape[-1])
     slack = problem.inequality.tolerance if problem.inequality else 0.0
     if bool((inequalities > slack).any()):
-        message = f"The solution violates an inequality f_i <= 0 by {float(inequalities.max()):.3g}: it is not one."
+        message = f"The solution violates an inequality f_i <= 0 by {float(inequalities.max()):.3g}."
         raise TrainingError(message)
     active = inequalities >= -slack
     rows = active.any(dim=0).nonzero().squeeze(-1)
@@ -254,13 +253,13 @@ def _require_stationary(residual: float, tolerance: float, slope: float) -> None
     message = (
         f"The inner solution is not stationary: its relative residual is {residual:.3g}, above the tolerance "
         f"{tolerance:.3g} (gradient {slope:.3g}). Run the inner optimisation to a tighter tolerance, finish with a "
-        "Newton step, compute it in float64, or raise tolerance= for a derivative of that accuracy."
+        "Newton step, compute it in float64, or raise tolerance= and accept a derivative of that accuracy."
     )
     raise TrainingError(message)
 
 
 def _check_multipliers(system: KKTSystem, unit: Tensor, tolerance: float) -> Tensor:
-    """Bool (B, c): active inequalities without a multiplier, measured by how far y would move if they were dropped."""
+    """Mask (B, c) of active inequalities with a multiplier of zero, in units of the shift of y without them."""
     count = len(system.active.rows)
     equalities = system.active.active.shape[-1] - count
     strength = system.point.jacobian.detach().norm(dim=-1) / system.scale / unit
@@ -269,8 +268,8 @@ def _check_multipliers(system: KKTSystem, unit: Tensor, tolerance: float) -> Ten
     if bool((active & (moved < -tolerance)).any()):
         smallest = float(system.point.multipliers[:, equalities:].min())
         message = (
-            f"An active inequality has a multiplier of {smallest:.3g}, of the wrong sign: the objective improves inside, "
-            "so the point is not a solution. Continue the inner optimisation."
+            f"An active inequality has a multiplier of {smallest:.3g}, of the wrong sign: the objective is better "
+            "inside, so the point is not a solution. Continue the inner optimisation."
         )
         raise TrainingError(message)
     degenerate: Tensor = active & (moved <= tolerance)
@@ -280,7 +279,7 @@ def _check_multipliers(system: KKTSystem, unit: Tensor, tolerance: float) -> Ten
 def _constraint_report(
     problem: InnerProblem, held: ActiveConstraints, multipliers: Tensor, degenerate: Tensor
 ) -> dict[str, Tensor]:
-    """The fields of the result that concern constraints, in the user's shapes."""
+    """The fields of the result for constraints, in the user's shapes."""
     report: dict[str, Tensor] = {}
     batch, equalities = problem.batch_shape, multipliers.shape[-1] - len(held.rows)
     if isinstance(problem.inequality, ActiveSet):

@@ -1,4 +1,4 @@
-"""Constraints of an inner problem, as one function c(y) = 0 of those that hold at its solution, and their geometry."""
+"""Inequality constraints of an inner problem, and projections on the space that active constraints leave free."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from torch import Tensor
 from zsig_hep.errors import TrainingError
 
 ConstraintFunction = Callable[[Tensor, Any], Tensor]
-"""f(y, parameters) <= 0 where allowed: (..., n) to (..., k)."""
+"""f(y, parameters), allowed where f <= 0: (..., n) to (..., k)."""
 
 
 @dataclass(frozen=True)
 class ActiveSet:
-    """Inequalities of which those that hold as equalities at the solution are kept as such.
+    """Inequalities of which those that hold as equalities at the solution are treated as equalities.
 
-    The derivative is exact where the set does not change: no active inequality may have a zero multiplier.  Those that
-    do are reported as degenerate; the derivative is then one-sided, that of the side on which they stay active.
+    The derivative is exact if the set of these does not change, that is, if no active inequality has a multiplier of
+    zero.  Those that have are reported as degenerate; the derivative is then that of the side on which they are active.
 
     Args:
         function: f(y, parameters), allowed where f <= 0, shape (..., k).
         tolerance: an inequality is active where f >= -tolerance.
 
     Example:
-        The number below 1 that is closest to x = 3 stays 1 when x moves.
+        The number below 1 that is closest to x = 3 is 1, and does not depend on x.
 
         >>> from zsig_hep.learning.implicit.argmin import argmin
         >>> x = torch.tensor(3.0, requires_grad=True)
@@ -43,16 +43,17 @@ class ActiveSet:
 class Barrier:
     """Inequalities as a logarithmic barrier: the solution minimises f(y) - (1/t) sum_i ln(-f_i(y)).
 
-    Its derivative approaches that of the constrained problem as 1 / t where every active inequality has a multiplier
-    (S. Gould et al., arXiv:1607.05447), with 8e-3 left at t = 1e3 and 8e-6 at 1e6 in a quadratic program with numbers
-    of order one.  Where one has none it stays between the two one-sided derivatives for every t.
+    If every active inequality has a positive multiplier, the derivative approaches that of the constrained problem as
+    1 / t (S. Gould et al., arXiv:1607.05447); the difference is 8e-3 at t = 1e3 and 8e-6 at 1e6 in a quadratic program
+    with numbers of order one.  With a multiplier of zero it is between the two one-sided derivatives for every t.
 
     Args:
         function: f(y, parameters), allowed where f < 0, shape (..., k).
-        t: positive weight of the objective against the barrier.
+        t: positive weight of the objective relative to the barrier.
 
     Example:
-        The same number with a barrier, which minimises (y - 3)^2 - ln(1 - y) / t, follows x by 1 / (1 + 8 t) nearly.
+        With a barrier the same number, the minimum of (y - x)^2 - ln(1 - y) / t, has a derivative of about
+        1 / (1 + 8 t).
 
         >>> from zsig_hep.learning.implicit.argmin import argmin
         >>> x = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
@@ -68,10 +69,10 @@ class Barrier:
 
 @dataclass(frozen=True, eq=False)
 class Tangents:
-    """The directions in which the active constraints, with Jacobian J (B, m, n), leave y free.
+    """The directions that the active constraints, with the Jacobian J, shape (B, m, n), leave free.
 
     Attributes:
-        jacobian: J; a row of an inactive constraint is zero.
+        jacobian: J; zero in the rows of inactive constraints.
         inverse_gram: (J J^T)^-1, shape (B, m, m), with ones on the diagonal for inactive rows.
     """
 
@@ -87,7 +88,7 @@ class Tangents:
             active: bool, shape (B, m).
 
         Raises:
-            TrainingError: for active constraints that depend on each other.
+            TrainingError: for linearly dependent active constraints.
         """
         gram = jacobian @ jacobian.mT + torch.diag_embed((~active).to(jacobian.dtype))
         if gram.shape[-1]:
@@ -102,7 +103,7 @@ class Tangents:
         return cls(jacobian, torch.linalg.inv(gram))
 
     def project(self, vector: Tensor) -> Tensor:
-        """Remove from (B, n) what leaves the constraints: v - J^T (J J^T)^-1 J v."""
+        """Projection on the free directions: v - J^T (J J^T)^-1 J v, shape (B, n)."""
         return vector - self.lift(self.apply(vector))
 
     def apply(self, vector: Tensor) -> Tensor:

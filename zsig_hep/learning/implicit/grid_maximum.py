@@ -1,4 +1,4 @@
-"""The global maximum of a smooth function of one unknown, such as Z of a threshold, and how it follows parameters."""
+"""The global maximum of a smooth function of one unknown, such as Z of a threshold, with derivatives in parameters."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from zsig_hep.errors import TrainingError
 from zsig_hep.learning.implicit.argmin import Parameters, argmax
 
 CurveFunction = Callable[[Tensor, Any], Tensor]
-"""Z(t, parameters) for thresholds t of any shape: a value per threshold."""
+"""Z(t, parameters) for thresholds t of any shape, one value for each."""
 
 GridStatus = Literal["unique", "multi_modal", "edge"]
 
-# A grid may rank two nearby maxima wrongly, so more than two are refined.
+# More than two maxima are refined, as their order on the grid may be wrong.
 _REFINED = 4
 _NEWTON_STEPS = 100
 
@@ -28,7 +28,7 @@ class LocalMaximum:
         location: threshold t.
         value: Z there.
         curvature: Z_tt, negative inside the grid.
-        at_edge: whether Z still rises towards the outside of the grid.
+        at_edge: whether it is an end of the grid, towards which Z increases.
     """
 
     location: float
@@ -39,17 +39,18 @@ class LocalMaximum:
 
 @dataclass(frozen=True, eq=False)
 class GridMaximum:
-    """The global maximum, and how much of one it is.
+    """The global maximum, and whether it is unique.
 
     Attributes:
         location: t*, 0-d, with gradients to the parameters; constant at an edge.
-        value: Z(t*), 0-d, with gradients to the parameters, of any order.
+        value: Z(t*), 0-d, with gradients of any order to the parameters.
         curvature: Z_tt.
-        plateau_half_width: distance from t* over which Z falls by 1 %, sqrt(0.02 |Z / Z_tt|), in units of t; what t* is
-            worth. None at an edge.
-        runner_up: the next best local maximum, None without.
-        status: `unique`; `multi_modal`, where the runner-up is within the tolerance asked for, so that a small change of
-            the parameters moves t* to it without any derivative telling; `edge`, where Z rises out of the grid.
+        plateau_half_width: distance from t* at which Z is smaller by 1 %, sqrt(0.02 |Z / Z_tt|), in units of t, a
+            measure of how well t* is determined; None at an edge.
+        runner_up: the second-best local maximum; None if there is none.
+        status: `unique`; `multi_modal` if the runner-up is within the tolerance, so that a small change of the
+            parameters can move t* to it, which derivatives do not show; `edge` if Z increases towards an end of the
+            grid.
     """
 
     location: Tensor
@@ -72,13 +73,13 @@ def argmax_on_grid(
 
     Args:
         function: Z(t, parameters), twice differentiable, for t of any shape.
-        grid: strictly increasing thresholds, shape (g,), g >= 3, fine enough to see every maximum that matters.
+        grid: strictly increasing thresholds, shape (g,), g >= 3, fine enough to separate the relevant maxima.
         parameters: as in `argmax`.
-        multi_modal_tolerance: the runner-up counts if its Z is within this fraction of the best.
-        flat_tolerance: refuse a function that varies by less than this fraction of its value.
+        multi_modal_tolerance: relative difference in Z up to which the runner-up makes the status `multi_modal`.
+        flat_tolerance: relative variation of the function below which it is an error.
 
     Raises:
-        TrainingError: for a grid that is none, values that are NaN or infinite, and a flat function.
+        TrainingError: for an invalid grid, values that are NaN or infinite, and a flat function.
 
     Example:
         >>> centre = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
@@ -103,7 +104,7 @@ def argmax_on_grid(
 def local_maxima(
     curve: Callable[[Tensor], Tensor], grid: Tensor, *, flat_tolerance: float = 1e-6
 ) -> tuple[LocalMaximum, LocalMaximum | None]:
-    """Find the best local maximum of a curve and the next best, refined by Newton's method; no gradients.
+    """Find the best and the second-best local maximum of a curve by Newton's method, without gradients.
 
     Args:
         curve: Z(t) for t of any shape.
@@ -111,7 +112,7 @@ def local_maxima(
         flat_tolerance: as in `argmax_on_grid`.
 
     Raises:
-        TrainingError: as `argmax_on_grid`.
+        TrainingError: as for `argmax_on_grid`.
 
     Example:
         >>> best, runner_up = local_maxima(lambda t: torch.cos(t) + 0.1 * t, torch.linspace(-3.0, 9.0, 25))
@@ -180,7 +181,7 @@ def _derivatives(curve: Callable[[Tensor], Tensor], like: Tensor, t: float) -> t
 
 def _refuse_flat(value: float, low: float, high: float) -> None:
     message = (
-        f"The function is flat, {value:.6g} between {low:.6g} and {high:.6g}: its maximum has no place. Widen the grid, "
-        "or check that the scores have not collapsed to one value."
+        f"The function is flat, {value:.6g} between {low:.6g} and {high:.6g}, and has no maximum. Widen the grid, or "
+        "check that the scores have not collapsed to one value."
     )
     raise TrainingError(message)

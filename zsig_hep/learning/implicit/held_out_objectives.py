@@ -1,4 +1,4 @@
-"""Smooth objectives of held-out events, to be minimised by hyperparameters: cross entropy, and minus the best Z."""
+"""Smooth objectives of held-out events, to be minimised in hyperparameters: cross entropy, and minus the best Z."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ Figure = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class HeldOutEvents:
-    """Events that did not train the model that scores them.
+    """Events that are scored by a model that was not trained on them.
 
     Attributes:
         is_signal: bool, shape (n,).
         weights: non-negative yields, shape (n,).
-        yields: per event, its weight in the column of what it counts for: the signal, each background process, and the
-            background's sum of squared weights; shape (n, P + 2).
+        yields: contribution of each event to the signal, to each background process, and to the sum of squared weights
+            of the background, shape (n, P + 2).
     """
 
     is_signal: Tensor
@@ -34,18 +34,18 @@ class HeldOutEvents:
 
     @classmethod
     def of(cls, is_signal: Tensor, weights: Tensor, process: Tensor) -> "HeldOutEvents":
-        """Prepare the columns; background processes keep the order of their indices."""
+        """Make the events from the index of each one's process; backgrounds are in the order of their indices."""
         backgrounds = torch.unique(process[~is_signal])
         columns = [weights * is_signal, *(weights * ((process == p) & ~is_signal) for p in backgrounds)]
         return cls(is_signal, weights, torch.stack([*columns, weights**2 * ~is_signal], dim=-1))
 
 
 HeldOutObjective = Callable[[Tensor, HeldOutEvents], Tensor]
-"""Maps the scores (n,) of held-out events to a value to be minimised, 0-d."""
+"""Value to be minimised, 0-d, as a function of the scores (n,) of held-out events."""
 
 
 def held_out_cross_entropy(scores: Tensor, events: HeldOutEvents) -> Tensor:
-    """Binary cross entropy in nats, each class normalised to a total weight of one half.
+    """Binary cross entropy, with each class normalised to a total weight of one half.
 
     Example:
         >>> events = HeldOutEvents.of(torch.tensor([True, False]), torch.tensor([1.0, 9.0]), torch.tensor([0, 1]))
@@ -66,19 +66,18 @@ def s_over_sqrt_b(signal: Tensor, backgrounds: Tensor) -> Tensor:
 class NegativeHeldOutSignificance:
     r"""Minus the significance at the best smooth cut on the scores.
 
-    With the scores x in units of their standard deviation, an event counts for a threshold t with
-    k(t) = 1 / (1 + exp(-(x - t) / h)), and
+    With the scores x in units of their standard deviation and k(t) = 1 / (1 + exp(-(x - t) / h)) for a threshold t,
 
         Zmax = max_t Z(sum_signal w k, sum_{b_1} w k, ...),    (sum_b w k)^2 / sum_b w^2 k >= N.
 
-    By the envelope theorem dZmax/dtheta is the derivative at fixed t*, and where the effective background entries stop
-    the cut, that of Z - m (N - n_eff) with the multiplier m = -Z_t / n_eff_t, again at fixed t*.
+    By the envelope theorem dZmax/dtheta is the derivative at fixed t*; if the condition limits the cut, it is that of
+    Z - m (N - n_eff) with the multiplier m = -Z_t / n_eff_t, again at fixed t*.
 
     Args:
-        figure: Z(s, b); s / sqrt(b) by default.
-        bandwidth: h, positive; a smaller one follows single events.
-        minimum_effective_background: N, effective entries of simulated background that the cut must keep.
-        grid_points: thresholds on which maxima are sought.
+        figure: Z(s, b); by default s / sqrt(b).
+        bandwidth: h, positive; with a small one Zmax depends on single events.
+        minimum_effective_background: N, the smallest number of effective entries of simulated background above the cut.
+        grid_points: number of thresholds in the search of maxima.
 
     Example:
         >>> is_signal = torch.arange(40) >= 20
@@ -93,11 +92,11 @@ class NegativeHeldOutSignificance:
     grid_points: int = 41
 
     def __call__(self, scores: Tensor, events: HeldOutEvents) -> Tensor:
-        """Evaluate.
+        """Evaluate the objective.
 
         Args:
             scores: shape (n,).
-            events: what they are scores of.
+            events: the events with these scores.
 
         Raises:
             TrainingError: for equal scores, or too little background.
@@ -132,7 +131,7 @@ class NegativeHeldOutSignificance:
         return yields[..., 1:-1].sum(-1) ** 2 / yields[..., -1]
 
     def _tightest(self, x: Tensor, events: HeldOutEvents) -> float:
-        """Find by bisection the threshold that keeps just the effective background entries asked for."""
+        """The largest threshold with enough effective background entries, by bisection."""
         low, high = float(x.min()) - 10 * self.bandwidth, float(x.max()) + 100 * self.bandwidth
         found = float(self._effective_background(x.new_tensor(low), x, events))
         if not found > self.minimum_effective_background:

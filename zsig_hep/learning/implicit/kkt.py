@@ -1,15 +1,15 @@
-"""The Karush-Kuhn-Tucker system of an inner problem: its linearisation, its solution, and what flows back through it.
+"""The Karush-Kuhn-Tucker system of an inner problem: its linearisation, its solution, and gradients through it.
 
-With the Lagrangian L(y, m, x) = f(y, x) + m^T c(y, x) of the constraints that hold at the solution, the pair (y, m) is a
+With the Lagrangian L(y, m, x) = f(y, x) + m^T c(y, x) of the constraints c = 0 that hold at the solution, (y, m) is a
 stationary point of L, and the implicit function theorem gives for any parameters x
 
     [ L_yy  J^T ] [ dy/dx ]     [ L_yx ]
     [  J     0  ] [ dm/dx ] = - [ c_x  ],     J = c_y,                                             (1)
 
-of which S. Gould et al., arXiv:1607.05447, list the cases: without c, dy/dx = -f_yy^-1 f_yx; with c = A y - b,
-dy/dx = -F (F^T f_yy F)^-1 F^T f_yx, the columns of F a basis of the null space of A, and
-dy/db = f_yy^-1 A^T (A f_yy^-1 A^T)^-1.  Because the matrix is symmetric, a gradient (v, w) on (y, m) flows back to x as
--d/dx (L_y . u + c . q) with (u, q) the solution of the same matrix for the right-hand side (v, w).
+with the special cases of S. Gould et al., arXiv:1607.05447: without c, dy/dx = -f_yy^-1 f_yx; with c = A y - b,
+dy/dx = -F (F^T f_yy F)^-1 F^T f_yx, where the columns of F are a basis of the null space of A, and
+dy/db = f_yy^-1 A^T (A f_yy^-1 A^T)^-1.  As the matrix is symmetric, a gradient (v, w) with respect to (y, m) becomes
+the gradient -d/dx (L_y . u + c . q) with respect to x, where (u, q) solves the system for the right-hand side (v, w).
 """
 
 from collections.abc import Callable, Sequence
@@ -31,21 +31,21 @@ from zsig_hep.learning.implicit.linear_solvers import (
 )
 
 Objective = Callable[[Tensor, Any], Tensor]
-"""f(y, parameters): one value per batch index."""
+"""f(y, parameters), one value per batch index."""
 
 
 @dataclass(frozen=True, eq=False)
 class InnerProblem:
-    """What is minimised, in flat form: y is (B, n), the leaves are the parameters followed by A and b if there are any.
+    """The inner problem in flat form: y has shape (B, n); leaves are the parameters, followed by A and b if they exist.
 
     Attributes:
-        objective: as the user gave it.
-        rebuild: makes the user's parameters of the leaves.
-        shape: of the user's solution.
-        batch_shape: its leading axes that count the problems.
+        objective: as given by the user.
+        rebuild: function from leaves to the user's parameters.
+        shape: shape of the user's solution.
+        batch_shape: its leading axes, which count the problems.
         sign: +1 for a minimum, -1 for a maximum.
-        inequality: as the user gave it.
-        with_equality: the last two leaves are A and b.
+        inequality: as given by the user.
+        with_equality: whether the last two leaves are A and b.
     """
 
     objective: Objective
@@ -94,10 +94,10 @@ class InnerProblem:
 
 @dataclass(frozen=True, eq=False)
 class ActiveConstraints:
-    """The constraints c(y) = 0 of one problem: all equalities, then the inequalities that are active for any batch index.
+    """The constraints c(y) = 0: all equalities, then the inequalities that are active for at least one batch index.
 
     Attributes:
-        rows: which inequalities, integer, shape (r,).
+        rows: indices of these inequalities, shape (r,).
         active: whether each constraint holds at the solution, bool, shape (B, m + r); true for equalities.
         inequalities: number k of all inequalities.
     """
@@ -114,7 +114,7 @@ class ActiveConstraints:
 
 @dataclass(frozen=True, eq=False)
 class Linearisation:
-    """The Lagrangian at one point, with the graph that its derivatives need.
+    """The Lagrangian at one point, with the graph of its derivatives.
 
     Attributes:
         y: shape (B, n).
@@ -141,7 +141,7 @@ class Linearisation:
         leaves: Sequence[Tensor],
         multipliers: Tensor | None = None,
     ) -> "Linearisation":
-        """Evaluate at y, which requires a gradient; without multipliers take those that fit best."""
+        """Evaluate at y, which requires a gradient; by default with the multipliers for the smallest |L_y|."""
         slope = vector_jacobian(problem.value(y, leaves), y, create_graph=True)
         constraints = active.values(problem, y, leaves)
         rows = [vector_jacobian(column, y, create_graph=True) for column in constraints.unbind(-1)]
@@ -168,21 +168,21 @@ class Linearisation:
 
 
 class KKTSystem:
-    """Equation 1 at a solution, ready to be solved for any right-hand side.
+    """Equation 1 at a solution, which can be solved for any right-hand side.
 
-    Iterations run in the space that the active constraints leave free, where the matrix of a minimum is positive
-    definite: on P L_yy P + s (1 - P), P the projection on that space and s any positive scale.
+    The linear solver gets the matrix P L_yy P + s (1 - P), with the projection P on the space that the active
+    constraints leave free and any positive scale s, which is positive definite at a minimum.
 
     Args:
         problem: the inner problem.
         active: its active constraints.
         y: the solution, without graph.
-        leaves: the parameters, without graph; those that gradients are wanted for require one.
+        leaves: the parameters, without graph; those with gradients require one.
         solver: for the projected system.
         damping: added to L_yy.
 
     Raises:
-        TrainingError: if the projected matrix is not positive definite, as far as the solver sees it.
+        TrainingError: if the solver finds that the projected matrix is not positive definite.
     """
 
     def __init__(
@@ -207,11 +207,11 @@ class KKTSystem:
         self.iterations, self.smallest_curvature = solution.iterations, solution.smallest_curvature
 
     def newton_step(self) -> Tensor:
-        """The step in y that a Newton iteration on equation 1 would still take, shape (B, n)."""
+        """The next step in y of a Newton iteration for L_y = 0 and c = 0, shape (B, n)."""
         return self.solve(-self.point.slope.detach(), -self.point.constraints.detach())[0]
 
     def solve(self, v: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        """The pair (u, q) of equation 1's matrix for the right-hand side (v, w)."""
+        """Solution (u, q) of the system with the matrix of equation 1 and the right-hand side (v, w)."""
         if not w.shape[-1]:
             return self._inverse(v).value, w
         u = self.tangents.lift(w)
@@ -227,10 +227,10 @@ class KKTSystem:
     def pull_back_with_graph(
         self, y: Tensor, multipliers: Tensor, leaves: Sequence[Tensor], v: Tensor, w: Tensor
     ) -> list[Tensor]:
-        """The same as a function of everything that it depends on, y and the multipliers connected to the parameters.
+        """As `pull_back`, differentiable in y, the multipliers, the leaves, v and w.
 
         Raises:
-            TrainingError: where only the first order is known.
+            TrainingError: for an iterative or damped solver.
         """
         if not self.second_order:
             message = (
@@ -239,12 +239,12 @@ class KKTSystem:
             )
             raise TrainingError(message)
         u, q = self._solve_with_graph(self._relinearise(y, multipliers, leaves), v, w)
-        # Separate aliases: d/dx in equation 1's pairing holds y, m, u and q fixed.
+        # A second linearisation, since the derivative in `pair` is at fixed y, m, u and q.
         return self._relinearise(y, multipliers, leaves).pair(u, q, create_graph=True)
 
     def _relinearise(self, y: Tensor, multipliers: Tensor, leaves: Sequence[Tensor]) -> Linearisation:
         aliases = [leaf.view_as(leaf) for leaf in leaves]
-        # Without a connection to the parameters, y still has to be differentiated by.
+        # Derivatives in y are needed also if y does not depend on the parameters.
         y = y.view_as(y) if y.requires_grad else y.detach().requires_grad_()
         return Linearisation.at(self.problem, self.active, y, aliases, multipliers)
 
@@ -278,11 +278,11 @@ class KKTSystem:
 
 
 class StationaryPoint(torch.autograd.Function):
-    """Passes a solution and its multipliers through, and gradients back to the parameters by equation 1."""
+    """The identity for a solution and its multipliers, with gradients to the parameters by equation 1."""
 
     @staticmethod
     def forward(ctx: Any, system: KKTSystem, y: Tensor, multipliers: Tensor, *leaves: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the system with the point at which it holds, and the parameters."""
+        """Return the point of a system; the parameters are arguments to get gradients."""
         ctx.system = system
         y, multipliers = y.clone(), multipliers.clone()
         ctx.save_for_backward(y, multipliers, *leaves)
@@ -291,7 +291,7 @@ class StationaryPoint(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, v: Tensor, w: Tensor) -> tuple[Tensor | None, ...]:
         """Solve equation 1 with the gradients as right-hand side."""
-        # Gradients are enabled here exactly where the caller will differentiate the result again.
+        # Gradients are enabled here if and only if the result will be differentiated again (create_graph=True).
         if torch.is_grad_enabled():
             y, multipliers, *leaves = ctx.saved_tensors
             return None, None, None, *ctx.system.pull_back_with_graph(y, multipliers, leaves, v, w)
@@ -309,7 +309,7 @@ def follow(system: KKTSystem, leaves: Sequence[Tensor]) -> tuple[Tensor, Tensor]
 def vector_jacobian(
     output: Tensor, point: Tensor, cotangent: Tensor | None = None, *, create_graph: bool = False
 ) -> Tensor:
-    """The gradient of sum(output * cotangent) by the point, zero where the output does not depend on it."""
+    """The gradient of sum(output * cotangent) in the point, zero if the output does not depend on it."""
     if not output.requires_grad:
         return torch.zeros_like(point)
     cotangent = torch.ones_like(output) if cotangent is None else cotangent

@@ -1,7 +1,7 @@
-"""Solve H u = v for a symmetric H that is known only by its products with vectors.
+"""Solvers of H u = v for a symmetric H that is given by its products with vectors.
 
-H is the Hessian at a stationary point, one block per batch index: an operator maps (B, n) to (B, n).  Each solver says
-what curvature of H it saw, u^T H u / u^T u, because derivatives of a minimum need a positive definite H.
+H is the Hessian at a stationary point, with one block per batch index: an operator maps (B, n) to (B, n).  Each solver
+reports the smallest curvature u^T H u / u^T u that it found, because H must be positive definite at a minimum.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ Operator = Callable[[Tensor], Tensor]
 Curvature = Literal["positive definite", "negative definite", "indefinite", "singular"]
 
 POWER_ITERATIONS = 20
-"""Products spent on the largest eigenvalue of H before a Neumann series."""
+"""Number of products for the largest eigenvalue of H before a Neumann series."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +28,9 @@ class LinearSolution:
 
     Attributes:
         value: u, shape (B, n).
-        iterations: products of H with a vector, the batch counted once.
+        iterations: number of products of H with a vector, counted once for the batch.
         residual: largest |(H + damping) u - v| / |v| over the batch.
-        smallest_curvature: smallest curvature of H that was seen, without the damping; for `Exact` its smallest
+        smallest_curvature: smallest curvature of H that was found, without the damping: for `Exact` the smallest
             eigenvalue, otherwise an upper bound of it.
     """
 
@@ -41,19 +41,19 @@ class LinearSolution:
 
 
 Inverse = Callable[[Tensor], LinearSolution]
-"""Maps a right-hand side (B, n) to the solution."""
+"""Solution for a right-hand side (B, n)."""
 
 
 class LinearSolver(Protocol):
-    """How H u = v is solved."""
+    """A method to solve H u = v."""
 
     def inverse(self, operator: Operator, like: Tensor, damping: float) -> Inverse:
-        """Prepare to solve (H + damping) u = v for vectors shaped as `like`, (B, n)."""
+        """Function that solves (H + damping) u = v for vectors of the shape of `like`, (B, n)."""
 
 
 @dataclass(frozen=True)
 class Exact:
-    """Cholesky factorisation of the whole matrix, from n products; for up to some thousand unknowns.
+    """Cholesky factorisation of the matrix, from n products; for up to a few thousand unknowns.
 
     Example:
         >>> doubled = Exact().inverse(lambda v: 2 * v, torch.zeros(1, 3), damping=0.0)
@@ -62,7 +62,7 @@ class Exact:
     """
 
     def inverse(self, operator: Operator, like: Tensor, damping: float) -> Inverse:
-        """Build and factorise the matrix.
+        """Compute and factorise the matrix.
 
         Raises:
             TrainingError: if H + damping is not positive definite.
@@ -84,13 +84,13 @@ class Exact:
 
 @dataclass(frozen=True)
 class ConjugateGradient:
-    """Conjugate gradients, one product per iteration, about the square root of the condition number of them.
+    """Conjugate gradients with one product per iteration; their number is about the root of the condition number.
 
-    M. R. Hestenes, E. Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409, all batch indices side by side.
+    M. R. Hestenes, E. Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409, for all batch indices in parallel.
 
     Args:
-        tolerance: relative residual to stop at; sqrt(machine epsilon) / 100 by default.
-        max_iterations: 10 n by default.
+        tolerance: relative residual at which to stop; by default sqrt(machine epsilon) / 100.
+        max_iterations: largest number of iterations; by default 10 n.
 
     Example:
         >>> scale = torch.tensor([1.0, 2.0, 4.0])
@@ -104,7 +104,7 @@ class ConjugateGradient:
     max_iterations: int | None = None
 
     def inverse(self, operator: Operator, like: Tensor, damping: float) -> Inverse:
-        """Prepare nothing; the work is in the solution, which raises TrainingError as `argmin` describes."""
+        """Function that iterates, and raises TrainingError without convergence or for an H that is not definite."""
         size = like.shape[-1]
         limit = 10 * size if self.max_iterations is None else self.max_iterations
         tolerance = _tolerance(self.tolerance, like)
@@ -132,15 +132,15 @@ class ConjugateGradient:
 
 @dataclass(frozen=True)
 class Neumann:
-    """The series u = a sum_k (1 - a H)^k v, one product per term, about the condition number of H of them.
+    """The series u = a sum_k (1 - a H)^k v, with one product per term; their number is about the condition number.
 
-    Slower than conjugate gradients; a truncated series is the usual cheap approximation for networks
-    (J. Lorraine, P. Vicol, D. Duvenaud, arXiv:1911.02590), asked for by a loose tolerance.
+    Slower than conjugate gradients; with a loose tolerance it is the truncated series that is used for networks
+    (J. Lorraine, P. Vicol, D. Duvenaud, arXiv:1911.02590).
 
     Args:
-        tolerance: relative residual to stop at; sqrt(machine epsilon) / 100 by default.
+        tolerance: relative residual at which to stop; by default sqrt(machine epsilon) / 100.
         max_iterations: largest number of terms.
-        step: a, below 2 over the largest eigenvalue of H + damping; by default 1 over a power iteration's estimate.
+        step: a, below 2 over the largest eigenvalue of H + damping; by default 1 over an estimate by power iteration.
 
     Example:
         >>> inverse = Neumann(step=0.5).inverse(lambda v: v, torch.zeros(1, 2), damping=0.0)
@@ -153,7 +153,7 @@ class Neumann:
     step: float | None = None
 
     def inverse(self, operator: Operator, like: Tensor, damping: float) -> Inverse:
-        """Estimate the largest eigenvalue; the solution raises TrainingError as `argmin` describes."""
+        """Function that adds terms, and raises TrainingError without convergence or for an H that is not definite."""
         size, tolerance = like.shape[-1], _tolerance(self.tolerance, like)
         step = 1 / _largest_eigenvalue(operator, like, damping) if self.step is None else self.step
 
@@ -179,7 +179,7 @@ SOLVERS: Mapping[str, LinearSolver] = {
 
 
 def choose_solver(solver: str | LinearSolver) -> LinearSolver:
-    """Look up a solver by name, or pass one through.
+    """The solver of a name; a solver is returned as it is.
 
     Raises:
         TrainingError: for an unknown name.
@@ -193,21 +193,21 @@ def choose_solver(solver: str | LinearSolver) -> LinearSolver:
 
 
 def dense_matrix(operator: Operator, like: Tensor) -> Tensor:
-    """Build H, shape (B, n, n), from its products with the unit vectors, made symmetric to the last bit."""
+    """H, shape (B, n, n), from its products with the unit vectors, exactly symmetric."""
     unit = torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
     columns = torch.stack([operator(column.expand_as(like)) for column in unit], dim=-1)
     return (columns + columns.mT) / 2
 
 
 def generic_vector(like: Tensor) -> Tensor:
-    """A fixed vector, shaped as `like`, that is orthogonal to no eigenvector one is likely to meet."""
+    """A fixed vector of the shape of `like`, unlikely to be orthogonal to an eigenvector."""
     golden = (5**0.5 - 1) / 2
     index = torch.arange(1, like.numel() + 1, dtype=like.dtype, device=like.device)
     return (index * golden % 1 - 0.5).reshape(like.shape)
 
 
 def curvature_sign(smallest: Tensor, largest: Tensor, size: int) -> Curvature:
-    """Classify H by its smallest and largest eigenvalue per batch index, the worst index deciding.
+    """Classify H by its smallest and largest eigenvalue per batch index; the worst index counts.
 
     Example:
         >>> curvature_sign(torch.tensor([-1.0]), torch.tensor([2.0]), 2)
@@ -222,10 +222,10 @@ def curvature_sign(smallest: Tensor, largest: Tensor, size: int) -> Curvature:
 
 
 def require_definite(smallest: Tensor, largest: Tensor, size: int, damping: float) -> None:
-    """Refuse a matrix that has no positive definite inverse.
+    """Refuse a matrix that is not positive definite.
 
     Raises:
-        TrainingError: with the smallest eigenvalue and what helps.
+        TrainingError: states the smallest eigenvalue and what to do.
     """
     found = curvature_sign(smallest, largest, size)
     if found == "positive definite":
@@ -234,7 +234,8 @@ def require_definite(smallest: Tensor, largest: Tensor, size: int, damping: floa
     advice = {
         "negative definite": "The point is a stationary point of the other kind: exchange argmin and argmax.",
         "indefinite": "The point is a saddle or of the other kind (argmax instead of argmin), or the inner optimisation "
-        f"has not converged: continue it, or give damping larger than {max(-value, 0.0):.3g} for an approximate derivative.",
+        f"has not converged: continue it, or give damping larger than {max(-value, 0.0):.3g} for an approximate "
+        "derivative.",
         "singular": "The objective is flat in some direction, along which the solution is not unique: remove the "
         "redundant unknown, add a penalty to the objective, or give damping for an approximate derivative.",
     }[found]
@@ -246,14 +247,14 @@ def require_definite(smallest: Tensor, largest: Tensor, size: int, damping: floa
 
 
 class _SeenCurvature:
-    """The extreme curvatures u^T H u / u^T u that an iteration met, checked as they come."""
+    """The extreme curvatures u^T H u / u^T u in an iteration; raises if H is not positive definite."""
 
     def __init__(self, size: int, damping: float) -> None:
         self.size, self.damping = size, damping
         self.smallest, self._largest = float("inf"), 0.0
 
     def add(self, direction: Tensor, product: Tensor, running: Tensor) -> Tensor:
-        """Take u and (H + damping) u; give u^T (H + damping) u, shape (B, 1)."""
+        """Add the direction u with the product (H + damping) u; return u^T (H + damping) u, shape (B, 1)."""
         curvature = _dot(direction, product)
         ratio = curvature[running] / _dot(direction, direction)[running]
         self._largest = max(self._largest, float(ratio.abs().max()))
@@ -275,7 +276,7 @@ def _largest_eigenvalue(operator: Operator, like: Tensor, damping: float) -> flo
 
 
 def _require_converged(name: str, residual: float, tolerance: float, iterations: int, size: int) -> None:
-    # A recursively updated residual stops within rounding of the target.
+    # The recursively computed residual may exceed the target by rounding.
     if residual <= tolerance * 1.001:
         return
     message = (

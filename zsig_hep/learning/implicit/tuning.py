@@ -1,9 +1,9 @@
 """Hyperparameters of a linear model, or of a network's last layer, by implicit gradients of held-out objectives.
 
-The inner problem is a penalised logistic regression, strictly convex, solved to rounding by Newton's method; the outer
-one goes down the exact gradient of a held-out objective with all hyperparameters at once (L-BFGS-B).  One gradient
-costs about one more inner solution, whatever the number of hyperparameters: the method is for many of them (weights per
-process, penalties per feature); for two or three random search does as well.
+The inner problem is a penalised logistic regression, strictly convex, solved to rounding by Newton's method.  The outer
+problem minimises a held-out objective in all hyperparameters with its exact gradient (L-BFGS-B).  A gradient takes as
+long as another inner solution for any number of hyperparameters: the method is for many of them (weights of processes,
+penalties of features); for two or three, random search is as good.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ TuningStatus = Literal["converged", "evaluation_limit", "stopped"]
 
 @dataclass(frozen=True)
 class TuningStep:
-    """One evaluation of the held-out objective: its value, and the length of its gradient by all hyperparameters."""
+    """One evaluation of the held-out objective: its value, and the length of its gradient in the hyperparameters."""
 
     evaluation: int
     value: float
@@ -30,19 +30,19 @@ class TuningStep:
 
 @dataclass(frozen=True, eq=False)
 class TuningResult:
-    """The best hyperparameters that were met, and the models trained with them.
+    """The best hyperparameters of all evaluations, and the models trained with them.
 
     Attributes:
         hyperparameters: natural logarithms by name, tuned or not.
-        value: held-out objective at them.
-        gradient_norm: of the objective at them, by those tuned, bounds ignored.
-        status: `converged`; `evaluation_limit`; `stopped`, by the optimiser for the reason in `message`.
-        message: the optimiser's own words.
-        history: every evaluation in order.
-        inner_solves: logistic regressions solved, each for every validated fold.
-        newton_iterations: of all of them.
+        value: held-out objective.
+        gradient_norm: length of its gradient in the tuned hyperparameters, without regard to bounds.
+        status: `converged`; `evaluation_limit`; `stopped` by the optimiser for the reason in `message`.
+        message: of the optimiser.
+        history: all evaluations in order.
+        inner_solves: number of logistic regressions solved, each for all validated folds.
+        newton_iterations: number of Newton steps in all of them.
         coefficients: of the model of each validated fold, shape (K, F).
-        intercepts: shape (K,).
+        intercepts: of the model of each validated fold, shape (K,).
     """
 
     hyperparameters: Mapping[str, Float64Array]
@@ -57,14 +57,14 @@ class TuningResult:
     intercepts: Float64Array
 
     def scores(self, features: npt.ArrayLike) -> Float64Array:
-        """Logits (n,) of events that no fold holds, shape (n, F): the mean over the models."""
+        """Logits (n,) of new events with features (n, F), the mean over the models."""
         logits: Float64Array = np.asarray(features) @ self.coefficients.mean(axis=0) + self.intercepts.mean()
         return logits
 
 
 @dataclass
 class _Descent:
-    """What the optimiser calls; keeps the best point and the history."""
+    """The function that the optimiser calls, with a record of all evaluations."""
 
     problem: TuningProblem
     progress: Callable[[TuningStep], None] | None
@@ -91,18 +91,18 @@ def tune(
     max_evaluations: int = 50,
     progress: Callable[[TuningStep], None] | None = None,
 ) -> TuningResult:
-    """Go down the held-out objective from the problem's starting values within `BOUNDS`.
+    """Minimise the held-out objective from the problem's starting values within `BOUNDS`, by scipy's L-BFGS-B.
 
-    The optimiser is scipy's L-BFGS-B.  The value at the end has been optimised on the held-out events, and the more
-    hyperparameters and the fewer events there are the more it flatters: quote a number from events that took no part.
+    The value at the end is biased, since it was optimised on the held-out events: the more, the more hyperparameters
+    and the fewer events there are.  Quote results on other events.
 
     Args:
-        problem: what is tuned.
-        max_evaluations: largest number of values with gradient; the optimiser may finish the line search it is in.
+        problem: the problem.
+        max_evaluations: number of evaluations after which the optimiser stops, at the end of its line search.
         progress: called after each evaluation.
 
     Raises:
-        TrainingError: as `argmin`, or where the inner problem has no solution.
+        TrainingError: as `argmin`, or if the inner problem has no solution.
 
     Example:
         >>> generator = np.random.default_rng(1)
@@ -121,7 +121,7 @@ def tune(
 
     solves, newton = problem.inner_solves, problem.newton_iterations
     descent = _Descent(problem, progress)
-    # By the logarithm of a penalty that hardly matters the gradient is small everywhere: stop on the value.
+    # The stopping rule is on the value: the gradient in the logarithm of an irrelevant penalty is small everywhere.
     options = {"maxfun": max_evaluations, "maxiter": max_evaluations, "gtol": 1e-9, "ftol": 1e-9}
     end = minimize(descent, problem.start_vector, jac=True, method="L-BFGS-B", bounds=problem.bounds, options=options)
     value, vector, gradient_norm, models = descent.best_point

@@ -1,4 +1,4 @@
-"""A penalised logistic regression and a held-out objective of it, as a function of hyperparameters."""
+"""A held-out objective of a penalised logistic regression as a function of hyperparameters."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,9 +30,8 @@ class TuningProblem:
 
         sum_i e^{a_p(i)} w_i ln(1 + exp(-y_i F_i)) + 1/2 sum_f e^{l_f} beta_f^2,    F = x . beta + intercept,
 
-    with the weights w of each class normalised to one half, a the log process weights and l the log penalties.  Its
-    scores of fold k enter the outer objective, which has the unmodified weights.  (The weights multiply the loss by
-    hand: the `weight=` of torch's binary_cross_entropy_with_logits has no derivative.)
+    with the weights w of each class normalised to one half, the log process weights a and the log penalties l.  The
+    outer objective is a function of its scores of fold k and the unmodified weights.
 
     Args:
         features: standardised, shape (n, F).
@@ -40,16 +39,16 @@ class TuningProblem:
         weights: non-negative yields, shape (n,).
         process: index of each event's process, shape (n,).
         fold: fold of each event, integer, shape (n,).
-        validated: folds that are scored, all by default; (1,) with folds 0 and 1 is a single split into training and
+        validated: folds that are scored, by default all; (1,) with folds 0 and 1 is a single split into training and
             validation.
-        objective: cross_entropy, significance, or a function as in `held_out`.
-        tuned: which of log_process_weights and log_penalties.
-        start: values of those not tuned and starting values of those tuned, numbers or one per process or feature;
-            `START` by default.
+        objective: cross_entropy, significance, or a `HeldOutObjective`.
+        tuned: log_process_weights, log_penalties, or both.
+        start: starting values of the tuned hyperparameters and values of the others, a number or one for each process
+            or feature; by default `START`.
         solver: of the linear system, as in `argmin`.
 
     Raises:
-        TrainingError: for input that cannot be used.
+        TrainingError: for invalid arguments.
 
     Example:
         >>> x = np.array([[1.0], [-1.0], [0.5], [-0.5]])
@@ -93,22 +92,22 @@ class TuningProblem:
 
     @property
     def start_vector(self) -> Float64Array:
-        """The starting values of all tuned hyperparameters in a row."""
+        """The starting values of all tuned hyperparameters in one vector."""
         return np.concatenate([self.start[name].numpy() for name in self.tuned])
 
     @property
     def bounds(self) -> list[tuple[float, float]]:
-        """Bounds in the same order."""
+        """Bounds of the entries of `start_vector`."""
         return [BOUNDS[name] for name in self.tuned for _ in range(len(self.start[name]))]
 
     def named(self, vector: Float64Array) -> dict[str, Tensor]:
-        """Take a row of hyperparameters apart; those not tuned keep their starting values."""
+        """Hyperparameters by name from a vector of the tuned ones; the others have their starting values."""
         sizes = [len(self.start[name]) for name in self.tuned]
         parts = torch.split(torch.from_numpy(np.array(vector, dtype=np.float64)), sizes)
         return {**self.start, **dict(zip(self.tuned, parts, strict=True))}
 
     def value(self, vector: Float64Array) -> float:
-        """The held-out objective alone."""
+        """The held-out objective."""
         return float(self.objective(self._held_out_scores(self.solve(self.named(vector))), self.events).detach())
 
     def value_and_gradient(self, vector: Float64Array) -> tuple[float, Float64Array]:
@@ -126,6 +125,7 @@ class TuningProblem:
         margins = torch.where(self.is_signal, 1.0, -1.0) * (beta @ self.inputs.T)
         weights = self.training_weights * parameters["log_process_weights"].exp()[self.process]
         penalty = (parameters["log_penalties"].exp() * beta[:, 1:] ** 2).sum(-1) / 2
+        # The argument `weight` of torch's binary_cross_entropy_with_logits has no derivative.
         value: Tensor = (weights * softplus(-margins)).sum(-1) + penalty
         return value
 
@@ -136,7 +136,7 @@ class TuningProblem:
             Models, shape (K, F + 1), the intercept first.
 
         Raises:
-            TrainingError: where no minimum is reached.
+            TrainingError: without convergence.
         """
         beta = self.beta
         self.inner_solves += 1
@@ -165,7 +165,7 @@ class TuningProblem:
         return step
 
     def _descend(self, beta: Tensor, step: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Take the step, halved until the objective of each model does not rise beyond rounding."""
+        """Make the step, halved until the objective of no model increases by more than rounding."""
         before = self.inner_objective(beta, parameters)
         slack, scale = 1e-12 * before.abs(), torch.ones_like(before)
         for _ in range(_NEWTON_STEPS):
@@ -205,7 +205,7 @@ def _require_events(x: Tensor, is_signal: Tensor, weights: Tensor, process: Tens
 
 
 def _training_weights(weights: Tensor, is_signal: Tensor, fold: Tensor, validated: int) -> Tensor:
-    """Weights of the model that validates one fold: zero inside it, each class one half outside."""
+    """Weights of the model that is validated on a fold: zero in it, with a sum of one half for each class outside."""
     trains = fold != validated
     result = torch.zeros_like(weights)
     for name, members in (("signal", is_signal), ("background", ~is_signal)):

@@ -1,1 +1,1 @@
-"""Losses: a file for each, with its settings; significance losses and the cross entropies beside them."""
+"""Losses of significances and cross entropies, each with its settings."""

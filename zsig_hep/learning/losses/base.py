@@ -1,4 +1,4 @@
-"""What the settings of all losses share: the analysis they are built for, and numbers that change over a phase."""
+"""The base of the settings of losses: the context they are built for, and numbers that change over a phase."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from zsig_hep.statistics.process_table import ProcessTable
 
 @dataclass(frozen=True)
 class LossContext:
-    """What a loss may need to know of the analysis.
+    """Properties of the analysis that a loss can depend on.
 
     Attributes:
         processes: in the order of the `process` index that the loss is called with, none of them data.
-        yields: expected events of each process.
+        yields: expected number of events of each process.
         objective: what the selection maximises.
     """
 
@@ -30,10 +30,10 @@ class LossContext:
 
     @property
     def process_uncertainties(self) -> tuple[float, ...]:
-        """Relative uncertainty of each process, zero where none is declared.
+        """Relative uncertainty of each process, zero if none is given.
 
         Raises:
-            TrainingError: for an uncertainty of a process that is unknown or signal.
+            TrainingError: for an uncertainty whose name is no background process.
         """
         objective = self.objective or Objective()
         if message := objective.unknown_backgrounds(self.processes):
@@ -42,7 +42,7 @@ class LossContext:
 
 
 class GeometricPath(Settings):
-    """A positive number that moves from `start` to `stop` by equal factors over a phase.
+    """A positive number that changes geometrically from `start` to `stop` over a phase.
 
     Example:
         >>> round(GeometricPath(start=0.5, stop=0.02).at(0.5), 9)
@@ -52,7 +52,7 @@ class GeometricPath(Settings):
     start: PositiveFloat
     """Value at the start of the phase."""
     stop: PositiveFloat
-    """Value at its end."""
+    """Value at the end of the phase."""
 
     def at(self, progress: float) -> float:
         """Value after a fraction `progress` of the phase."""
@@ -60,7 +60,7 @@ class GeometricPath(Settings):
 
 
 class LinearPath(Settings):
-    """A number that moves from `start` to `stop` by equal steps over a phase.
+    """A number that changes linearly from `start` to `stop` over a phase.
 
     Example:
         >>> LinearPath(start=1.0, stop=0.0).at(0.25)
@@ -70,7 +70,7 @@ class LinearPath(Settings):
     start: NonNegativeFloat
     """Value at the start of the phase."""
     stop: NonNegativeFloat
-    """Value at its end."""
+    """Value at the end of the phase."""
 
     def at(self, progress: float) -> float:
         """Value after a fraction `progress` of the phase."""
@@ -78,7 +78,7 @@ class LinearPath(Settings):
 
 
 class BaseLossSettings(Settings, ABC):
-    """What every loss in the analysis file answers; a constant loss keeps the answers given here."""
+    """The base of the settings of losses, with the methods of a loss that does not change over a phase."""
 
     @property
     @abstractmethod
@@ -87,12 +87,12 @@ class BaseLossSettings(Settings, ABC):
 
     @property
     def eps_path(self) -> tuple[float, ...] | None:
-        """Values of a relative eps that the training has to choose from (`relative_eps: auto`), else None."""
+        """Values of the relative eps from which the training chooses (`relative_eps: auto`), else None."""
         return None
 
     @abstractmethod
     def build(self, context: LossContext | None = None) -> nn.Module:
-        """Make the loss; weights are checked once by the training, not in every step."""
+        """Make the loss; it does not check weights, which the training does once."""
 
     def at(self, progress: float) -> Self:
         """Settings after a fraction `progress` of a phase, 0 to 1."""
@@ -109,14 +109,14 @@ EpsSetting = PositiveFloat | Literal["auto"] | GeometricPath
 
 
 class EpsSettings(BaseLossSettings):
-    """Settings of a loss with an eps relative to the background yield: a number, a path over the phase, or `auto`."""
+    """Settings of a loss with an eps relative to the background yield."""
 
     relative_eps: EpsSetting | None = Field(examples=[0.05, {"start": 0.3, "stop": 0.05}, "auto"])
-    """Ratio of eps to the total background yield: a number, a path over the phase, or "auto", which takes the best of the
-    values of `path`; small values lead to tight cuts.
+    """Ratio of eps to the total background yield: a number, a path over the phase, or "auto", which tries the values of
+    `path` and keeps the best; small values lead to tight cuts.
     """
     path: tuple[PositiveFloat, ...] = Field(default=(0.3, 0.1, 0.03, 0.01), min_length=1)
-    """Decreasing values that `relative_eps: auto` chooses from."""
+    """Decreasing values of eps that `relative_eps: auto` tries."""
 
     @field_validator("path")
     @classmethod
@@ -128,11 +128,11 @@ class EpsSettings(BaseLossSettings):
 
     @property
     def eps_path(self) -> tuple[float, ...] | None:
-        """Values of eps that the training tries where it is `auto`."""
+        """Values of eps that the training tries if it is `auto`, else None."""
         return self.path if self.relative_eps == "auto" else None
 
     def at(self, progress: float) -> Self:
-        """Settings with eps at its place on the path."""
+        """Settings with the value of eps on its path."""
         if isinstance(self.relative_eps, GeometricPath):
             return self.model_copy(update={"relative_eps": self.relative_eps.at(progress)})
         return self
@@ -143,7 +143,7 @@ class EpsSettings(BaseLossSettings):
 
     @property
     def first_eps(self) -> float | None:
-        """The number that eps begins with.
+        """Value of eps at the start of the phase.
 
         Raises:
             TrainingError: if it is `auto`.
@@ -158,17 +158,17 @@ class EpsSettings(BaseLossSettings):
 
 
 def require_context(context: LossContext | None, loss: str) -> LossContext:
-    """Give back the context where a loss cannot be built without.
+    """Return the context of a loss that cannot be built without one.
 
     Raises:
-        TrainingError: if there is none.
+        TrainingError: if it is None.
     """
     if context is None:
-        message = f"The {loss} needs to know the processes of the analysis: call build(LossContext(...))."
+        message = f"The {loss} needs the processes of the analysis: call build(LossContext(...))."
         raise TrainingError(message)
     return context
 
 
 def start_of(value: float | LinearPath) -> float:
-    """First value of a number that may be on a path."""
+    """The number itself, or the value at the start of its path."""
     return value.start if isinstance(value, LinearPath) else value

@@ -1,4 +1,4 @@
-"""Losses made of losses: sums, and several signal hypotheses at once."""
+"""Losses composed of losses: sums, and losses over several signal hypotheses."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, Self
@@ -8,13 +8,7 @@ from pydantic import Field, NonNegativeFloat, field_validator
 from torch import Tensor, nn
 
 from zsig_hep.errors import TrainingError, nearest_name
-from zsig_hep.learning.losses.base import (
-    BaseLossSettings,
-    LinearPath,
-    LossContext,
-    require_context,
-    start_of,
-)
+from zsig_hep.learning.losses.base import BaseLossSettings, LinearPath, LossContext, require_context, start_of
 from zsig_hep.learning.losses.cross_entropy import BCELossSettings, FocalLossSettings
 from zsig_hep.learning.losses.lovasz_loss import LovaszLossSettings
 from zsig_hep.learning.losses.margins import require_process
@@ -29,7 +23,7 @@ from zsig_hep.settings import Settings
 
 
 class SumLoss(nn.Module):
-    """The sum of c_i L_i over several losses.
+    """The sum of several losses, L = sum_i c_i L_i.
 
     Args:
         terms: pairs of a coefficient >= 0 and a loss.
@@ -61,15 +55,14 @@ class SumLoss(nn.Module):
 
 
 class HypothesesLoss(nn.Module):
-    r"""A loss evaluated with one signal process at a time, all backgrounds present, and combined.
+    r"""A combination of the losses of several signal hypotheses, each with one signal process and all backgrounds.
 
-        mean      L = (1/H) sum_h L(signal of h only)
-        minimum   L = max_h L(signal of h only): the hypothesis that loses the largest share of what it can reach
+        mean      L = (1/H) sum_h L_h
+        minimum   L = max_h L_h, the hypothesis with the smallest significance relative to the best possible one
 
-    Losses are normalised to one for the loss of everything, so these compare hypotheses relative to their own best, not
-    in significance itself.
-
-    A sum over signal processes instead, as a loss on its own has it, follows the hypothesis with the largest yield.
+    The normalisation of L_h, one for the set of all events, makes hypotheses comparable relative to their best
+    significance, not in significance itself.  A loss without hypotheses adds the yields of the signal processes and is
+    dominated by the largest.
 
     Args:
         loss: the loss of one hypothesis.
@@ -77,7 +70,7 @@ class HypothesesLoss(nn.Module):
         combine: mean or minimum.
 
     Raises:
-        TrainingError: without a signal process, for an unknown way to combine, or if called without `process`.
+        TrainingError: without a signal process, for an unknown combination, or if called without `process`.
 
     Example:
         >>> from zsig_hep.learning.losses.z_loss import ZLoss
@@ -102,7 +95,7 @@ class HypothesesLoss(nn.Module):
     def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor, process: Tensor | None = None) -> Tensor:
         """Evaluate the loss; arguments and result as for `ZLoss`."""
         process = require_process(process, "A loss over hypotheses")
-        # A leading axis of hypotheses, so that the loss sees them as members of an ensemble.
+        # Hypotheses are a leading axis, like the members of an ensemble.
         kept = torch.stack([~is_signal | (process == index) for index in self.signal_processes])
         hypotheses = kept.view(len(kept), *(1,) * (scores.ndim + 1 - kept.ndim), *kept.shape[1:])
         stacked = scores.expand(len(kept), *scores.shape)
@@ -123,14 +116,14 @@ PlainLossSettings = (
 
 
 class HypothesesLossSettings(BaseLossSettings):
-    """A loss evaluated for each signal process alone: the mean of the hypotheses, or the worst of them."""
+    """A loss for several signal hypotheses, each with one signal process: their mean, or the worst of them."""
 
     name: Literal["hypotheses"] = "hypotheses"
     """Chooses this loss."""
     loss: Annotated[PlainLossSettings, Field(discriminator="name")] = ZLossSettings()
     """The loss of one hypothesis, by `name`."""
     combine: Literal["mean", "minimum"] = "mean"
-    """Whether the mean of the hypotheses counts or the worst of them."""
+    """Whether the mean of the hypotheses is minimised ("mean"), or the worst of them ("minimum")."""
 
     @property
     def label(self) -> str:
@@ -139,29 +132,29 @@ class HypothesesLossSettings(BaseLossSettings):
 
     @property
     def eps_path(self) -> tuple[float, ...] | None:
-        """Path of the loss inside."""
+        """Values of eps of the loss of one hypothesis."""
         return self.loss.eps_path
 
     def build(self, context: LossContext | None = None) -> HypothesesLoss:
         """Make the loss.
 
         Raises:
-            TrainingError: without a context, which tells the signal processes.
+            TrainingError: without a context, which has the signal processes.
         """
         known = require_context(context, self.label)
         return HypothesesLoss(self.loss.build(known), known.processes.rows("signal"), combine=self.combine)
 
     def at(self, progress: float) -> Self:
-        """Settings with the loss inside at its place."""
+        """Settings with those of the loss after a fraction `progress` of a phase."""
         return self.model_copy(update={"loss": self.loss.at(progress)})
 
     def with_eps(self, relative_eps: float) -> Self:
-        """The same loss with an `auto` inside replaced by a number."""
+        """The same loss with an `auto` eps replaced by a number."""
         return self.model_copy(update={"loss": self.loss.with_eps(relative_eps)})
 
 
 class TermSettings(Settings):
-    """One term of a sum: a coefficient, constant or on a linear path, and a loss."""
+    """One term of a sum of losses."""
 
     coefficient: NonNegativeFloat | LinearPath = Field(default=1.0, examples=[0.3, {"start": 1.0, "stop": 0.0}])
     """Factor of the term: a number, or a linear path over the phase."""
@@ -169,7 +162,7 @@ class TermSettings(Settings):
     """The loss of the term, by `name`."""
 
     def at(self, progress: float) -> Self:
-        """Term with its coefficient and its loss at their places."""
+        """The term after a fraction `progress` of a phase."""
         coefficient = self.coefficient
         if isinstance(coefficient, LinearPath):
             coefficient = coefficient.at(progress)
@@ -177,7 +170,7 @@ class TermSettings(Settings):
 
 
 class SumLossSettings(BaseLossSettings):
-    """A sum of losses with coefficients; at most one of them has an eps to be chosen (`auto`)."""
+    """A sum of losses with coefficients."""
 
     name: Literal["sum"] = "sum"
     """Chooses this loss."""
@@ -199,19 +192,19 @@ class SumLossSettings(BaseLossSettings):
 
     @property
     def eps_path(self) -> tuple[float, ...] | None:
-        """Path of the term that has one."""
+        """Values of eps of the term with `relative_eps: auto`."""
         return next((term.loss.eps_path for term in self.terms if term.loss.eps_path), None)
 
     def build(self, context: LossContext | None = None) -> SumLoss:
-        """Make the loss; paths give their first value."""
+        """Make the loss, with the first values of paths."""
         return SumLoss([(start_of(term.coefficient), term.loss.build(context)) for term in self.terms])
 
     def at(self, progress: float) -> Self:
-        """Settings with coefficients and losses at their places."""
+        """Settings with the terms after a fraction `progress` of a phase."""
         return self._with_terms(term.at(progress) for term in self.terms)
 
     def with_eps(self, relative_eps: float) -> Self:
-        """The same loss with the `auto` of its term replaced by a number."""
+        """The same loss with an `auto` eps of a term replaced by a number."""
         return self._with_terms(
             term.model_copy(update={"loss": term.loss.with_eps(relative_eps)}) for term in self.terms
         )

@@ -25,21 +25,21 @@ class FocalLoss(nn.Module):
 
         L = sum c [1 - p_t]^gamma (-ln p_t),    p_t = 1 / (1 + exp(-y F)),
 
-    which is the cross entropy for gamma = 0.  The weights c add to one half in each class; within a class they are, by
-    `weighting`, proportional to
+    which is the cross entropy for gamma = 0.  The sum of the weights c is one half in each class; within a class they
+    are, for each `weighting`, proportional to
 
         cross_section   w, the expected yield;
-        processes       w over the yield of the event's process: all processes of a class count the same;
-        events          1 for every event with a weight above zero: the unweighted loss, which knows no cross sections
-                        and is the baseline of arXiv:2412.09500.
+        processes       w over the yield of the event's process, so that all processes of a class count the same;
+        events          1 for every event with w > 0: the unweighted loss, which ignores cross sections and is the
+                        baseline of arXiv:2412.09500.
 
-    A class without weight contributes nothing.
+    A class without weight does not contribute.
 
     Args:
         gamma: power of the modulating factor, >= 0.
         weighting: kind of the weights.
-        process_count: number of processes, for `processes`; by default the largest index of each batch plus one, for
-            which a GPU has to be waited for.
+        process_count: number of processes, for `processes`; by default the largest index of each batch plus one, whose
+            computation waits for a GPU.
 
     Raises:
         TrainingError: for a negative gamma, an unknown weighting, or `processes` without `process`.
@@ -88,8 +88,8 @@ class BCELoss(FocalLoss):
         L = (1/2) sum_signal (w / S) ln(1 + exp(-F)) + (1/2) sum_background (w / B) ln(1 + exp(F))
 
     Its minimiser is F = ln p_s(x) / p_b(x) with the cross-section-weighted background density: the likelihood ratio,
-    which no other loss can beat for s / sqrt(b) when the network is large and the events are many.
-    Other weightings as for `FocalLoss`; a class without weight contributes nothing.
+    which is optimal for s / sqrt(b) in the limit of a large network and many events.  For the other weightings see
+    `FocalLoss`.
 
     Example:
         >>> round(BCELoss()(torch.zeros(2), torch.tensor([True, False]), torch.tensor([1.0, 10.0])).item(), 4)
@@ -106,8 +106,8 @@ class BCELossSettings(BaseLossSettings):
     name: Literal["bce"] = "bce"
     """Chooses this loss."""
     weighting: Weighting = "cross_section"
-    """What an event counts within its class: its expected yield ("cross_section"), the same for every event ("events"),
-    or the same for every process ("processes").
+    """Weight of an event within its class: its expected yield ("cross_section"), the same weight for every event
+    ("events"), or the same sum of weights for every process ("processes").
     """
 
     @property
@@ -121,14 +121,14 @@ class BCELossSettings(BaseLossSettings):
 
 
 class FocalLossSettings(BaseLossSettings):
-    """Focal loss, arXiv:1708.02002: events that are scored well count less."""
+    """Focal loss, arXiv:1708.02002, in which well classified events have less weight."""
 
     name: Literal["focal"] = "focal"
     """Chooses this loss."""
     gamma: NonNegativeFloat = 2.0
     """Power of the modulating factor; 0 is the cross entropy."""
     weighting: Weighting = "cross_section"
-    """What an event counts within its class, as in `bce`."""
+    """Weight of an event within its class, as in `bce`."""
 
     @property
     def label(self) -> str:

@@ -1,4 +1,4 @@
-"""The Lovasz loss of a submodular figure of merit: (scores, signal mask, weights, process) -> one value per member."""
+"""The Lovasz loss of a submodular figure of merit."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -27,32 +27,32 @@ from zsig_hep.learning.losses.submodular_figures import Step, SubmodularFigure
 
 
 class LovaszLoss(nn.Module):
-    r"""Lovasz extension of the loss of a submodular figure of merit F, normalised to one for the loss of everything.
+    r"""Lovasz extension of the decrease of a submodular figure of merit F, normalised to one for the set of all events.
 
-    The set function of the mispredicted events M, with a lost signal and b accepted background yield,
+    For a set M of mispredicted events that loses the signal yield a and accepts the background yield b, the loss
 
-        Delta(M) = [F(S, 0) - F(S - a, b)] / F(S, 0),
+        Delta(M) = [F(S, 0) - F(S - a, b)] / F(S, 0)
 
-    is exact at every binary vertex and has a convex extension, since F is submodular: see `submodular_figures` for the
-    condition and `SUBMODULAR_FIGURES` for the names.  With s_over_sqrt_b it is `ZLoss`, whose remarks on eps hold here
-    too.
+    is exact at every binary vertex, and its extension is convex, since F is submodular: see `submodular_figures` for
+    the condition and `SUBMODULAR_FIGURES` for the names.  With s_over_sqrt_b it is `ZLoss`, whose remarks on eps are
+    valid here too.
 
-    Each call normalises to the yields it is given.  Without background a relative eps is taken relative to the signal;
+    Each call is normalised to the yields it is given.  Without background a relative eps is relative to the signal;
     without signal the loss is zero.
 
     Args:
         figure: name of the figure of merit.
-        relative_eps: eps / B, positive; default 0.05 for figures whose eps is relative.
-        eps: eps as a yield instead; default 10 for ams_squared.  punzi has neither.
+        relative_eps: eps / B, positive; by default 0.05 for figures with a relative eps.
+        eps: eps as a yield instead; by default 10 for ams_squared.  punzi has no eps.
         relative_uncertainty: k of the figures with uncertainty.
         process_uncertainties: k_p of each process, for s_over_sqrt_b_with_process_uncertainties.
         sigmas: a of punzi; default 3.
         error: hinge, sigmoid, cross_entropy or focal.
-        check_weights: refuse, in every call, negative weights and yields for which the figure is not submodular; off
-            where the caller has checked them once.
+        check_weights: whether every call checks for negative weights, and for yields for which the figure is not
+            submodular; False if the caller has checked them.
 
     Raises:
-        TrainingError: for a figure that is unknown or not submodular, unfit options, or negative weights.
+        TrainingError: for a figure that is unknown or not submodular, options it does not have, or negative weights.
 
     Example:
         >>> loss = LovaszLoss("s_over_b", eps=1.0)
@@ -80,21 +80,16 @@ class LovaszLoss(nn.Module):
             sigmas=sigmas,
         )
         check_set_loss_options(f"Lovasz loss of {figure}", error, relative_eps, eps)
-        if self.figure_of_merit.default_relative_eps is None and relative_eps is not None:
-            known = (
-                "an absolute eps" if self.figure_of_merit.default_eps else "none: its working point is set by sigmas"
-            )
+        default_relative_eps, default_eps = self.figure_of_merit.default_relative_eps, self.figure_of_merit.default_eps
+        if default_relative_eps is None and relative_eps is not None:
+            known = "an absolute eps" if default_eps else "none: its working point is set by sigmas"
             message = f"The figure of merit {figure} has no relative_eps; it has {known}."
             raise TrainingError(message)
-        if (
-            self.figure_of_merit.default_relative_eps is None
-            and self.figure_of_merit.default_eps is None
-            and eps is not None
-        ):
+        if default_relative_eps is None and default_eps is None and eps is not None:
             message = f"The figure of merit {figure} has no eps; its working point is set by sigmas."
             raise TrainingError(message)
         if relative_eps is None and eps is None:
-            relative_eps, eps = self.figure_of_merit.default_relative_eps, self.figure_of_merit.default_eps
+            relative_eps, eps = default_relative_eps, default_eps
         self.figure, self.relative_eps, self.eps = figure, relative_eps, eps
         self.error, self.check_weights = error, check_weights
 
@@ -102,7 +97,7 @@ class LovaszLoss(nn.Module):
         """Evaluate the loss; arguments and result as for `ZLoss`.
 
         Raises:
-            TrainingError: if the figure tells the processes apart and `process` is None.
+            TrainingError: if the figure depends on the yield of each process and `process` is None.
         """
         weights = weights.to(scores.dtype)
         signal, background = class_yields(weights, is_signal)
@@ -138,7 +133,7 @@ class LovaszLoss(nn.Module):
             is_signal: whether each process is signal, shape (P,).
 
         Raises:
-            TrainingError: with the numbers and what to use instead.
+            TrainingError: states the numbers and what to use instead.
         """
         signal, background = class_yields(yields, is_signal)
         self.figure_of_merit.require_submodular(self._eps(signal, background), yields * ~is_signal)
@@ -168,7 +163,7 @@ SUBMODULAR_FIGURES: dict[str, type[SubmodularFigure]] = {
     "s_over_sqrt_b_with_process_uncertainties": figures_with_uncertainty.SOverSqrtBWithProcessUncertainties,
 }
 
-_CONCAVE = "it bends downwards in the signal, so that losing the second signal event costs more than losing the first"
+_CONCAVE = "it is concave in the signal, so that losing the second signal event costs more than losing the first"
 
 NOT_SUBMODULAR: dict[str, tuple[str, str]] = {
     "s_over_sqrt_s_plus_b": (_CONCAVE, "s_squared_over_s_plus_b"),
@@ -178,11 +173,11 @@ NOT_SUBMODULAR: dict[str, tuple[str, str]] = {
     "log_s_over_sqrt_b": (_CONCAVE, "s_over_sqrt_b"),
     "log_asimov": (_CONCAVE, "asimov_squared"),
     "asimov_squared_with_constant_uncertainty": (
-        "with a constant uncertainty it grows with the background where that is small and all but unknown",
+        "with a constant uncertainty it increases with the background where that is small against its uncertainty",
         "asimov_squared_with_uncertainty",
     ),
 }
-"""Why a figure of merit has no Lovasz loss, and its submodular relative."""
+"""Why a figure of merit is not submodular, and the most similar one that is."""
 
 
 def make_submodular_figure(figure: str, **options: Any) -> SubmodularFigure:
@@ -196,7 +191,7 @@ def make_submodular_figure(figure: str, **options: Any) -> SubmodularFigure:
         The figure of merit.
 
     Raises:
-        TrainingError: for a figure that is unknown or not submodular, and for options that it lacks or does not have.
+        TrainingError: for a figure that is unknown or not submodular, a missing option, or one that it does not have.
 
     Example:
         >>> make_submodular_figure("punzi", sigmas=5.0)
@@ -204,7 +199,7 @@ def make_submodular_figure(figure: str, **options: Any) -> SubmodularFigure:
     """
     if figure in NOT_SUBMODULAR:
         reason, relative = NOT_SUBMODULAR[figure]
-        message = f"{figure} has no Lovasz loss: it is not submodular, because {reason}. Its relative {relative} is."
+        message = f"{figure} has no Lovasz loss: it is not submodular, because {reason}. Use {relative}, which is."
         raise TrainingError(message)
     if figure not in SUBMODULAR_FIGURES:
         message = f"Unknown figure of merit {figure!r} of the Lovasz loss.{nearest_name(figure, SUBMODULAR_FIGURES)}"
@@ -227,27 +222,27 @@ def make_submodular_figure(figure: str, **options: Any) -> SubmodularFigure:
 class LovaszLossSettings(EpsSettings):
     """The Lovasz extension of a submodular figure of merit.
 
-    An option that is left out takes the default of the figure; one that the figure does not have is refused.
+    Options have the defaults of the figure; an option that the figure does not have is an error.
     """
 
     name: Literal["lovasz"] = "lovasz"
     """Chooses this loss."""
     figure: str = Field(default="asimov_squared", examples=["s_over_b", "asimov_squared_with_uncertainty"])
-    """Name of the figure of merit; one that is not submodular is refused with its nearest relative."""
+    """Name of the figure of merit, which must be submodular; the error for another one names a similar one that is."""
     error: ErrorName = "hinge"
-    """Measure of how wrong an event is scored."""
+    """Error measure of an event as a function of its margin."""
     relative_eps: EpsSetting | None = None
-    """Ratio of eps to the total background yield, as in the Z loss; left out, the default of the figure."""
+    """Ratio of eps to the total background yield, as in the Z loss; by default that of the figure."""
     eps: PositiveFloat | None = None
     """The yield eps itself, instead of `relative_eps` [events]."""
     relative_uncertainty: PositiveFloat | None = None
-    """Relative uncertainty of the background, for the figures that have one."""
+    """Relative uncertainty of the background, for figures with uncertainty."""
     sigmas: PositiveFloat | None = None
     """Significance that a discovery needs, for "punzi" [standard deviations]."""
 
     @model_validator(mode="after")
     def _figure_knows_the_options(self) -> Self:
-        # The uncertainties of the processes are known only when the loss is built.
+        # The uncertainties of the processes are not known before the loss is built.
         stand_in = (0.0,) if self._needs_process else None
         try:
             self._make(self.path[0] if self.eps_path else self.first_eps, stand_in)
@@ -261,10 +256,10 @@ class LovaszLossSettings(EpsSettings):
         return f"Lovasz loss of {SUBMODULAR_FIGURES[self.figure].label}"
 
     def build(self, context: LossContext | None = None) -> LovaszLoss:
-        """Make the loss; a path gives its first value, and uncertainties of processes come from the context.
+        """Make the loss, with the first value of a path and the uncertainties of processes of the context.
 
         Raises:
-            TrainingError: if the figure is not submodular for the yields of the context, or needs one and has none.
+            TrainingError: if the figure is not submodular for the yields of the context, or needs a context.
         """
         if not self._needs_process:
             loss = self._make(self.first_eps)

@@ -1,7 +1,4 @@
-"""Margins, error measures and class totals that the losses are made of.
-
-S and B are the total signal and background yields of the events given, w an event's weight, F a score.
-"""
+"""Margins, error measures, sums over classes and checks that the losses have in common; F is a score."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -13,14 +10,10 @@ from torch.nn.functional import softplus
 from zsig_hep.errors import TrainingError, nearest_name
 
 
-def signs(is_signal: Tensor, dtype: torch.dtype) -> Tensor:
-    """+1 for signal, -1 for background; a product with it is several times faster than torch.where."""
-    return is_signal.to(dtype) * 2 - 1
-
-
 def margin(scores: Tensor, is_signal: Tensor) -> Tensor:
     """The margin y F with y = +1 for signal and -1 for background; negative where the sign of F is wrong."""
-    return scores * signs(is_signal, scores.dtype)
+    # The product is several times faster than torch.where.
+    return scores * (is_signal.to(scores.dtype) * 2 - 1)
 
 
 def hinge_error(margin: Tensor) -> Tensor:
@@ -54,12 +47,12 @@ ERRORS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def require_non_negative(weights: Tensor) -> None:
-    """Refuse negative or non-finite weights, for which the set function is neither monotonic nor submodular.
+    """Refuse weights that are not finite, or negative, for which set functions are neither monotonic nor submodular.
 
-    On a GPU this waits for the device: check once before a training loop, not in each step.
+    The check waits for a GPU: check once before a training, not in each step.
 
     Raises:
-        TrainingError: with the ways to go on.
+        TrainingError: states what to do.
     """
     if not bool(torch.isfinite(weights).all()):
         message = "The loss was given weights that are NaN or infinite; remove or repair those events first."
@@ -81,21 +74,27 @@ def class_yields(weights: Tensor, is_signal: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def inverse_or_zero(total: Tensor) -> Tensor:
-    """1 / total, or zero where there is no yield to normalise to, without NaN in the gradient."""
+    """1 / total, or zero where the total is zero, without NaN in the gradient."""
     present = total > 0
     return torch.where(present, 1 / torch.where(present, total, 1), 0)
 
 
+def root_or_zero(values: Tensor) -> Tensor:
+    """Square root whose gradient at zero is zero instead of infinite."""
+    positive = values > 0
+    return torch.where(positive, torch.sqrt(torch.where(positive, values, 1)), 0)
+
+
 def require_process(process: Tensor | None, loss: str) -> Tensor:
-    """Give back the process of each event where a loss cannot do without.
+    """Return the process of each event for a loss that needs it.
 
     Raises:
-        TrainingError: if it was not given.
+        TrainingError: if it is None.
     """
     if process is None:
         message = (
-            f"{loss} needs to know which process each event belongs to: give it `process`, the index of each "
-            "event's process, as the fourth argument."
+            f"{loss} needs the process of each event: give it `process`, the index of each event's process, as the "
+            "fourth argument."
         )
         raise TrainingError(message)
     return process
@@ -105,7 +104,7 @@ def check_set_loss_options(loss: str, error: str, relative_eps: float | None, ep
     """Refuse an unknown error measure, and an eps that is not positive or is given twice.
 
     Raises:
-        TrainingError: naming the loss.
+        TrainingError: names the loss.
     """
     if error not in ERRORS:
         message = f"Unknown error measure {error!r} of the {loss}.{nearest_name(error, ERRORS)}"
@@ -120,9 +119,7 @@ def check_set_loss_options(loss: str, error: str, relative_eps: float | None, ep
 
 
 def rescale_to_process_yields(weights: Tensor, process: Tensor, yields: Tensor) -> Tensor:
-    """Scale the weights of a batch so that every process carries its full yield.
-
-    A set function of a batch depends on the yields themselves, so a batch has to stand for the whole sample.
+    """Scale the weights of a batch so that every process has its full yield, as set functions depend on the yields.
 
     Args:
         weights: non-negative, shape (..., n).
@@ -130,7 +127,7 @@ def rescale_to_process_yields(weights: Tensor, process: Tensor, yields: Tensor) 
         yields: full yield of each process, shape (..., P) or (P,).
 
     Returns:
-        Rescaled weights, shape (..., n); a process without weight in the batch stays without.
+        Rescaled weights, shape (..., n); zero for a process whose weights in the batch are all zero.
 
     Example:
         >>> rescale_to_process_yields(torch.ones(3), torch.tensor([0, 0, 1]), torch.tensor([6.0, 5.0]))

@@ -1,26 +1,20 @@
-"""Settings of the losses in the analysis file, and how they change over a phase of the training.
-
-A loss that changes gives its settings at any point of the phase by `at(progress)`; `build` makes the loss of that point.
-"""
+"""The union of the settings of all losses, and those of the recipe of effective weights."""
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator
 from torch import nn
 
-from zsig_hep.learning.losses.base import (
-    BaseLossSettings,
-    LossContext,
-)
+from zsig_hep.learning.losses.base import BaseLossSettings, LossContext
 from zsig_hep.learning.losses.compositions import HypothesesLossSettings, PlainLossSettings, SumLossSettings
 from zsig_hep.learning.losses.cross_entropy import BCELossSettings
 from zsig_hep.learning.losses.z_loss import ZLossSettings
 
 
 class EffectiveWeightsLossSettings(BaseLossSettings):
-    """The recipe of self-consistent effective weights.
+    """Rounds of training with weights of the processes that follow from the working point of the previous round.
 
-    The phase is trained with the base loss first, then its epochs once more, shared by the rounds.
+    The epochs of the phase are trained twice: once with the base loss, and once divided among the rounds.
     """
 
     name: Literal["effective_weights"] = "effective_weights"
@@ -28,9 +22,9 @@ class EffectiveWeightsLossSettings(BaseLossSettings):
     base: Annotated[ZLossSettings | BCELossSettings, Field(discriminator="name")] = BCELossSettings()
     """The loss of every round, by `name`: `bce` or `z`."""
     rounds: PositiveInt = 4
-    """Number of rounds after the first training; they share the epochs of the phase."""
+    """Number of rounds after the first training, among which the epochs of the phase are divided."""
     damping: float = Field(default=0.3, ge=0, lt=1)
-    """Share of the weights of the previous round in those of the next one."""
+    """Exponent of the previous weights in their geometric mean with the new ones; 0 takes the new ones."""
 
     @field_validator("base")
     @classmethod
@@ -39,9 +33,7 @@ class EffectiveWeightsLossSettings(BaseLossSettings):
             message = "the base loss of effective_weights needs a number as relative_eps, not `auto`"
             raise ValueError(message)
         if isinstance(base, BCELossSettings) and base.weighting != "cross_section":
-            message = (
-                f"the base loss of effective_weights needs weights to change; weighting '{base.weighting}' has none"
-            )
+            message = f"the base loss of effective_weights needs the weighting 'cross_section', not '{base.weighting}'"
             raise ValueError(message)
         return base
 
@@ -51,11 +43,11 @@ class EffectiveWeightsLossSettings(BaseLossSettings):
         return "effective weights"
 
     def build(self, context: LossContext | None = None) -> nn.Module:
-        """Make the base loss, which is that of each round."""
+        """Make the base loss, which every round minimises."""
         return self.base.build(context)
 
     def at(self, progress: float) -> Self:
-        """Settings with the base loss at its place."""
+        """Settings with the base loss after a fraction `progress` of a phase."""
         return self.model_copy(update={"base": self.base.at(progress)})
 
 

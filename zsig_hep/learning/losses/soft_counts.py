@@ -1,17 +1,17 @@
-"""Losses of soft counts: an event counts with the probability that the network gives it.
+"""Losses of soft counts, in which the weight of each event is multiplied by the probability that the network predicts.
 
-With p = 1 / (1 + exp(-F)) the probability of the score F, a set of events has the soft yield sum w p.  It is exact
-where the network is certain, smooth everywhere, and belongs to the cut p > 1/2, so that the network moves the cut.
-S and B are the total signal and background yields of the events given: each batch must carry those of every process.
+With the probability p = 1 / (1 + exp(-F)) of the score F, the soft yield of a set of events is sum w p, which tends to
+the yield above the cut p > 1/2 where p is near 0 or 1.  S and B are the total signal and background yields of the
+events given; each batch must have the full yield of every process.
 
-Every loss is divided by its value for "accept everything" (p = 1), a constant that is the same in each batch and in
-training and validation.  A luminosity or any other common factor drops out, the loss of an untrained network is of
-order one whatever the ratio of signal to background, and a step size or a coefficient in a sum keeps its meaning.
+Every loss is divided by its value for "accept everything" (p = 1), which is the same for every batch and in training
+and validation.  The loss then does not depend on the luminosity, and is of order one for an untrained network, so that
+step sizes and coefficients of sums do not depend on the yields.
 
-Efficiencies below 1e-12 are taken as 1e-12, without gradient: the losses diverge for a vanishing signal efficiency and
-stay finite, with finite gradients, in float32.  Far inside this domain gradients are already steep: start from a
-network trained with cross entropy.  A batch without signal has the value of "accept everything"; in one without
-background the background is a constant as large as the signal.
+Efficiencies below 1e-12 are replaced by 1e-12, without gradient, since the losses diverge for a vanishing signal
+efficiency: losses and gradients are finite in float32.  Gradients are steep already at larger efficiencies, so start
+from a network trained with cross entropy.  For a batch without signal the loss has its value for "accept everything";
+in a batch without background the background is a constant as large as the signal.
 """
 
 import math
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from zsig_hep.errors import TrainingError, nearest_name
 from zsig_hep.learning.losses.base import BaseLossSettings, LossContext, require_context
-from zsig_hep.learning.losses.margins import class_yields, inverse_or_zero, require_process
+from zsig_hep.learning.losses.margins import class_yields, inverse_or_zero, require_process, root_or_zero
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.regularised import ams, punzi
 from zsig_hep.statistics.significance import (
@@ -44,17 +44,17 @@ class SoftSignificanceLoss(nn.Module):
     r"""Inverse square or negative logarithm of a significance of the soft counts (s, b_1, ..., b_P).
 
         inverse_square   L = Z(S, B)^2 / Z(s, b)^2
-        log              L = 2 ln [Z(S, B) / Z(s, b)], the logarithm of the other: the same minimiser and milder gradients
+        log              L = 2 ln [Z(S, B) / Z(s, b)], its logarithm, with the same minimiser and smaller gradients
 
-    with s and b_p the soft yields, b = sum_p b_p and, for the figures that know it,
-    sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2 from the relative uncertainties of each background and of all.  Unlike a cross entropy it knows which background is uncertain.
+    with the soft yields s and b_p, b = sum_p b_p and, for the figures with uncertainty,
+    sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2.  Cross entropy, in contrast, ignores the uncertainties of backgrounds.
 
     Args:
-        figure: any of `FigureOfMerit`; an exact Poisson tail, which has no gradients, is replaced by the Asimov
-            significance that it tends to.
+        figure: any of `FigureOfMerit`; an exact Poisson tail, which has no gradients, is replaced by its limit, the
+            Asimov significance.
         process_uncertainties: k_p of each process in the order of the process index; None or zeros for none.
-        relative_uncertainty: k, which moves all backgrounds together.
-        form: inverse_square (positive, bounded below by zero) or log.
+        relative_uncertainty: k, common to all backgrounds.
+        form: inverse_square (positive) or log.
         figure_parameters: numbers in the definition of the figure.
 
     Raises:
@@ -98,7 +98,7 @@ class SoftSignificanceLoss(nn.Module):
             self._variance(b, accepted, is_signal, process),
             self._variance(totals.background, weights, is_signal, process),
         )
-        # The significances work on any array, at a cost per call that exceeds that of a few numbers: one call for both.
+        # One call for both, since the overhead of a call is larger than the cost of a few numbers.
         both = ((s, totals.signal), (b, totals.background), variances)
         soft, best = self._log_significance(
             *(torch.stack([of_soft, of_all.expand_as(of_soft)]) for of_soft, of_all in both)
@@ -107,7 +107,7 @@ class SoftSignificanceLoss(nn.Module):
         return log_ratio if self.form == "log" else torch.exp(log_ratio)
 
     def _variance(self, background: Tensor, weights: Tensor, is_signal: Tensor, process: Tensor | None) -> Tensor:
-        """sigma_b^2 of the background made of weighted events, shape (...)."""
+        """sigma_b^2 for soft weights of events and their background yield, shape (...)."""
         if not self.figure.knows_background_uncertainty:
             return torch.zeros_like(background)
         variance = (self.relative_uncertainty * background) ** 2
@@ -129,7 +129,7 @@ class SoftSignificanceLoss(nn.Module):
             return torch.log(punzi(s, b, self.figure_parameters.punzi_sigmas))
         if self.figure is FigureOfMerit.ASIMOV:
             return torch.log(asimov(s, b))
-        return torch.log(asimov_with_uncertainty(s, b, _sqrt(variance)))
+        return torch.log(asimov_with_uncertainty(s, b, root_or_zero(variance)))
 
 
 class InverseAsimovLoss(SoftSignificanceLoss):
@@ -137,7 +137,7 @@ class InverseAsimovLoss(SoftSignificanceLoss):
 
         L = Z_A(S, B; k B)^2 / Z_A(s, b; k b)^2
 
-    with a relative uncertainty k of the whole background, zero by default.
+    with a relative uncertainty k of the total background, zero by default.
 
     Args:
         relative_uncertainty: k >= 0.
@@ -161,13 +161,13 @@ class PunziLoss(nn.Module):
         sigma_min = [a^2/8 + 9 b^2/13 + a sqrt(B) + (b/2) sqrt(b^2 + 4 a sqrt(B) + 4 B)] / (efficiency L)
         L         = mean over hypotheses of sigma_min(soft) / sigma_min(accept everything)
 
-    with a and b the standard deviations of claim and exclusion (G. Punzi, physics/0308063).  The luminosity is a common
-    factor and drops out.  Each signal process is one hypothesis; a hypothesis without events is left out of the mean.
-    Departure from the paper: no mass windows; all hypotheses share the background that the one score accepts.
+    for a discovery at a and an exclusion at b standard deviations (G. Punzi, physics/0308063).  The luminosity cancels.
+    Each signal process is one hypothesis; hypotheses without events are not in the mean.  Departure from the paper: no
+    mass windows, so that all hypotheses have the same background.
 
     Args:
         a: significance that a discovery needs, in standard deviations, positive.
-        b: the same for the exclusion; 1.28155 is 90 % confidence, one-sided.
+        b: significance of the exclusion, positive; 1.28155 is a one-sided confidence level of 90 %.
         signal_processes: indices of the signal processes; None takes all signal as one hypothesis.
 
     Raises:
@@ -208,28 +208,28 @@ class PunziLoss(nn.Module):
         return [is_signal & (process == index) for index in self.signal_processes]
 
     def _numerator(self, background: Tensor) -> Tensor:
-        a, b, root = self.a, self.b, _sqrt(background)
+        a, b, root = self.a, self.b, root_or_zero(background)
         constant = a**2 / 8 + 9 * b**2 / 13
         return constant + a * root + b / 2 * torch.sqrt(b**2 + 4 * a * root + 4 * background)
 
 
 class BinnedAsimovLoss(nn.Module):
-    r"""Asimov significance of a histogram of the probability, its bins combined in quadrature.
+    r"""Asimov significance of a histogram of the probability, combined in quadrature over its bins.
 
         L = Z_A(S, B)^2 / sum_j Z_A(s_j, b_j)^2,    s_j = sum_signal w m_j(p),  b_j = sum_background w m_j(p)
 
-    The shares m_j(p) of an event in the bins are those after its probability has been smeared with a logistic
-    distribution of scale h: with edges e_j = j / k,
+    The fractions m_j(p) of an event in the bins are those of its probability smeared with a logistic distribution of
+    scale h: with edges e_j = j / k,
 
         m_j(p) = sigma((p - e_j) / h) - sigma((p - e_{j+1}) / h),    h = smoothing / k,
 
-    the outermost edges at infinity, so that the shares of each event are positive and add to one.  Since Z_A^2 of
-    separate bins is never below that of their sum, 0 < L <= 1, and L = 1 for a network that separates nothing.  The loss
-    is the same for p and 1 - p: a start from a network trained with cross entropy tells it which end is signal.
+    and the outermost edges at infinity, so that the fractions of each event are positive and their sum is one.  Since
+    Z_A^2 of separate bins is not below that of their sum, 0 < L <= 1, and L = 1 for a network without any separation.
+    The loss is the same for p and 1 - p: start from a network trained with cross entropy, in which signal has large p.
 
     Args:
         bins: number of bins k, at least 1.
-        smoothing: h over the width of a bin, positive.
+        smoothing: h in units of the bin width, positive.
 
     Raises:
         TrainingError: for fewer than one bin or a smoothing that is not positive.
@@ -260,9 +260,9 @@ class BinnedAsimovLoss(nn.Module):
         return torch.where(totals.has_signal, best / torch.stack(bins).sum(0), 1)
 
     def _shares(self, position: Tensor, index: int) -> Tensor:
-        """Share of each event in a bin; `position` is p / h."""
+        """Fraction of each event in a bin; `position` is p / h."""
         width = 1 / self.smoothing
-        # sigma(x) - sigma(x - d) = (1 - exp(-d)) sigma(x) sigma(d - x), without the difference.
+        # sigma(x) - sigma(x - d) = (1 - exp(-d)) sigma(x) sigma(d - x), without cancellation.
         above = torch.sigmoid(position - index * width) if index > 0 else torch.ones_like(position)
         if index == self.bins - 1:
             return above
@@ -271,7 +271,7 @@ class BinnedAsimovLoss(nn.Module):
 
 
 class _Totals:
-    """Yields of "accept everything", with stand-ins where a class has none."""
+    """Yields of "accept everything"; a class without events gets the yields described at the top."""
 
     def __init__(self, weights: Tensor, is_signal: Tensor) -> None:
         signal, background = class_yields(weights, is_signal)
@@ -282,20 +282,14 @@ class _Totals:
         self.background = torch.where(self.given[1] > 0, self.given[1], self.signal)
 
     def soft(self, accepted: Tensor) -> tuple[Tensor, Tensor]:
-        """Signal and background of the soft weights, at least the smallest efficiency of each."""
+        """Soft signal and background yields, at least `SMALLEST_EFFICIENCY` of each."""
         s, b = (total.squeeze(-1) for total in class_yields(accepted, self.is_signal))
         return self.signal * _efficiency(s, self.given[0]), self.background * _efficiency(b, self.given[1])
 
 
 def _efficiency(accepted: Tensor, total: Tensor) -> Tensor:
-    """Accepted over total, at least the smallest efficiency; one without events."""
+    """Accepted over total, at least `SMALLEST_EFFICIENCY`; one without events."""
     return torch.where(total > 0, (accepted * inverse_or_zero(total)).clamp(min=SMALLEST_EFFICIENCY), 1)
-
-
-def _sqrt(values: Tensor) -> Tensor:
-    """Square root with a zero gradient, instead of an infinite one, at exactly zero."""
-    positive = values > 0
-    return torch.where(positive, torch.sqrt(torch.where(positive, values, 1)), 0)
 
 
 def _require_known(what: str, name: str, known: Sequence[str]) -> None:
@@ -305,12 +299,12 @@ def _require_known(what: str, name: str, known: Sequence[str]) -> None:
 
 
 class InverseAsimovLossSettings(BaseLossSettings):
-    """1 / Z_A^2 on soft counts, arXiv:1806.00322, with a relative uncertainty of the whole background."""
+    """1 / Z_A^2 of soft counts, arXiv:1806.00322, with a relative uncertainty of the total background."""
 
     name: Literal["inverse_asimov"] = "inverse_asimov"
     """Chooses this loss."""
     relative_uncertainty: NonNegativeFloat = 0.0
-    """Relative uncertainty of the whole background."""
+    """Relative uncertainty of the total background."""
 
     @property
     def label(self) -> str:
@@ -324,14 +318,14 @@ class InverseAsimovLossSettings(BaseLossSettings):
 
 
 class PunziLossSettings(BaseLossSettings):
-    """The Punzi loss on soft counts, arXiv:2110.00810; each signal process is one hypothesis."""
+    """The Punzi loss of soft counts, arXiv:2110.00810; each signal process is one hypothesis."""
 
     name: Literal["punzi"] = "punzi"
     """Chooses this loss."""
     a: PositiveFloat = 3.0
     """Significance that a discovery needs [standard deviations]."""
     b: PositiveFloat = 1.28155
-    """The same for the exclusion; 1.28155 is 90 % confidence, one-sided [standard deviations]."""
+    """Significance of the exclusion; 1.28155 is a one-sided confidence level of 90 % [standard deviations]."""
 
     @property
     def label(self) -> str:
@@ -344,14 +338,14 @@ class PunziLossSettings(BaseLossSettings):
 
 
 class BinnedAsimovLossSettings(BaseLossSettings):
-    """The Asimov significance over bins of the score."""
+    """The Asimov significance of a histogram of the score."""
 
     name: Literal["binned_asimov"] = "binned_asimov"
     """Chooses this loss."""
     bins: PositiveInt = 10
     """Number of bins of the score."""
     smoothing: PositiveFloat = 0.2
-    """Width of the smooth border of a bin over the width of a bin."""
+    """Width of the smeared edge of a bin, in units of the bin width."""
 
     @property
     def label(self) -> str:
@@ -365,17 +359,14 @@ class BinnedAsimovLossSettings(BaseLossSettings):
 
 
 class SoftSignificanceLossSettings(BaseLossSettings):
-    """A significance of soft counts with the uncertainties that the analysis declares.
-
-    The figure of merit is by default that of the analysis.
-    """
+    """The significance of soft counts with the uncertainties of the backgrounds in `selection`."""
 
     name: Literal["soft_significance"] = "soft_significance"
     """Chooses this loss."""
     figure: FigureOfMerit | None = None
-    """Figure of merit; left out, that of `selection`."""
+    """Figure of merit; by default that of `selection`."""
     form: Form = "inverse_square"
-    """"inverse_square" minimises 1 / Z^2, "log" its logarithm, which has the same minimum and milder gradients."""
+    """"inverse_square" minimises 1 / Z^2, "log" its logarithm, which has the same minimum and smaller gradients."""
 
     @property
     def label(self) -> str:
@@ -386,7 +377,7 @@ class SoftSignificanceLossSettings(BaseLossSettings):
         """Make the loss.
 
         Raises:
-            TrainingError: without a context if the figure is not named or knows uncertainties.
+            TrainingError: without a context if the figure is not given or has an uncertainty.
         """
         if self.figure is None:
             require_context(context, self.label)

@@ -1,17 +1,17 @@
 """Submodular figures of merit F(s, b) and the marginal gains of the set functions that they define.
 
-For a set M of mispredicted events that loses the signal a and accepts the background b, with S the total signal,
+For a set M of mispredicted events that loses the signal a and accepts the background b, with the total signal S,
 
     Delta(M) = F(S, 0) - F(S - a, b)
 
-is submodular for all non-negative weights if F_ss >= 0, F_sb <= 0 and F_bb >= 0: a figure of merit has to be convex in
+is submodular for all non-negative weights if F_ss >= 0, F_sb <= 0 and F_bb >= 0: a figure of merit must be convex in
 the signal, which s / sqrt(b) is and Z_A is not.  The formulas use
 
-    s = S - a  the signal still kept before the event joins M,   t = s - w  after a signal event of weight w has joined,
-    B = b + eps  the background accepted before,                 B' = B + w  after a background event has joined,
+    s = S - a    the signal that is kept before an event is added to M,    t = s - w   after a signal event,
+    B = b + eps  the background that is accepted before an event is added, B' = B + w  after a background event,
 
-and give F(s, B) - F(t, B) for signal and F(s, B) - F(s, B') for background without a difference of nearly equal
-numbers.  They were derived for this package; the tests hold them against such differences in higher precision.
+for the gains F(s, B) - F(t, B) of signal and F(s, B) - F(s, B') of background of weight w, without differences of
+nearly equal numbers.  They were derived for this package; tests compare them with differences in higher precision.
 """
 
 from abc import ABC, abstractmethod
@@ -23,20 +23,21 @@ import torch
 from torch import Tensor
 
 from zsig_hep.errors import TrainingError
+from zsig_hep.learning.losses.margins import root_or_zero
 from zsig_hep.statistics.significance import asimov, phi
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The yields at which each event, in order, joins the mispredicted set.
+    """The yields when each event, in order, is added to the mispredicted set.
 
     Attributes:
         signal_weight: w if the event is signal, else zero, shape (..., n).
         background_weight: w if the event is background, else zero.
-        kept: signal kept before it joins, s.
-        accepted: background accepted before it joins, b.
+        kept: signal s that is kept before the event is added.
+        accepted: background b that is accepted before the event is added.
         eps: the regularisation, positive, shape (..., 1).
-        process: index of the event's process, where it is known.
+        process: index of the event's process; None if the figure does not need it.
     """
 
     signal_weight: Tensor
@@ -48,17 +49,17 @@ class Step:
 
     @cached_property
     def left(self) -> Tensor:
-        """The signal kept after the event has joined, t; rounding must not make it negative."""
+        """The signal t that is kept after the event is added; not negative despite rounding."""
         return (self.kept - self.signal_weight).clamp(min=0)
 
     @cached_property
     def before(self) -> Tensor:
-        """The regularised background before the event joins, B."""
+        """The regularised background B before the event is added."""
         return self.accepted + self.eps
 
     @cached_property
     def after(self) -> Tensor:
-        """The regularised background after the event has joined, B'."""
+        """The regularised background B' after the event is added."""
         return self.before + self.background_weight
 
 
@@ -68,9 +69,9 @@ class SubmodularFigure(ABC):
 
     Attributes:
         label: name for legends.
-        default_relative_eps: eps over the background yield where the user names none; None if there is no such default.
-        default_eps: eps as a yield where the user names none; with neither default the figure has no eps.
-        needs_process: whether the figure tells the background processes apart.
+        default_relative_eps: default eps over the background yield; None for a figure without a relative eps.
+        default_eps: default eps as a yield; a figure without both defaults has no eps.
+        needs_process: whether the figure depends on the yield of each background process.
     """
 
     label: ClassVar[str]
@@ -80,21 +81,21 @@ class SubmodularFigure(ABC):
 
     @abstractmethod
     def best(self, signal: Tensor, eps: Tensor) -> Tensor:
-        """F(S, 0), the value without a mistake, for S >= 0 and eps > 0 of one shape."""
+        """F(S, 0), the value without mispredicted events, for S >= 0 and eps > 0 of one shape."""
 
     @abstractmethod
     def gains(self, step: Step) -> Tensor:
-        """What Delta grows by when each event joins the mispredicted set, shape (..., n)."""
+        """Increase of Delta when each event is added to the mispredicted set, shape (..., n)."""
 
     def require_submodular(self, eps: Tensor, background_yields: Tensor) -> None:
-        """Refuse yields for which the figure is not submodular; most figures are for all.
+        """Refuse yields for which the figure is not submodular; most figures are submodular for all yields.
 
         Args:
             eps: shape (..., 1).
             background_yields: total of each background process, shape (..., P), zero for signal.
 
         Raises:
-            TrainingError: with the numbers and what to use instead.
+            TrainingError: states the numbers and what to use instead.
         """
         del eps, background_yields
 
@@ -102,7 +103,7 @@ class SubmodularFigure(ABC):
 class SOverSqrtB(SubmodularFigure):
     """F = s / sqrt(B): signal w / sqrt(B), background s w / (sqrt(B) sqrt(B') (sqrt(B) + sqrt(B'))).
 
-    The figure of arXiv:2412.09500; `ZLoss` is the same loss, a little faster.
+    The figure of arXiv:2412.09500; `ZLoss` is a slightly faster implementation of the same loss.
     """
 
     label = "s / sqrt(b)"
@@ -134,8 +135,8 @@ class SOverB(SubmodularFigure):
 class Punzi(SubmodularFigure):
     """F = s / D with D = a/2 + sqrt(b): signal w / D, background s w / ((sqrt(b) + sqrt(b + w)) D D').
 
-    G. Punzi, physics/0308063: the sensitivity of a search that claims at a = `sigmas` standard deviations.  Finite
-    without background, it has no eps; a is the working-point knob instead.
+    G. Punzi, physics/0308063: the sensitivity of a search for a discovery at a = `sigmas` standard deviations.  It is
+    finite without background and needs no eps; a sets the working point instead.
     """
 
     label: ClassVar[str] = "s / (a/2 + sqrt(b))"
@@ -153,7 +154,7 @@ class Punzi(SubmodularFigure):
 
     def gains(self, step: Step) -> Tensor:
         """Gains as given for the class."""
-        before, after = _sqrt(step.accepted), _sqrt(step.accepted + step.background_weight)
+        before, after = root_or_zero(step.accepted), root_or_zero(step.accepted + step.background_weight)
         growth = step.background_weight / torch.where(after > 0, before + after, 1)
         of_background = step.kept * (growth / (self.sigmas / 2 + after))
         return (step.signal_weight + of_background) / (self.sigmas / 2 + before)
@@ -178,10 +179,10 @@ class AsimovSquared(SubmodularFigure):
         """Gains as given for the class."""
         share, growth = step.kept / (step.kept + step.after), step.background_weight / step.before
         u = step.signal_weight / (step.left + step.before)
-        # u is zero for background and x1 for signal, so that one evaluation of phi serves both.
+        # u is zero for background and x1 is zero for signal: one evaluation of phi for both.
         curvature = phi(u + share * growth)
         of_signal = step.signal_weight * (2 * torch.log1p(step.left / step.before) + u * curvature)
-        # Where B is lost in the rounding of s + B', x2 would be -1, where ln(1 + x2) is infinite.
+        # Where s + B' is rounded to s, x2 would be -1, where ln(1 + x2) is infinite.
         of_kept = phi(-share.clamp(max=1 - torch.finfo(share.dtype).eps))
         scale = step.kept * share * (step.background_weight / step.after)
         result: Tensor = of_signal + scale * (growth * curvature + of_kept)
@@ -249,7 +250,7 @@ def require_positive(option: str, value: float, advice: str) -> None:
     """Refuse an option that is not a positive number.
 
     Raises:
-        TrainingError: with the advice.
+        TrainingError: states the advice.
     """
     if not 0 < value < float("inf"):
         message = f"The Lovasz loss needs a positive {option}, found {value}; {advice}."
@@ -257,11 +258,5 @@ def require_positive(option: str, value: float, advice: str) -> None:
 
 
 def squared(values: Tensor) -> Tensor:
-    """Square, as a product: the package's significances are typed as any array."""
+    """Square of a significance, whose type is that of any array."""
     return values * values
-
-
-def _sqrt(values: Tensor) -> Tensor:
-    """Square root with a zero gradient, instead of an infinite one, at exactly zero."""
-    positive = values > 0
-    return torch.where(positive, torch.sqrt(torch.where(positive, values, 1)), 0)

@@ -1,13 +1,12 @@
 """Submodular figures of merit with a relative uncertainty of the background; symbols as in `submodular_figures`.
 
-An uncertainty proportional to B = b + eps keeps every figure submodular.  An uncertainty of b alone, or of each
-background process, makes the penalty grow faster than linearly where b is small, and the figure stays submodular only
-while
+With an uncertainty proportional to B = b + eps the figures are submodular.  With an uncertainty of b, or of each
+background process, the variance increases more than linearly at small b, and the figure is submodular only if
 
     k_p^2 [eps + sum over the other processes q of (lambda_q + k_q^2 lambda_q^2)] <= 3/4   for each process p    (1)
 
-with lambda_q the total yield: F_bb of s / sqrt(V) is non-negative where 3 (dV/db)^2 >= 2 V d^2V/db^2, which is hardest
-to meet at b_p = 0 with all other backgrounds accepted; mixed derivatives of V vanish.
+with the total yields lambda_q: F_bb of s / sqrt(V) is non-negative where 3 (dV/db)^2 >= 2 V d^2V/db^2, and this
+condition is strictest at b_p = 0 with all other backgrounds accepted; mixed derivatives of V vanish.
 """
 
 from collections.abc import Callable
@@ -36,8 +35,8 @@ class AsimovSquaredWithUncertainty(SubmodularFigure):
         background  2 [(s + B) ln(1 + v) - w ln(1 + s K / (B' (B' + K + s))) - K ln(1 + s w / ((B + K) (B' + K + s)))],
                     v(s) = s K w (B + B' + K + s) / (B (B + K + s) (B' + s) (B' + K))
 
-    The terms in brackets cancel where s << B; there the same value is the integral of 2 ln(1 + y), or 2 ln(1 + v), from
-    0 to s, by the rule of Gauss and Legendre.
+    The terms in brackets cancel where s << B; there the same value is computed as the integral of 2 ln(1 + y), or
+    2 ln(1 + v), from 0 to s, by Gauss-Legendre quadrature.
     """
 
     label: ClassVar[str] = "Z_A^2 with uncertainty"
@@ -143,15 +142,15 @@ class SOverSqrtBWithUncertaintyOfB(SubmodularFigure):
         """Refuse k^2 eps > 3/4.
 
         Raises:
-            TrainingError: with the numbers and what to use instead.
+            TrainingError: states the numbers and what to use instead.
         """
         del background_yields
         k, largest = self.relative_uncertainty, float(eps.detach().max())
         if k**2 * largest > 0.75:
             message = (
                 f"s / sqrt(eps + b + (k b)^2) with k = {k:g} and eps = {largest:.4g} events is not submodular: k^2 eps = "
-                f"{k**2 * largest:.4g} may be 0.75 at most, that is eps <= {0.75 / k**2:.4g}. Its submodular relative "
-                "is s_over_sqrt_b_with_uncertainty, where the uncertainty covers b + eps."
+                f"{k**2 * largest:.4g} may be 0.75 at most, that is eps <= {0.75 / k**2:.4g}. Use "
+                "s_over_sqrt_b_with_uncertainty, which is submodular, as its uncertainty covers b + eps."
             )
             raise TrainingError(message)
 
@@ -160,8 +159,8 @@ class SOverSqrtBWithUncertaintyOfB(SubmodularFigure):
 class SOverSqrtBWithProcessUncertainties(SubmodularFigure):
     """F = s / sqrt(V) with V = eps + sum_p [b_p + (k_p b_p)^2], submodular only where equation 1 holds.
 
-    An event of process p adds V' - V = w (1 + k_p^2 (2 b_p + w)).  `process_uncertainties` holds k_p for each process
-    in the order of the process index, zero for those without.
+    An event of process p adds V' - V = w (1 + k_p^2 (2 b_p + w)).  `process_uncertainties` has k_p of each process in
+    the order of the process index, zero for processes without uncertainty.
     """
 
     label: ClassVar[str] = "s / sqrt(b + sum (k_p b_p)^2)"
@@ -172,7 +171,7 @@ class SOverSqrtBWithProcessUncertainties(SubmodularFigure):
         """Check the option."""
         if not self.process_uncertainties or not all(0 <= k < float("inf") for k in self.process_uncertainties):
             message = (
-                "process_uncertainties holds one relative uncertainty >= 0 for each process, found "
+                "process_uncertainties must have one relative uncertainty >= 0 for each process, found "
                 f"{list(self.process_uncertainties)}."
             )
             raise TrainingError(message)
@@ -194,10 +193,10 @@ class SOverSqrtBWithProcessUncertainties(SubmodularFigure):
         return gains_of_variance(step, variance, increment)
 
     def require_submodular(self, eps: Tensor, background_yields: Tensor) -> None:
-        """Refuse yields and uncertainties beyond equation 1.
+        """Refuse yields and uncertainties that violate equation 1.
 
         Raises:
-            TrainingError: with the numbers and what to use instead.
+            TrainingError: states the numbers and what to use instead.
         """
         count = len(self.process_uncertainties)
         if background_yields.shape[-1] != count:
@@ -212,7 +211,7 @@ class SOverSqrtBWithProcessUncertainties(SubmodularFigure):
             message = (
                 f"s / sqrt(b + sum (k_p b_p)^2) is not submodular with k = {float(k[worst]):g} on process {worst}: k^2 "
                 f"times eps and the variance of the other backgrounds is {float(present.max()):.4g} and may be 0.75 at "
-                "most. Use the recipe effective_weights with `base: {name: z}`, or the loss soft_significance, which "
-                "know these uncertainties without that condition."
+                "most. Use effective_weights with `base: {name: z}`, or soft_significance, which use these "
+                "uncertainties without that condition."
             )
             raise TrainingError(message)

@@ -1,8 +1,4 @@
-"""The Z loss, its relatives and its baselines: (scores, signal mask, weights, process) -> one value per member.
-
-Equations are numbered as in J. Bardhan, C. Neeraj, S. Mitra, T. Mandal, arXiv:2412.09500, where they have a number
-there; S and B are the total signal and background yields of the events given, w an event's weight.
-"""
+"""The Z loss of J. Bardhan, C. Neeraj, S. Mitra, T. Mandal, arXiv:2412.09500."""
 
 from typing import Literal
 
@@ -24,33 +20,35 @@ from zsig_hep.learning.losses.margins import (
 
 
 class ZLoss(nn.Module):
-    r"""Lovasz extension of the loss of significance, normalised to one for the loss of everything.
+    r"""Lovasz extension of the decrease of s / sqrt(b), normalised to one for the set of all events.
 
-    The set function of the mispredicted events M, with a lost signal and b accepted background yield
-    (arXiv:2412.09500),
+    With the total signal and background yields S and B, a set M of mispredicted events that loses the signal yield a
+    and accepts the background yield b has the loss (arXiv:2412.09500)
 
         Delta_Z(M) = S / sqrt(eps) - (S - a) / sqrt(eps + b),
 
-    is divided by its value S / sqrt(eps) for all events, which leaves relative yields only.  With
-    r_k = sqrt(1 + B_k / eps), A_k and B_k the lost signal and accepted background after k events, its gains are
+    which is divided by its value S / sqrt(eps) for all events.  With r_k = sqrt(1 + B_k / eps), and A_k and B_k the
+    lost signal and accepted background after k events, the gains for an event of weight w are
 
         signal:      (w / S) / r_{k-1}
         background:  (1 - A_{k-1} / S) (w / eps) / (r_{k-1} r_k (r_{k-1} + r_k)),
 
-    a closed form without the cancellation that differences of Delta_Z suffer in float32.
+    in a closed form without the cancellation of differences of Delta_Z, which is large in float32.
 
-    Departure from the paper: eps is given relative to the total background yield, because eps = S, the paper's choice,
-    makes "reject everything" the exact minimum where S is small against B.  A large eps leads to a loose cut, a small
-    one to a tight cut; far below 0.01 the loss tends to collapse to equal scores.  Train with cross entropy first.
+    Departure from the paper: eps is given relative to the total background yield, because with eps = S, the choice of
+    the paper, the exact minimum is to reject all events if S is small against B.  A large eps leads to a loose cut, a
+    small one to a tight cut; far below 0.01 training tends to collapse to equal scores.  Train with cross entropy
+    first.
 
-    Each call normalises to the yields it is given: give every batch the full yield of every process
-    (`rescale_to_process_yields`).  Without background the loss is the lost fraction of the signal, without signal zero.
+    Each call is normalised to the yields it is given: every batch must have the full yield of every process
+    (`rescale_to_process_yields`).  Without background the loss is the lost fraction of the signal; without signal it is
+    zero.
 
     Args:
-        relative_eps: eps / B, positive; default 0.05.
-        eps: eps as a yield instead, positive; exactly one of the two may be given.
+        relative_eps: eps / B, positive; by default 0.05.
+        eps: eps as a yield, positive, instead of `relative_eps`.
         error: hinge, sigmoid, cross_entropy or focal.
-        check_weights: refuse negative weights in every call; off where the caller has checked them once.
+        check_weights: whether every call checks for negative weights; False if the caller has checked them.
 
     Raises:
         TrainingError: for an unknown error measure, an eps that is not positive, or negative weights.
@@ -95,7 +93,7 @@ class ZLoss(nn.Module):
         eps = background * self.relative_eps if self.relative_eps is not None else self.eps
         inverse_eps = inverse_or_zero(torch.as_tensor(eps, dtype=scores.dtype, device=scores.device))
         inverse_signal = inverse_or_zero(signal)
-        # Without signal there is none to lose to background.
+        # Without signal the loss is zero.
         share_of_eps = inverse_eps * (signal > 0)
 
         def gains(signal_weight: Tensor, background_weight: Tensor, lost: Tensor, accepted: Tensor) -> Tensor:
@@ -115,8 +113,8 @@ class ZLossSettings(EpsSettings):
     name: Literal["z"] = "z"
     """Chooses this loss."""
     error: ErrorName = "hinge"
-    """Measure of how wrong an event is scored; "hinge" is that of the paper, "sigmoid" is the better one in the
-    comparisons of this project.
+    """Error measure of an event as a function of its margin; "hinge" is that of the paper, "sigmoid" reaches larger
+    significances in the comparisons of this project.
     """
     relative_eps: EpsSetting = Field(default=0.05, examples=[0.05, {"start": 0.3, "stop": 0.05}, "auto"])
 
@@ -126,6 +124,6 @@ class ZLossSettings(EpsSettings):
         return "Z loss"
 
     def build(self, context: LossContext | None = None) -> ZLoss:
-        """Make the loss; a path gives its first value."""
+        """Make the loss, with the first value of a path."""
         del context
         return ZLoss(self.first_eps, error=self.error, check_weights=False)

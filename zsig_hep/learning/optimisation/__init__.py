@@ -1,1 +1,1 @@
-"""Optimisers, schedules, and the noise of minibatches that graduated optimisation lives on."""
+"""Optimisers, schedules, and the gradient noise of batches, on which graduated optimisation relies."""

@@ -1,7 +1,7 @@
-"""Eve, which feeds the loss back into Adam's step size.
+"""Eve: Adam with a step size that depends on the change of the loss.
 
 H. Hayashi, J. Koushik, G. Neubig, arXiv:1611.01505, version 3 and version 1 ("Improving stochastic gradient descent
-with feedback"), with the authors' code rooa/eve as the second source.
+with feedback"); the second source is the authors' code, rooa/eve.
 """
 
 import math
@@ -17,14 +17,14 @@ from zsig_hep.errors import TrainingError
 Parameters = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 
 _CHECK_EVERY = 64
-"""Steps between two looks at the loss where looking makes the host wait for the device."""
+"""Steps between two checks of the loss on a GPU, for which the host has to wait."""
 
 
 def relative_change(loss: Tensor, previous: Tensor, f_star: float, c: float) -> tuple[Tensor, Tensor]:
-    """Change of the loss over its distance to the bound, version 3.
+    """Change of the loss relative to its distance from the bound, version 3.
 
-    d = |f_t - f_{t-1}| / (min(f_t, f_{t-1}) - f*), clipped to [1/c, c].  As in the authors' code 0 / 0 is taken as one:
-    a loss that rests at its bound asks for Adam's step.
+    d = |f_t - f_{t-1}| / (min(f_t, f_{t-1}) - f*), clipped to [1/c, c].  As in the authors' code 0 / 0 is one, so that
+    a loss that stays at its bound has Adam's step.
 
     Returns:
         The clipped change, and whether it was clipped from below.
@@ -38,11 +38,11 @@ def relative_change(loss: Tensor, previous: Tensor, f_star: float, c: float) -> 
 
 
 def tracked_change(loss: Tensor, tracked: Tensor, k: float, K: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Relative change of a loss that is followed with limited speed, version 1.
+    """Relative change of a tracked loss, whose change per step is limited, version 1.
 
-    With q = clip(f / fh, 1 + k, 1 + K) where f >= fh, clip(f / fh, 1 / (1 + K), 1 / (1 + k)) elsewhere, the tracked
-    loss fh becomes q fh and r = |q fh - fh| / min(q fh, fh) = |q - 1| / min(q, 1), which lies in [k, K].
-    The algorithm as printed has the two branches swapped, with which fh runs away from f.
+    With q = clip(f / fh, 1 + k, 1 + K) where f >= fh, and clip(f / fh, 1 / (1 + K), 1 / (1 + k)) elsewhere, the tracked
+    loss fh becomes q fh, and r = |q fh - fh| / min(q fh, fh) = |q - 1| / min(q, 1), which is in [k, K].  Departure from
+    the printed algorithm, in which the two branches are swapped and fh diverges from f.
 
     Returns:
         r, the next tracked loss, and whether r was clipped from below.
@@ -58,12 +58,12 @@ def tracked_change(loss: Tensor, tracked: Tensor, k: float, K: float) -> tuple[T
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Quotient with 0 / 0 = 1; a NaN that comes in goes out."""
+    """Quotient with 0 / 0 = 1."""
     return torch.where((numerator == 0) & (denominator == 0), 1, numerator / denominator)
 
 
 class Eve(Optimizer):
-    r"""Adam with a global step size fed back from the objective, arXiv:1611.01505.
+    r"""Adam with a step size that is divided by a feedback from the loss, arXiv:1611.01505.
 
     With Adam's bias-corrected moments mh and vh, the loss f_t and a lower bound f* of the loss,
 
@@ -71,33 +71,33 @@ class Eve(Optimizer):
         dt_t = b3 dt_{t-1} + (1 - b3) dh_t,                    dt_1 = 1
         theta <- theta - (alpha / dt_t) mh_t / (sqrt(vh_t) + eps).
 
-    Version 1 has no bound; it takes r_t of `tracked_change` for dh_t.
+    Version 1 has no bound; there dh_t is r_t of `tracked_change`.
 
-    Choose a bound that the loss can come near: with f* far below the reachable minimum d falls below 1/c, and Eve is
-    Adam with c times the step; `floor_fraction` tells.  On batches of b events d is about
-    1.13 sigma_loss / (sqrt(b) (f - f*)), more where that is not small, so the step grows with sqrt(b).  With
-    c = K and 1/c = k, as by default, version 1 differs from version 3 with f* = 0 only in the step after a clipped one.
+    Choose a bound close to the reachable minimum: if f* is far below it, d is below 1/c, and Eve is Adam with c times
+    the step, which `floor_fraction` shows.  On batches of b events d is about 1.13 sigma_loss / (sqrt(b) (f - f*)), or
+    more if that is not small, so the step increases with sqrt(b).  With c = K and 1/c = k, as by default, version 1
+    differs from version 3 with f* = 0 only in the step after a clipped one.
 
-    Departure from the authors' code, which takes |min(f_t, f_{t-1}) - f*|: a loss below f* is an error here.
-    The check makes the host wait for a GPU; there it is made every 64 steps, and whenever the feedback is read, on the
-    lowest loss since the start.  Until then d is clipped to 1/c, so nothing diverges.
+    Departure from the authors' code, which has |min(f_t, f_{t-1}) - f*|: a loss below f* is an error here.  The host
+    has to wait for a GPU to check this; there the lowest loss since the start is checked every 64 steps, and when the
+    feedback is read.  Until then d is clipped to 1/c, so that nothing diverges.
 
-    An ensemble of M members whose parameters are stacked along the first axis gives a loss of shape (M,); each member
-    has its own feedback and goes the way it would go alone.
+    An ensemble of M members, whose parameters are stacked along the first axis, has a loss of shape (M,); each member
+    has its own feedback and is trained as if it were alone.
 
-    The whole state stands as tensors in `state`: exp_avg, exp_avg_sq and step per parameter, and with the first parameter what all
-    share: feedback, previous_loss (the tracked loss in version 1), lowest_loss, floor_steps, feedback_steps.
+    The state consists of tensors in `state`: exp_avg, exp_avg_sq and step of each parameter, and at the first parameter
+    the state of all: feedback, previous_loss (the tracked loss in version 1), lowest_loss, floor_steps, feedback_steps.
 
     Args:
         params: parameters or groups of them, float32 or float64, on one device.
         lr: step size alpha.
         f_star: lower bound of the loss, required by version 3, not used by version 1: 0 for the normalised losses of
-            this package; there is none for -Z.
+            this package; -Z has no bound.
         betas: decay rates b1, b2 of the moments and b3 of the feedback, each in [0, 1).
-        c: the feedback stays within [1/c, c]; at least 1.  With c = 1 version 3 is Adam.
+        c: limit of the feedback, which is in [1/c, c]; at least 1.  With c = 1 version 3 is Adam.
         change_limits: k and K of version 1, 0 < k <= K.
         eps: added to sqrt(vh), as in Adam.
-        weight_decay: L2 penalty added to the gradients, as in Adam; the loss given to `step` need not contain it.
+        weight_decay: L2 penalty added to the gradients, as in Adam; the loss given to `step` may omit it.
         version: 3 or 1 of the paper.
         check_every: steps between two checks of the loss; None for every step on the CPU and every 64 elsewhere.
 
@@ -143,7 +143,7 @@ class Eve(Optimizer):
         _require(weight_decay >= 0, "weight_decay >= 0", weight_decay)
         _require(check_every is None or check_every > 0, "check_every > 0", check_every)
         super().__init__(params, {"lr": lr, "betas": betas[:2], "eps": eps, "weight_decay": weight_decay})
-        # A copied or unpickled optimiser keeps no attributes of its own, but it keeps `defaults`.
+        # Copying and pickling an optimiser keep `defaults`, but no other attributes.
         self.defaults |= {"version": version, "bound": f_star if version == 3 else 0.0, "b3": betas[2], "c": c}
         self.defaults |= {"change_limits": change_limits, "check_every": check_every}
         for parameter in self._parameters():
@@ -159,10 +159,9 @@ class Eve(Optimizer):
 
     @property
     def floor_fraction(self) -> Tensor:
-        """Share of steps at the floor, shape () or (M,).
+        """Fraction of steps at the lower limit of the feedback, 1/c or in version 1 k; shape () or (M,).
 
-        The floor is 1/c in version 3 and k in version 1.  The first step of all has no feedback and does not count;
-        zero before the second.
+        The first step has no feedback and is not counted; zero before the second.
         """
         self._require_valid_so_far()
         shared = self.state[self._first()]
@@ -174,19 +173,20 @@ class Eve(Optimizer):
     def step(  # type: ignore[override]
         self, closure: Callable[[], Tensor] | None = None, *, loss: Tensor | float | None = None
     ) -> Tensor | float:
-        """Go one step.
+        """Update the parameters.
 
         Args:
             closure: computes the gradients and returns the loss.
-            loss: instead of a closure, the loss that the gradients belong to: one number, or shape (M,) for a stacked
-                ensemble whose gradients come from the sum over its members.
+            loss: the loss of the present gradients, instead of a closure: one number, or shape (M,) for a stacked
+                ensemble, whose gradients are those of the sum over its members.
 
         Returns:
             The loss.
 
         Raises:
-            TrainingError: if not exactly one of the two is given, for a loss that is not finite or lies below f_star,
-                or a parameter without the axis of the members.  Parameters and state are then as before the step.
+            TrainingError: if not exactly one of the two is given, for a loss that is not finite or is below f_star, or
+                a parameter without the axis of the members.  Parameters and state are then unchanged if the loss is
+                checked in every step.
         """
         if (closure is None) == (loss is None):
             message = "Eve needs the loss in each step: give `step` either a closure that returns it or `loss=`."
@@ -206,7 +206,7 @@ class Eve(Optimizer):
         self._require_members(loss, shared.get("feedback"))
         if self._checks_every() == 1:
             self._require_valid(loss)
-        # NaN wins in minimum; an infinite loss is made to.
+        # minimum propagates NaN, but not infinity.
         finite = torch.where(loss.isfinite(), loss, math.nan)
         if "feedback" not in shared:
             shared |= {"feedback": torch.ones_like(loss), "previous_loss": loss.clone(), "lowest_loss": finite}
@@ -229,7 +229,7 @@ class Eve(Optimizer):
         return feedback
 
     def _update_parameters(self, group: dict[str, Any], feedback: Tensor) -> None:
-        """Adam's update, line by line that of torch, with the denominators multiplied by the feedback."""
+        """Adam's update in the operations of torch, with the denominators multiplied by the feedback."""
         parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
         if not parameters:
             return
@@ -244,7 +244,7 @@ class Eve(Optimizer):
         torch._foreach_lerp_(first, gradients, 1 - beta1)
         torch._foreach_mul_(second, beta2)
         torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
-        # The steps are counted on the host, as in torch, so that this does not wait for the device.
+        # The steps are counted on the host, as in torch, so that this does not wait for a GPU.
         counts = [step.item() for step in steps]
         denominators = torch._foreach_sqrt(second)  # noqa: SLF001 (as torch's own)
         torch._foreach_div_(denominators, [(1 - beta2**count) ** 0.5 for count in counts])
@@ -287,7 +287,7 @@ class Eve(Optimizer):
         return default if chosen is None else int(chosen)
 
     def _require_valid_so_far(self) -> None:
-        """Look at the lowest loss since the start; this makes the host wait for the device."""
+        """Check the lowest loss since the start, for which the host waits for a GPU."""
         self._unchecked = 0
         if "lowest_loss" in (shared := self.state[self._first()]):
             self._require_valid(shared["lowest_loss"])
@@ -313,7 +313,7 @@ class Eve(Optimizer):
 
 
 def _along_members(feedback: Tensor, parameter: Tensor) -> Tensor:
-    """Give a feedback per member the axes of a stacked parameter."""
+    """The feedback with the axes of a stacked parameter."""
     return feedback.reshape(-1, *[1] * (parameter.ndim - 1)) if feedback.ndim else feedback
 
 

@@ -1,13 +1,12 @@
-"""How far the noise of minibatches smooths the objective, and the gradient variance that this takes.
+"""The gradient noise of batches, and the degree to which it smooths the objective.
 
 N. Sato, H. Iiduka, arXiv:2311.08745 (stochastic gradient descent) and arXiv:2412.11501 (with momentum).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,21 +20,21 @@ from zsig_hep.learning.optimisation.schedules import EpochPlan
 def smoothing_degree(
     learning_rate: float, batch_size: float, variance: float, *, momentum: float = 0.0, gradient_norm: float = 0.0
 ) -> float:
-    r"""Degree delta to which the noise of minibatches smooths the objective.
+    r"""Degree delta to which the gradient noise of batches smooths the objective.
 
-    With v = C^2 / b and B = beta (beta^2 - beta + 1) / (1 - beta)^2 for the heavy ball with momentum beta,
+    With v = C^2 / b, and B = beta (beta^2 - beta + 1) / (1 - beta)^2 for the heavy ball with momentum beta,
 
         delta = eta sqrt(v + B (v + K^2)),
 
-    which is eta C / sqrt(b) without momentum (arXiv:2311.08745, arXiv:2412.11501).  It is derived for these two, the
-    heavy ball as in `torch.optim.SGD` without dampening; there is no such result for Adam and its relatives.
+    which is eta C / sqrt(b) without momentum (arXiv:2311.08745, arXiv:2412.11501).  It is derived for SGD without
+    momentum and with heavy-ball momentum as in `torch.optim.SGD` without dampening; there is no such result for Adam.
 
     Args:
         learning_rate: step size eta, not negative.
         batch_size: events in a batch b, positive.
         variance: C^2, not negative; see `gradient_variance`.
         momentum: beta in [0, 1).
-        gradient_norm: bound K of the norm of the full gradient, not negative; only used with momentum.
+        gradient_norm: bound K of the norm of the full gradient, not negative; used with momentum only.
 
     Raises:
         TrainingError: for a number outside its domain.
@@ -61,21 +60,21 @@ def gradient_variance(
 ) -> Tensor:
     """Unbiased estimate of the variance of the gradient of one event, C^2 = (b / 2) ||g1 - g2||^2; average several.
 
-    The two batches are independent, or disjoint batches of one epoch, which give the same expectation up to a factor
-    n / (n - 1) for n events.  For a loss that is no mean over events (a set loss) C^2 says how the noise of its
-    gradient would scale from this batch size.
+    The two batches are independent; for disjoint batches of one epoch of n events the expectation is larger by a factor
+    n / (n - 1).  For a loss that is not a mean over events, such as a set loss, C^2 / b is the variance at this batch
+    size only.
 
     Args:
         first: gradients of the mean loss of one batch, a tensor per parameter.
-        second: of the other batch, at the same parameters.
-        batch_size: events in each of the two.
+        second: gradients of the other batch, at the same parameters.
+        batch_size: number of events in each batch.
         stacked: whether the first axis of each tensor is that of the members of an ensemble.
 
     Returns:
         C^2, shape () or (M,).
 
     Raises:
-        TrainingError: if the two do not fit each other.
+        TrainingError: if the two have different shapes.
 
     Example:
         >>> gradient_variance([torch.tensor([1.0, 2.0])], [torch.tensor([0.0, 4.0])], 8)
@@ -95,9 +94,9 @@ def noise_of_batches(gradients: Sequence[Sequence[Tensor]], batch_size: int) -> 
     """C^2 and the norm of the mean gradient of every member, from gradients of batches of different events.
 
     Args:
-        gradients: of an even number of batches, at the same parameters; each a tensor per parameter whose first axis is that
-            of the M members.
-        batch_size: events in each batch.
+        gradients: of an even number of batches at the same parameters; for each batch a tensor per parameter, whose
+            first axis is that of the M members.
+        batch_size: number of events in each batch.
 
     Returns:
         C^2 and the norm, M numbers each.
@@ -119,13 +118,13 @@ def _require(condition: bool, needed: str, found: object) -> None:
 
 @dataclass(frozen=True)
 class GraduatedStage:
-    """One stage of a schedule with what was measured in it.
+    """One stage of a schedule with the gradient noise that was measured at its end.
 
     Attributes:
         stage: its number, from 1.
         first_epoch: number of its first epoch, from 1.
         epochs: number of its epochs.
-        learning_rate: step size, the mean where it changes within the stage.
+        learning_rate: step size; the mean if it changes within the stage.
         batch_size: events in a batch.
         gradient_deviation: C, the square root of the variance of the gradient of one event; mean over members.
         delta: smoothing degree; mean over members.
@@ -141,15 +140,6 @@ class GraduatedStage:
     delta: float
     loss: float
 
-    def to_json(self) -> dict[str, object]:
-        """Render as plain numbers."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "GraduatedStage":
-        """Read what `to_json` rendered."""
-        return cls(**content)
-
 
 def measured_stage(
     plan: Sequence[EpochPlan],
@@ -160,7 +150,7 @@ def measured_stage(
     momentum: float = 0.0,
     gradient_norm: npt.ArrayLike = 0.0,
 ) -> GraduatedStage:
-    """Describe one stage of a plan.
+    """Combine the plan of a stage and what was measured in it.
 
     Args:
         plan: one entry per epoch.
@@ -168,7 +158,7 @@ def measured_stage(
         variance: C^2, a number or shape (M,).
         loss: a number or shape (M,).
         momentum: of the optimiser, in [0, 1).
-        gradient_norm: norm K of the full gradient, a number or shape (M,); used with momentum.
+        gradient_norm: norm K of the full gradient, a number or shape (M,); used with momentum only.
 
     Raises:
         TrainingError: if the plan has no such stage, or for a number outside its domain.

@@ -1,18 +1,17 @@
-"""The optimisers that can be chosen: their settings, by name, and one way to step with any of them."""
+"""Settings of the optimisers, and a step that is the same for all of them."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer, RAdam
 
-from zsig_hep.errors import TrainingError, nearest_name
 from zsig_hep.learning.optimisation.eve import Eve, Parameters
 from zsig_hep.settings import Settings
 
 
 def step_with_loss(optimizer: Optimizer, losses: Tensor) -> None:
-    """Go one step with any optimiser, handing the losses, shape () or (M,), to the one that wants them."""
+    """Make a step with any optimiser; Eve also gets the losses, shape () or (M,)."""
     if isinstance(optimizer, Eve):
         optimizer.step(loss=losses)
     else:
@@ -36,7 +35,7 @@ class AdamSettings(Settings):
         return "Adam"
 
     def build(self, parameters: Parameters, learning_rate: float, weight_decay: float = 0.0) -> Optimizer:
-        """Make the optimiser; `weight_decay` is an L2 penalty for each of them."""
+        """Make the optimiser; `weight_decay` is an L2 penalty."""
         return Adam(parameters, lr=learning_rate, betas=self.betas, weight_decay=weight_decay)
 
 
@@ -59,18 +58,18 @@ class RAdamSettings(Settings):
 
 
 class EveSettings(Settings):
-    """Eve, arXiv:1611.01505: Adam with a step size that follows the loss."""
+    """Eve, arXiv:1611.01505: Adam with a step size that depends on the change of the loss."""
 
     name: Literal["eve"] = "eve"
     """Chooses this optimiser."""
     f_star: float = 0.0
-    """Lower bound of the loss, which version 1 does not use; 0 bounds every normalised loss of the package."""
+    """Lower bound of the loss, not used by version 1; 0 is a bound of all normalised losses of the package."""
     c: Annotated[float, Field(ge=1)] = 10.0
-    """The feedback on the step size stays within [1/c, c]."""
+    """Limit of the feedback: the step size is divided by a number in [1/c, c]."""
     betas: tuple[Decay, Decay, Decay] = (0.9, 0.999, 0.999)
     """Decay rates of the mean and of the mean square of the gradient, and of the feedback."""
     version: Literal[1, 3] = 3
-    """Version of the paper."""
+    """Version of the paper with the algorithm."""
 
     @property
     def label(self) -> str:
@@ -78,7 +77,7 @@ class EveSettings(Settings):
         return "Eve" if self.version == 3 else "Eve (version 1)"
 
     def build(self, parameters: Parameters, learning_rate: float, weight_decay: float = 0.0) -> Optimizer:
-        """Make the optimiser; it wants the loss in each step, see `step_with_loss`."""
+        """Make the optimiser, which needs the loss in each step; see `step_with_loss`."""
         return Eve(
             parameters,
             lr=learning_rate,
@@ -96,9 +95,9 @@ class SGDSettings(Settings):
     name: Literal["sgd"] = "sgd"
     """Chooses this optimiser."""
     momentum: Decay = 0.9
-    """Decay rate of the heavy-ball momentum; 0 is none."""
+    """Decay rate of the heavy-ball momentum; 0 for no momentum."""
     nesterov: bool = False
-    """Whether the momentum is that of Nesterov."""
+    """Whether Nesterov momentum is used."""
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:
@@ -125,43 +124,3 @@ class SGDSettings(Settings):
 
 OptimizerChoice = AdamSettings | RAdamSettings | EveSettings | SGDSettings
 OptimizerSettings = Annotated[OptimizerChoice, Field(discriminator="name")]
-
-OPTIMIZERS: dict[str, type[OptimizerChoice]] = {
-    "adam": AdamSettings,
-    "radam": RAdamSettings,
-    "eve": EveSettings,
-    "sgd": SGDSettings,
-}
-
-
-def make_optimizer(
-    name: str, parameters: Parameters, learning_rate: float, weight_decay: float = 0.0, **options: object
-) -> Optimizer:
-    """Make an optimiser by name.
-
-    Args:
-        name: adam, radam, eve or sgd.
-        parameters: what to optimise.
-        learning_rate: step size.
-        weight_decay: L2 penalty.
-        options: fields of the optimiser's settings.
-
-    Raises:
-        TrainingError: for an unknown name or an option that is unknown or outside its domain.
-
-    Example:
-        >>> import torch
-        >>> parameter = torch.nn.Parameter(torch.zeros(2))
-        >>> make_optimizer("sgd", [parameter], 0.1, momentum=0.5).defaults["momentum"]
-        0.5
-    """
-    if name not in OPTIMIZERS:
-        message = f"Unknown optimiser {name!r}.{nearest_name(name, OPTIMIZERS)}"
-        raise TrainingError(message)
-    try:
-        settings = OPTIMIZERS[name].model_validate(options)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        message = f"The optimiser {name!r} cannot be made with these options: {problems}."
-        raise TrainingError(message) from error
-    return settings.build(parameters, learning_rate, weight_decay)

@@ -1,8 +1,8 @@
 r"""Schedules of step size and batch size, among them implicit graduated optimisation.
 
-The noise of minibatches smooths the objective with a degree delta = eta C / sqrt(b), step size eta, batch size b,
-C^2 the variance of the gradient of one event.  Lowering delta stage by stage optimises a smooth version of the
-objective first (N. Sato, H. Iiduka, arXiv:2311.08745; with momentum arXiv:2412.11501).
+The gradient noise of batches smooths the objective to a degree delta = eta C / sqrt(b), with the step size eta, the
+batch size b and the variance C^2 of the gradient of one event.  A delta that decreases in stages optimises a smooth
+version of the objective first (N. Sato, H. Iiduka, arXiv:2311.08745; with momentum arXiv:2412.11501).
 """
 
 import logging
@@ -21,12 +21,12 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """What one epoch is trained with.
+    """Step size and batch size of one epoch.
 
     Attributes:
         learning_rate: step size.
         batch_size: events in a batch.
-        stage: number of its stage from 1; always 1 outside graduated schedules.
+        stage: number of its stage, from 1; always 1 without a graduated schedule.
     """
 
     learning_rate: float
@@ -35,7 +35,7 @@ class EpochPlan:
 
 
 class ConstantSettings(Settings):
-    """The same step size and batch size throughout."""
+    """Constant step size and batch size."""
 
     kind: Literal["constant"] = "constant"
     """Chooses this schedule."""
@@ -43,13 +43,13 @@ class ConstantSettings(Settings):
     def plan(
         self, epochs: int, learning_rate: float, batch_size: int, largest_batch: int | None = None
     ) -> tuple[EpochPlan, ...]:
-        """Lay out the epochs.
+        """Plan the epochs.
 
         Args:
             epochs: number of epochs, not negative.
-            learning_rate: step size, positive.
-            batch_size: events in a batch, at least 1.
-            largest_batch: where batches stop growing, such as the number of training events; None for no limit.
+            learning_rate: step size at the start, positive.
+            batch_size: events in a batch at the start, at least 1.
+            largest_batch: largest batch size, such as the number of training events; None for no limit.
 
         Returns:
             One plan per epoch.
@@ -70,14 +70,14 @@ class CosineSettings(Settings):
     def plan(
         self, epochs: int, learning_rate: float, batch_size: int, largest_batch: int | None = None
     ) -> tuple[EpochPlan, ...]:
-        """Lay out the epochs; arguments, result and errors as for `ConstantSettings.plan`."""
+        """Plan the epochs; arguments, result and errors as for `ConstantSettings.plan`."""
         size = _saturated_start(epochs, learning_rate, batch_size, largest_batch)
         factors = [(1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in range(epochs)]
         return tuple(EpochPlan(learning_rate * factor, size, 1) for factor in factors)
 
 
 class GraduatedSettings(Settings):
-    r"""Implicit graduated optimisation: delta falls by gamma = kappa / sqrt(lambda) from each stage to the next.
+    r"""Implicit graduated optimisation: the smoothing degree falls by gamma = kappa / sqrt(lambda) in each stage.
 
     The step size is multiplied by kappa and the batch size by lambda:
 
@@ -86,36 +86,36 @@ class GraduatedSettings(Settings):
         hybrid:  kappa = sqrt((1 + gamma^2) / 2),  lambda = (1 + 1 / gamma^2) / 2
         poly:    kappa_m = ((M - m) / (M - m + 1))^p from stage m to m + 1,  lambda = 1
 
-    hybrid lies midway, kappa^2 and lambda being the means of those of lr and batch; at gamma = 1 / sqrt(2) these are
-    the authors' .8660 and 1.5.  poly does not use gamma: stage m of M has eta_m = eta_1 ((M - m + 1) / M)^p, so that
-    the factor zero, gamma_M of the paper, would follow after the last stage only; with a stage per epoch it is the
+    For hybrid kappa^2 and lambda are the means of those of lr and batch; for gamma = 1 / sqrt(2) kappa and lambda are
+    .8660 and 1.5, as in the paper.  poly does not use gamma: stage m of M has eta_m = eta_1 ((M - m + 1) / M)^p,
+    without the factor zero of the paper, gamma_M, which would follow the last stage; with one epoch per stage it is the
     polynomial decay of the authors' code.
 
-    Batches stop growing at the smaller of the two largest batches given; from there on the step size takes all of
-    gamma, so that delta goes on as before.  This is logged once per plan.
+    When batches have reached the largest size, the step size is multiplied by gamma instead, so that delta falls as
+    before; this is logged.
     """
 
     kind: Literal["graduated"] = "graduated"
     """Chooses this schedule."""
     mode: Literal["lr", "batch", "hybrid", "poly"] = "hybrid"
-    """What changes between stages: the step size ("lr", "poly"), the batch size ("batch"), or both ("hybrid")."""
+    """Whether the step size changes between stages ("lr", "poly"), the batch size ("batch"), or both ("hybrid")."""
     stages: PositiveInt = 5
     """Number of stages."""
     gamma: Annotated[float, Field(gt=0, lt=1)] = math.sqrt(0.5)
-    """Factor of the smoothing degree from one stage to the next; "poly" does not use it."""
+    """Factor on the smoothing degree delta from one stage to the next; not used by "poly"."""
     power: Annotated[float, Field(gt=0)] = 0.9
     """Exponent of "poly"."""
     largest_batch: PositiveInt | None = None
-    """Where batches stop growing [events]; left out, at the number of training events."""
+    """Largest batch size; by default the number of training events [events]."""
 
     @property
     def growth(self) -> float:
-        """Factor lambda of the batch size between stages."""
+        """Factor lambda on the batch size from one stage to the next."""
         factors = {"batch": self.gamma**-2, "hybrid": (1 + self.gamma**-2) / 2}
         return factors.get(self.mode, 1.0)
 
     def degree(self, stage: int) -> float:
-        """Intended delta of a stage, from 1, over that of the first."""
+        """Planned delta of a stage, numbered from 1, over that of the first."""
         if self.mode == "poly":
             return float(((self.stages - stage + 1) / self.stages) ** self.power)
         return float(self.gamma ** (stage - 1))
@@ -123,9 +123,9 @@ class GraduatedSettings(Settings):
     def plan(
         self, epochs: int, learning_rate: float, batch_size: int, largest_batch: int | None = None
     ) -> tuple[EpochPlan, ...]:
-        """Lay out the epochs in stages whose lengths differ by one at most.
+        """Plan the epochs, in stages whose lengths differ by one at most.
 
-        Arguments, result and errors as for `ConstantSettings.plan`; it is an error to have more stages than epochs.
+        Arguments, result and errors as for `ConstantSettings.plan`; more stages than epochs are an error.
 
         Example:
             >>> plan = GraduatedSettings(mode="hybrid", stages=3).plan(3, 0.1, 32)
@@ -160,10 +160,10 @@ ScheduleSettings = Annotated[ScheduleChoice, Field(discriminator="kind")]
 
 
 def advice(optimizer: OptimizerChoice, schedule: ScheduleChoice) -> tuple[str, ...]:
-    """Say where an optimiser and a schedule do not go together.
+    """Advice on combinations of an optimiser and a schedule that do not work as intended.
 
     Returns:
-        Sentences; none where there is nothing to say.
+        Sentences; empty if there is no advice.
 
     Example:
         >>> from zsig_hep.learning.optimisation.optimizers import AdamSettings
@@ -175,25 +175,26 @@ def advice(optimizer: OptimizerChoice, schedule: ScheduleChoice) -> tuple[str, .
     sentences = []
     if isinstance(optimizer, EveSettings) and schedule.growth > 1:
         sentences.append(
-            "Eve undoes the growth of batches: its feedback follows the noise of the loss, so its step grows with the "
-            "square root of the batch size; choose the mode lr or poly, or another optimiser."
+            "Eve undoes the growth of batches: its feedback is proportional to the noise of the loss, so that its "
+            "step increases with the square root of the batch size; choose the mode lr or poly, or another optimiser."
         )
     if not isinstance(optimizer, SGDSettings):
         sentences.append(
             f"The smoothing degree delta is derived for SGD with and without momentum; for {optimizer.label} there is "
-            "no theory, and delta only shows how step and batch size were changed."
+            "no theory, and delta only shows how step and batch size change."
         )
     elif optimizer.nesterov:
-        sentences.append("The smoothing degree delta is derived for heavy-ball momentum, not for that of Nesterov.")
+        sentences.append("The smoothing degree delta is derived for heavy-ball momentum, not for Nesterov momentum.")
     if isinstance(optimizer, SGDSettings) and optimizer.momentum > 0 and schedule.growth > 1:
         sentences.append(
-            "With momentum a part of delta that grows with the norm of the full gradient does not fall as batches grow."
+            "With momentum a part of delta, which is proportional to the norm of the full gradient, does not fall as "
+            "batches grow."
         )
     return tuple(sentences)
 
 
 def _saturated_start(epochs: int, learning_rate: float, batch_size: int, largest: int | None) -> int:
-    """Check what a plan is made for, and cut the first batch down to the largest."""
+    """Check the arguments of a plan; return the first batch size, limited to the largest."""
     _require(epochs >= 0, "a number of epochs >= 0", epochs)
     _require(learning_rate > 0, "a learning rate > 0", learning_rate)
     _require(batch_size >= 1, "a batch size >= 1", batch_size)
@@ -201,7 +202,7 @@ def _saturated_start(epochs: int, learning_rate: float, batch_size: int, largest
     if largest is None or batch_size <= largest:
         return batch_size
     _LOG.warning(
-        "Batches of %d events were asked for and only %d can be had; every batch is that.", batch_size, largest
+        "Batches of %d events are not possible; all batches have the largest size of %d events.", batch_size, largest
     )
     return largest
 

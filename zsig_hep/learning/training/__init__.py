@@ -1,1 +1,1 @@
-"""From an event table to a classifier: phases, batches, rounds, checkpoints, the ensemble."""
+"""Training of a classifier on an event table."""

@@ -1,4 +1,4 @@
-"""Which events each member trains on, stops on and is tested on, and the batches it sees."""
+"""Batches of training events in which every process is represented."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from zsig_hep.learning.training.members import IndexArray, Member
 
 @dataclass(frozen=True)
 class StratifiedBatches:
-    """Batches in which every process has its share of events, at least one, in every step.
+    """Batches with the same number of events of a process in every step, in proportion to its events, at least one.
 
     Attributes:
-        pools: event indices per member and process.
-        per_batch: events of each process in a batch.
-        steps: batches in an epoch.
+        pools: event indices for each member and process.
+        per_batch: number of events of each process in a batch.
+        steps: number of batches in an epoch.
     """
 
     pools: tuple[tuple[IndexArray, ...], ...]
@@ -30,10 +30,10 @@ class StratifiedBatches:
     def from_members(
         cls, members: Sequence[Member], process: npt.NDArray[np.integer], process_count: int, batch_size: int
     ) -> "StratifiedBatches":
-        """Group each member's training events by process and fix the composition of a batch.
+        """Group each member's training events by process and set the composition of a batch.
 
         Raises:
-            TrainingError: if a process has no event in some member's training folds.
+            TrainingError: if a process has no event in the training folds of a member.
         """
         pools = tuple(
             tuple(member.training[process[member.training] == index] for index in range(process_count))
@@ -48,12 +48,12 @@ class StratifiedBatches:
         return cls(pools, per_batch, steps)
 
     def epoch(self, seeds: Sequence[int], epoch: int, device: torch.device) -> Tensor:
-        """Draw the batches of one epoch; they depend on seed and epoch only, so that a resumed run sees the same.
+        """Draw the batches of one epoch, which depend on seed and epoch only and are the same in a resumed training.
 
         Args:
             seeds: one seed per member.
             epoch: number of the epoch.
-            device: where the indices are wanted.
+            device: device of the indices.
 
         Returns:
             Event indices, shape (steps, M, batch).
@@ -65,21 +65,21 @@ class StratifiedBatches:
         return torch.from_numpy(np.stack(drawn, axis=1)).to(device)
 
     def _draw(self, pools: Sequence[IndexArray], generator: np.random.Generator) -> IndexArray:
-        """Shuffle each process and deal it out; a process that runs short starts over."""
-        dealt = []
+        """Shuffle the events of each process and divide them among the steps; too few events are repeated."""
+        columns = []
         for pool, count in zip(pools, self.per_batch, strict=True):
             needed = self.steps * count
             rounds = -(-needed // len(pool))
             shuffled = np.concatenate([generator.permutation(pool) for _ in range(rounds)])
-            dealt.append(shuffled[:needed].reshape(self.steps, count))
-        return np.concatenate(dealt, axis=1)
+            columns.append(shuffled[:needed].reshape(self.steps, count))
+        return np.concatenate(columns, axis=1)
 
 
 def padded(index_lists: Sequence[IndexArray]) -> tuple[Tensor, Tensor]:
     """Stack index lists of different lengths.
 
     Returns:
-        Indices, shape (M, longest), and a mask of the same shape that is False on the padding.
+        Indices, shape (M, longest), and a mask of the same shape that is False for the padding.
     """
     longest = max(len(indices) for indices in index_lists)
     stacked = np.zeros((len(index_lists), longest), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The complete state of a training in one file, after every epoch."""
+"""Files with the complete state of a training."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,21 +12,21 @@ from zsig_hep.learning.tensor_files import read_tensors, write_tensors
 
 
 class Resumable(Protocol):
-    """A training that can be stored and taken up again."""
+    """A training that can be stored and resumed."""
 
     @property
     def identity(self) -> dict[str, object]:
-        """What a state belongs to: settings and events, as JSON."""
+        """Settings and events for which a state is valid, as JSON."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The state by name: tensors, and what JSON can hold."""
+        """The state by name: tensors, and values of types that JSON has."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Set the state to a result of `state_dict`."""
 
 
 def store(training: Resumable, path: Path) -> None:
-    """Write the complete state after an epoch, atomically."""
+    """Write the state to a file that is replaced only when the new one is complete."""
     state = training.state_dict()
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     progress = {name: value for name, value in state.items() if name not in tensors}
@@ -34,18 +34,18 @@ def store(training: Resumable, path: Path) -> None:
 
 
 def restore(training: Resumable, path: Path) -> None:
-    """Take up the state that `store` wrote.
+    """Resume from the state that `store` wrote.
 
     Raises:
-        ModelFileError: if the file is damaged, or was written for other events, settings or another version.
+        ModelFileError: if the file is damaged, or was written for other events or settings, or by another version.
     """
     tensors, description = read_tensors(path)
     identity = _identity(training)
     differing = [key for key, value in identity.items() if description.get(key) != value]
     if differing:
         message = (
-            f"The checkpoint {path} was written with another {' and '.join(differing)}. Go on with the settings "
-            "it was made for, or move it away to start anew."
+            f"The checkpoint {path} was written with another {' and '.join(differing)}. Use the settings it was "
+            "written with, or remove it to train from the start."
         )
         raise ModelFileError(message)
     progress = {name: value for name, value in description.items() if name not in identity}

@@ -1,4 +1,4 @@
-"""The whole ensemble, folds x seeds, trained as one batched computation."""
+"""Training of all networks, for folds and seeds, as one batched computation."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -35,22 +35,25 @@ from zsig_hep.learning.training.settings import TrainingSettings, choose_device
 
 Progress = Callable[[str, int, int, float], None]
 
-# Pairs of batches averaged in one estimate of the gradient variance C^2.
+# Pairs of batches in an estimate of the gradient variance C^2.
 _NOISE_PAIRS = 8
 
 
 class EnsembleTraining:
-    """The state of one training, epoch by epoch.
+    """One training with its state, which advances by epochs.
 
-    Every tensor stays on the device; the host waits for it once per epoch, not in a step.  All randomness comes from
-    the seeds and the number of the epoch, so that a stored state is complete.
+    All tensors are on the device, for which the host waits once per epoch, not in every step.  Random numbers depend on
+    the seeds and the number of the epoch only, so that the stored state is complete.
 
     Args:
         sample: events with non-negative weights.
         settings: of the training.
         loss: of the main phase.
-        members: what to train; by default one network per fold and seed of the settings.
-        goal: what the selection is judged by; losses that are trained in rounds need it.
+        members: the networks; by default one for each fold and seed of the settings.
+        goal: the objective of the selection; losses that are trained in rounds need it.
+
+    Raises:
+        TrainingError: for settings or events that cannot be used.
     """
 
     def __init__(
@@ -82,12 +85,12 @@ class EnsembleTraining:
             for phase in self.phases
         ]
         self.context = LossContext(sample.processes, tuple(sample.yields.tolist()), goal.objective if goal else None)
-        # A loss that cannot be built for this analysis is refused before the first phase.
+        # Losses that cannot be built for this analysis are an error before the first phase.
         for phase in self.phases:
             for progress in (0.0, 1.0):
                 phase.loss.at(progress).build(self.context)
         self._batches: dict[int, StratifiedBatches] = {}
-        self._to_device(sample)
+        self._to_device()
         self.standardise = Standardisation(self.preprocessing).to(self.device)
         self.network = StackedMLP(
             len(sample.feature_names), settings.hidden, member_seeds=self.member_seeds, activation=settings.activation
@@ -101,7 +104,8 @@ class EnsembleTraining:
         self.final_epoch = torch.full((len(self.members),), -1, device=self.device)
         self.begin_phase(0)
 
-    def _to_device(self, sample: TrainingSample) -> None:
+    def _to_device(self) -> None:
+        sample = self.sample
         self.features = torch.from_numpy(sample.features).to(self.device)
         self.weights = torch.from_numpy(sample.weights.astype(np.float32)).to(self.device)
         self.is_signal = torch.from_numpy(sample.is_signal).to(self.device)
@@ -112,18 +116,18 @@ class EnsembleTraining:
 
     @property
     def current(self) -> Phase:
-        """The phase that is being trained."""
+        """The phase of the next epoch."""
         return self.phases[self.phase]
 
     def begin_phase(self, phase: int, *, is_resumed: bool = False) -> None:
-        """Start a phase from the current parameters, with a fresh optimiser; its starting point is a candidate."""
+        """Start a phase with a new optimiser; its initial parameters can be kept as the best ones."""
         self.phase, self.epoch = phase, 0
         if phase == len(self.phases):
             return
         if self.current.round is not None and self.goal is not None and not is_resumed:
             self.rounds.begin(self.current, self.goal, self.validation_outputs(), self.network, len(self.history_phase))
         factors = torch.from_numpy(self.rounds.member_factors(self.current).astype(np.float32)).to(self.device)
-        # A scaled yield carries the factor into every rescaled batch.
+        # Every batch is rescaled to these yields, and so has the factors.
         self.effective_yields = self.yields * factors
         self._build_loss()
         settings = self.current.settings
@@ -136,18 +140,18 @@ class EnsembleTraining:
         self.stale_epochs = 0
 
     def _build_loss(self) -> None:
-        """Build the loss as it is in the current epoch; a loss that changes reaches its end in the last one."""
+        """Build the loss of the current epoch; paths end in the last epoch."""
         last = max(1, self.current.settings.epochs - 1)
         self.loss: nn.Module = self.current.loss.at(min(1.0, self.epoch / last)).build(self.context)
 
     def start_from(self, parameters: Mapping[str, Tensor]) -> None:
-        """Begin with the parameters of other networks of the same shape, such as a warm start that trainings share."""
+        """Start with the parameters of networks of the same shape, such as a common warm start of several trainings."""
         self.network.load_state_dict(parameters)
         self.rounds = BestRound(self.members, self.sample)
         self.begin_phase(0)
 
     def run(self, checkpoint: Path | None = None, progress: Progress | None = None) -> Classifier:
-        """Train to the end, from the checkpoint where there is one."""
+        """Train to the end, from the checkpoint if it exists."""
         if checkpoint is not None and checkpoint.exists():
             restore(self, checkpoint)
         while self.phase < len(self.phases):
@@ -165,7 +169,7 @@ class EnsembleTraining:
         return logits
 
     def losses(self, scores: Tensor, events: Tensor, present: Tensor | None = None) -> Tensor:
-        """Loss of each member on its own events, every process rescaled to its full, effective yield."""
+        """Loss of each member on its own events, with processes rescaled to yield times effective weight."""
         weights, process = self.weights[events], self.process[events]
         if present is not None:
             weights = weights * present
@@ -185,7 +189,7 @@ class EnsembleTraining:
         return [row[: len(member.validation)] for row, member in zip(outputs, self.members, strict=True)]
 
     def batches(self, batch_size: int) -> StratifiedBatches:
-        """How batches of a size are made up."""
+        """Batches of a size."""
         if batch_size not in self._batches:
             self._batches[batch_size] = StratifiedBatches.from_members(
                 self.members, self.sample.process, len(self.sample.yields), batch_size
@@ -198,26 +202,26 @@ class EnsembleTraining:
         return batches.epoch(self.member_seeds, number, self.device)
 
     def gradients(self, events: Tensor) -> Tensor:
-        """Losses of a batch, shape (M,), with the gradients of their sum left in the parameters."""
+        """Losses of a batch, shape (M,); sets the gradients of the parameters to those of their sum."""
         self.optimizer.zero_grad(set_to_none=True)
         losses = self.losses(self.outputs(events), events)
         losses.sum().backward()  # type: ignore[no-untyped-call]
         return losses.detach()
 
     def train_epoch(self) -> None:
-        """Train one epoch of the current phase and move on when the phase is over."""
+        """Train one epoch of the current phase; start the next phase if it was the last epoch."""
         plan = self.plans[self.phase][self.epoch]
         self._build_loss()
         for group in self.optimizer.param_groups:
             group["lr"] = plan.learning_rate
-        # A number that no other phase of the same member uses, so that phases see their events in another order.
+        # Each phase has its own numbers of epochs, so that the order of events differs between phases.
         values = []
         for events in self.draw_epoch(10_000 * self.phase + self.epoch):
             values.append(self.gradients(events))
             try:
                 step_with_loss(self.optimizer, values[-1])
             except TrainingError:
-                # Eve refuses a loss that is not finite without knowing which step it was.
+                # Replace the error of Eve about a loss that is not finite, which does not state the step.
                 self._require_finite(torch.stack(values))
                 raise
         self._close_epoch(torch.stack(values))
@@ -225,12 +229,12 @@ class EnsembleTraining:
     def _close_epoch(self, step_losses: Tensor) -> None:
         validation = self.validation_loss()
         self._require_finite(step_losses)
-        # What the last step did shows in the validation loss only.
+        # A divergence in the last step is visible in the validation loss only.
         self._require_finite(validation.unsqueeze(0), first_step=len(step_losses))
         self.history_phase.append(self.current.label)
         self.training_losses.append(step_losses.mean(0).cpu().double().numpy())
         self.validation_losses.append(validation.cpu().double().numpy())
-        # Values of a loss that changes do not compare between epochs: its end is what was asked for.
+        # Values of a loss that changes cannot be compared between epochs; the last epoch is kept.
         improved = validation < self.best_loss if not self.current.changes else torch.ones_like(validation).bool()
         for name, value in self.network.state_dict().items():
             self.best[name] = torch.where(improved.view(-1, 1, 1), value, self.best[name])
@@ -241,13 +245,13 @@ class EnsembleTraining:
             self.eve.append(EveRecord.of(self.optimizer))
         self.graduated += self._stage_just_ended()
         self.epoch += 1
-        # A graduated schedule means its later stages to improve on what the earlier ones cannot.
-        impatient = not isinstance(self.current.settings.schedule, GraduatedSettings)
-        if self.epoch == self.current.settings.epochs or (impatient and self.stale_epochs >= self.settings.patience):
+        # A graduated schedule is not stopped early, since its later stages can improve the loss again.
+        stops_early = not isinstance(self.current.settings.schedule, GraduatedSettings)
+        if self.epoch == self.current.settings.epochs or (stops_early and self.stale_epochs >= self.settings.patience):
             self._end_phase()
 
     def _stage_just_ended(self) -> list[GraduatedStage]:
-        """The stage of a graduated schedule that ends with this epoch, measured; nothing within one, or elsewhere."""
+        """The stage of a graduated schedule that ends with this epoch, as measured; empty if none ends."""
         plan, settings = self.plans[self.phase], self.current.settings
         stage = plan[self.epoch].stage
         is_last = self.epoch + 1 == len(plan) or plan[self.epoch + 1].stage != stage
@@ -257,15 +261,15 @@ class EnsembleTraining:
         momentum = settings.optimizer.momentum if isinstance(settings.optimizer, SGDSettings) else 0.0
         losses = self.training_losses[-1]
         measured = measured_stage(plan, stage, variance, losses, momentum=momentum, gradient_norm=norm)
-        # Counted over the whole training, as the history counts epochs.
+        # In the history epochs are counted over the whole training.
         before = len(self.history_phase) - self.epoch - 1
         return [replace(measured, first_epoch=measured.first_epoch + before)]
 
     def _gradient_noise(self) -> tuple[list[float], list[float]]:
-        # Half way to the numbers of the next phase: batches that no epoch of the training draws.
+        # Numbers between those of this phase and of the next, so that these are not batches of the training.
         batches = self.draw_epoch(10_000 * self.phase + 5_000 + self.epoch)
         if len(batches) == 1:
-            # Two draws of the whole sample would be the same events: its halves are not. Every process has its share of both.
+            # Two batches of the whole sample would have the same events; halves do not, and have all processes.
             half = batches.shape[-1] // 2
             batches = torch.stack([batches[0, :, 0 : 2 * half : 2], batches[0, :, 1 : 2 * half : 2]])
         gradients = []
@@ -295,12 +299,12 @@ class EnsembleTraining:
             raise TrainingError(message)
 
     def collapsed(self) -> npt.NDArray[np.bool_]:
-        """Find the members that give all events nearly the same score, where every set loss has its trivial value."""
+        """Whether a member gives all events nearly the same score, the trivial minimum of set losses, shape (M,)."""
         spreads = [(outputs.std(), np.abs(outputs.mean())) for outputs in self.validation_outputs()]
         return np.array([spread < 0.05 * (1 + mean) for spread, mean in spreads], dtype=np.bool_)
 
     def signal_quantiles(self) -> npt.NDArray[np.float32]:
-        """Calibrate each member on the signal of its validation fold, shape (M, 201)."""
+        """Quantiles of each member's output for the signal of its validation fold, shape (M, 201)."""
         rows = []
         for outputs, member in zip(self.validation_outputs(), self.members, strict=True):
             mine = self.sample.is_signal[member.validation]
@@ -308,7 +312,7 @@ class EnsembleTraining:
         return np.stack(rows)
 
     def classifier(self) -> Classifier:
-        """Gather the result of a finished training."""
+        """The result of a finished training."""
         quantiles = self.signal_quantiles()
         history = TrainingHistory(
             loss_name=self.loss_settings.label,
@@ -338,11 +342,11 @@ class EnsembleTraining:
 
     @property
     def identity(self) -> dict[str, object]:
-        """What a stored state belongs to."""
+        """Settings, goal and events for which a stored state is valid."""
         return {"configuration": self.configuration(), "goal": repr(self.goal), "events": self.sample_hash}
 
     def state_dict(self) -> dict[str, Any]:
-        """The complete state after an epoch: tensors by name, and the rest as JSON."""
+        """The state after an epoch by name: tensors, and values of types that JSON has."""
         state: dict[str, Any] = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         state |= {f"best.{name}": value for name, value in self.best.items()}
         for index, held in self.optimizer.state_dict()["state"].items():
@@ -351,7 +355,7 @@ class EnsembleTraining:
         return state | {
             "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
-            # The same tensor as best_epoch where the training has ended, which the file format refuses.
+            # At the end of the training it is the same tensor as best_epoch, which safetensors does not allow.
             "final_epoch": self.final_epoch.clone(),
             "training_losses": torch.from_numpy(np.stack(self.training_losses)),
             "validation_losses": torch.from_numpy(np.stack(self.validation_losses)),
@@ -359,12 +363,12 @@ class EnsembleTraining:
             "epoch": self.epoch,
             "stale_epochs": self.stale_epochs,
             "history_phase": list(self.history_phase),
-            "graduated": [stage.to_json() for stage in self.graduated],
+            "graduated": [asdict(stage) for stage in self.graduated],
             "eve": [asdict(record) for record in self.eve],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` gave, for the same settings and events."""
+        """Set the state to a result of `state_dict` for the same settings and events."""
         self.network.load_state_dict(_part(state, "network."))
         self.rounds.load_state_dict(_part(state, "rounds.", self.device))
         self.begin_phase(state["phase"], is_resumed=True)
@@ -381,11 +385,11 @@ class EnsembleTraining:
         self.training_losses = list(state["training_losses"].numpy())
         self.validation_losses = list(state["validation_losses"].numpy())
         self.history_phase = list(state["history_phase"])
-        self.graduated = [GraduatedStage.from_json(stage) for stage in state["graduated"]]
+        self.graduated = [GraduatedStage(**stage) for stage in state["graduated"]]
         self.eve = [EveRecord(**record) for record in state["eve"]]
 
     def configuration(self) -> dict[str, object]:
-        """Everything but the events that decides the result; the device is where it ran, not what was asked for."""
+        """All settings that the result depends on, with the device that is used."""
         content: dict[str, object] = json.loads(self.settings.model_dump_json())
         content["loss"] = json.loads(self.loss_settings.model_dump_json())
         content["device"] = self.device.type

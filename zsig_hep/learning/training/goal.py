@@ -1,4 +1,4 @@
-"""What a training is told of the selection that its scores are made for."""
+"""The goal of a training: the objective of the selection, and the working point of a score."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,12 +16,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Judgement(ShortRepr):
-    """How good a score is at its working point.
+    """The working point of a score.
 
     Attributes:
-        figure: figure of merit there; NaN where no threshold qualifies.
-        slopes: dF/dy_p there for every process, per event of yield, shape (P,).
-        signal_efficiency: of the working point; NaN where there is none.
+        figure: figure of merit F; NaN if no threshold qualifies.
+        slopes: dF/dy_p in the yield of each process, shape (P,).
+        signal_efficiency: NaN if no threshold qualifies.
     """
 
     figure: float
@@ -30,23 +30,23 @@ class Judgement(ShortRepr):
 
 
 class Judge(Protocol):
-    """Finds the working point of a score and judges it."""
+    """A function that finds the working point of a score."""
 
     def __call__(
         self, score: Floats, weight: Floats, process: npt.NDArray[np.int64], processes: ProcessTable
     ) -> Judgement:
-        """Judge the scores of events with yields `weight`; `process` indexes `processes`, none of which is data."""
+        """Find the working point of events with yields `weight`; `process` indexes `processes`, without data."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What the selection will be used for.
+    """The objective of the selection for which a classifier is trained.
 
     Attributes:
         objective: what is maximised, with a differentiable figure of merit.
-        judge: finds working points; a training with rounds needs it.  Its repr tells goals apart when a training is
-            resumed.
-        processes: of the analysis, none of them data; None where they are not known yet.
+        judge: finds working points; a training with rounds needs it.  A training can be resumed only with a judge of
+            the same repr.
+        processes: of the analysis, none of them data; None if they are not known.
     """
 
     objective: Objective
@@ -55,7 +55,7 @@ class Goal:
 
     @property
     def tells_processes_apart(self) -> bool:
-        """Whether processes of one role differ for the figure of merit, which is where effective weights differ."""
+        """Whether processes of one role can have different effective weights; see `Objective.tells_processes_apart`."""
         return self.objective.tells_processes_apart(self.processes)
 
     @property
@@ -63,7 +63,7 @@ class Goal:
         """The judge.
 
         Raises:
-            TrainingError: there is none.
+            TrainingError: if it is None.
         """
         if self.judge is None:
             message = "A training in rounds needs a goal with a judge: zsig_hep.selection.training_goal(settings)."
@@ -71,5 +71,5 @@ class Goal:
         return self.judge
 
     def among(self, processes: ProcessTable) -> "Goal":
-        """The same goal for the processes of an analysis."""
+        """This goal with the processes of an analysis."""
         return replace(self, processes=processes)

@@ -1,4 +1,4 @@
-"""Which events each member of the ensemble trains on, stops on and is tested on."""
+"""The members of the ensemble: the events of their training and of their early stopping."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class Member:
     """One network of the ensemble.
 
     Attributes:
-        fold: the fold it is tested on and never sees.
-        seed: seed of its parameters and of its batches.
+        fold: test fold, whose events are not used in the training of the member.
+        seed: seed of its initial parameters and of its batches.
         training: indices of its training events.
-        validation: indices of the events that decide when it stops.
+        validation: indices of the events for early stopping.
     """
 
     fold: int
@@ -29,18 +29,18 @@ class Member:
 
 
 def make_members(fold: npt.NDArray[np.integer], fold_count: int, seeds: Sequence[int]) -> tuple[Member, ...]:
-    """Lay out the ensemble: one member per fold and seed.
+    """Make one member for each fold and seed.
 
-    The member of fold k is tested on fold k, stops on fold k + 1 and trains on the rest, so no event is scored by a
-    network that saw it, neither for training nor for stopping.
+    The member of fold k is tested on fold k, stopped on fold k + 1 and trained on all others, so that no event is
+    scored by a network that used it, in training or for stopping.
 
     Args:
-        fold: fold of each event that may be trained on, shape (N,).
+        fold: fold of each event, shape (N,).
         fold_count: number of folds, at least 3.
-        seeds: one seed per repetition.
+        seeds: seeds of the members of each fold.
 
     Returns:
-        Members, fold by fold and within a fold seed by seed.
+        Members, sorted by fold, then in the order of the seeds.
 
     Raises:
         TrainingError: with fewer than three folds.
@@ -53,23 +53,23 @@ def make_members(fold: npt.NDArray[np.integer], fold_count: int, seeds: Sequence
         stop = (test + 1) % fold_count
         training = np.flatnonzero((fold != test) & (fold != stop))
         validation = np.flatnonzero(fold == stop)
-        # The fold enters the seed so that members of different folds do not start from the same parameters.
+        # The seed depends on the fold, so that members of different folds have different initial parameters.
         members += [Member(test, seed * fold_count + test, training, validation) for seed in seeds]
     return tuple(members)
 
 
 def require_both_classes(members: Sequence[Member], is_signal: npt.NDArray[np.bool_]) -> None:
-    """Refuse members whose stopping fold lacks signal or background.
+    """Refuse members whose validation fold has no signal or no background.
 
     Raises:
-        TrainingError: naming the fold.
+        TrainingError: names the fold.
     """
     for member in members:
         stopping = is_signal[member.validation]
         if stopping.all() or not stopping.any():
             absent = "background" if stopping.any() else "signal"
             message = (
-                f"The fold that stops the networks of fold {member.fold} holds no {absent} event; use fewer folds "
+                f"The fold that stops the networks of fold {member.fold} has no {absent} event; use fewer folds "
                 "(`ntuples: {folds: N}`, at least 3) or more events."
             )
             raise TrainingError(message)

@@ -1,4 +1,4 @@
-"""The order of a training: phases, each with one loss, and the rounds that some losses are trained in."""
+"""The phases of a training, each with one loss, and the rounds of some losses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,17 +13,17 @@ from zsig_hep.learning.training.settings import PhaseSettings, TrainingSettings
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training with its own optimiser.
+    """A part of the training with one loss and one optimiser.
 
     Attributes:
-        label: for legends; the rounds of a loss share theirs.
-        loss: what is minimised.
+        label: for legends; the same for all rounds of a loss.
+        loss: the loss that is minimised.
         settings: epochs, batch size, step size, optimiser.
-        round: number of the round from 1; None outside of rounds.
-        is_last_round: whether the best round is taken up at its end.
-        reweights: whether the round begins with effective weights from the working point.
-        damping: share of the old effective weights in the new ones.
-        relative_eps: value of the path of `relative_eps: auto` that the round takes.
+        round: number of the round, from 1; None outside of rounds.
+        is_last_round: whether the networks of the best round are restored at its end.
+        reweights: whether the round has effective weights from the working point.
+        damping: exponent of the old effective weights in their geometric mean with the new ones.
+        relative_eps: eps of the round for `relative_eps: auto`.
     """
 
     label: str
@@ -37,27 +37,27 @@ class Phase:
 
     @property
     def changes(self) -> bool:
-        """Whether the loss changes over the phase; its values at two epochs are then values of two functions."""
+        """Whether the loss changes over the phase, so that its values at two epochs cannot be compared."""
         return self.loss.at(0.0) != self.loss.at(1.0)
 
 
 def plan_phases(settings: TrainingSettings, loss: LossSettings, goal: Goal | None) -> tuple[Phase, ...]:
-    """Lay out a training with a loss.
+    """Plan the phases of a training.
 
-    With `settings.phases` empty: the warm start with the weighted cross entropy, then the main phase.  Otherwise the
-    phases as they stand; where `loss` is not the loss of the settings (the baseline), it takes the place of every
-    loss but the weighted cross entropy.
+    Without `settings.phases` these are the warm start with the weighted cross entropy and the main phase.  Otherwise
+    they are those of the settings; if `loss` is not the loss of the settings (the baseline), it replaces every loss
+    except the weighted cross entropy.
 
     Args:
         settings: of the training.
         loss: of the main phase.
-        goal: what the selection is judged by.
+        goal: the objective of the selection.
 
     Returns:
         Phases with at least one epoch each.
 
     Raises:
-        TrainingError: if there is nothing to train, or a loss needs a goal that is not given.
+        TrainingError: if no phase has an epoch, several are trained in rounds, or a loss needs a goal that is None.
     """
     wanted: list[tuple[LossSettings, PhaseSettings]]
     if settings.phases:
@@ -80,13 +80,13 @@ def plan_phases(settings: TrainingSettings, loss: LossSettings, goal: Goal | Non
 
 
 def depends_on_goal(settings: TrainingSettings, loss: LossSettings) -> bool:
-    """Whether a training with this loss may depend on how the selection is judged."""
+    """Whether a training with this loss can depend on the objective of the selection."""
     losses = [loss, *(phase.loss for phase in settings.phases)]
     return any(each.eps_path is not None or each.name not in {"z", "bce", "focal"} for each in losses)
 
 
 def schedule_advice(settings: TrainingSettings) -> tuple[str, ...]:
-    """Say, once each, where an optimiser and a schedule of the settings do not go together."""
+    """Advice on the optimisers and schedules of all phases; see `zsig_hep.learning.optimisation.schedules.advice`."""
     phases = settings.phases or (settings.warm_start, settings.main)
     sentences = [sentence for phase in phases for sentence in advice(phase.optimizer, phase.schedule)]
     return tuple(dict.fromkeys(sentences))
@@ -109,7 +109,7 @@ def _phases_of(label: str, loss: LossSettings, phase: PhaseSettings, goal: Goal 
 
 
 def _rounds(rounds: list[Phase]) -> Iterator[Phase]:
-    """Share the epochs of a phase out over its rounds; where there are fewer epochs, rounds are left out evenly."""
+    """Divide the epochs of a phase among its rounds; with fewer epochs than rounds, rounds are omitted evenly."""
     epochs = rounds[0].settings.epochs
     count = min(len(rounds), epochs)
     for number in range(1, count + 1):

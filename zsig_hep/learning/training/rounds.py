@@ -1,14 +1,14 @@
-"""Rounds of a training: what a selection is judged by, the weights that this gives the processes, and the best round.
+"""Rounds of a training: working points, effective weights of the processes, and the best round.
 
-A figure of merit F(s_1..s_H, b_1..b_P) of the yields that pass a cut is largest for a cut on the likelihood ratio of
-the signals against a mixture of the backgrounds in which process p counts with its *effective weight*
+A figure of merit F(s_1..s_H, b_1..b_P) of the yields above a cut is largest for a cut on the likelihood ratio of the
+signals and a mixture of the backgrounds in which process p has the *effective weight*
 
-    c_p = |dF/dy_p|,                                                                                   (1)
+    c_p = |dF/dy_p|                                                                                    (1)
 
-taken at that very cut: moving the border of the selected region changes F by sum_p (dF/dy_p) dy_p.  Weighted cross
-entropy with c_p in its weights learns this ratio.  c_p and the cut depend on each other, hence the rounds: train, find
-the working point, take c_p from it, train on from there.  Where F depends on the summed background only, as s / sqrt(b)
-does, every c_p is the same and the recipe is weighted cross entropy itself.
+at the cut: a shift of the boundary of the selected region changes F by sum_p (dF/dy_p) dy_p.  Cross entropy with
+weights that include c_p has this ratio as its minimiser.  As c_p and the cut depend on each other, the training has
+rounds: train, find the working point, compute c_p, continue the training.  If F depends on the sum of the backgrounds
+only, as s / sqrt(b) does, all c_p are equal, and the result is weighted cross entropy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,14 +33,14 @@ Outputs = Sequence[npt.NDArray[np.float32]]
 def effective_weights(
     judgement: Judgement, previous: Floats, yields: Floats, signal: npt.NDArray[np.bool_], damping: float
 ) -> Floats:
-    """Equation 1, normalised to a yield-weighted mean of one among the signals and among the backgrounds.
+    """Equation 1, normalised to a yield-weighted mean of one over the signals and over the backgrounds.
 
     Args:
         judgement: of the last round.
-        previous: weights of the last round, shape (P,); kept where no threshold qualified.
+        previous: weights of the last round, shape (P,), which are returned if no threshold qualified.
         yields: of each process before the cut, shape (P,).
         signal: whether each process is signal, shape (P,).
-        damping: share of the old weights in the geometric mean with the new ones, in [0, 1).
+        damping: exponent of the old weights in their geometric mean with the new ones, in [0, 1).
 
     Returns:
         Weights > 0, shape (P,).
@@ -58,14 +58,14 @@ def effective_weights(
 def judge_folds(
     outputs: Outputs, members: Sequence[Member], sample: TrainingSample, judge: Judge
 ) -> tuple[Judgement, ...]:
-    """Judge the networks of each test fold on events that do not test them, scored by networks that did not train on them.
+    """Find the working point of the networks of each test fold on the events of the other folds.
 
-    These are the events that the fold's networks validate or train on, each scored once: by the fold's own networks
-    where they validate on it, else by those of another fold that do.  Networks of one fold are averaged on the scale
-    of the signal share, as when events are scored.  The yields are those of the whole sample.
+    Each event is scored by networks that have it in their validation fold: by those of the test fold if possible, else
+    by those of another fold.  The scores of the networks of a fold are averaged after calibration, as in `Classifier`.
+    The yields are those of the whole sample.
 
-    The events of the test fold take no part; but the other folds' networks have been trained on them, as they have where
-    the cut of a fold is chosen on the other folds.
+    The events of the test fold are not used here, but the networks of other folds were trained on them, as is the case
+    when the cut of a fold is chosen on the other folds.
 
     Args:
         outputs: of each member for its validation events, in their order.
@@ -82,7 +82,7 @@ def judge_folds(
 
 
 def _known_events(members: Sequence[Member], sample: TrainingSample, fold: int) -> npt.NDArray[np.bool_]:
-    """Events that the networks of a fold train or validate on, shape (N,)."""
+    """Mask of the training and validation events of the networks of a fold, shape (N,)."""
     known = np.zeros(len(sample.weights), dtype=np.bool_)
     for member in members:
         if member.fold == fold:
@@ -93,7 +93,7 @@ def _known_events(members: Sequence[Member], sample: TrainingSample, fold: int) 
 def _fold_scores(
     outputs: Outputs, members: Sequence[Member], sample: TrainingSample, fold: int
 ) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Validation events of a fold's networks and their mean score."""
+    """Indices of the validation events of the networks of a fold, and their mean score."""
     mine = [index for index, member in enumerate(members) if member.fold == fold]
     events = members[mine[0]].validation
     signal = sample.is_signal[events]
@@ -120,7 +120,7 @@ def _judge_fold(
         scores.append(values[taken])
         free[candidates[taken]] = False
     chosen = np.concatenate(events)
-    # The number of events, unlike the ratio of yields, knows nothing of the test fold's weights.
+    # Scaled by the numbers of events, since the ratio of yields depends on the weights of the test fold.
     whole = len(sample.weights) / len(chosen)
     return judge(
         np.concatenate(scores),
@@ -131,10 +131,10 @@ def _judge_fold(
 
 
 class BestRound:
-    """Judges the networks after each round, sets the weights of the next, and keeps the best.
+    """Finds the working point after each round, sets the weights of the next, and keeps the networks of the best.
 
-    The networks that the first round starts from are a candidate, so that no round can do harm but by a fluctuation
-    of the validation events.  Networks of one fold are judged, and kept, together.
+    The networks before the first round can be the best, so that rounds make the result worse by statistical
+    fluctuations of the validation events only.  The networks of one fold are judged, and kept, together.
 
     Args:
         members: of the ensemble.
@@ -160,7 +160,7 @@ class BestRound:
         return self.factors[self.fold_of_member] if phase.reweights else np.ones((len(self.members), len(self.yields)))
 
     def begin(self, phase: Phase, goal: Goal, outputs: Outputs, network: nn.Module, epochs_before: int) -> None:
-        """Before the first round: judge where it starts from, and take the weights from there."""
+        """Before the first round, judge the initial networks and set the weights; nothing before other rounds."""
         if phase.round != 1:
             return
         self.epochs_before = epochs_before
@@ -172,11 +172,11 @@ class BestRound:
     def end(
         self, phase: Phase, goal: Goal, outputs: Outputs, network: nn.Module, best_epoch: Tensor, first_epoch: int
     ) -> None:
-        """Judge a round, keep its networks where they are the best so far, and set the weights of the next.
+        """Judge a round, keep its networks if they are the best so far, and set the weights of the next.
 
         Args:
             phase: the round.
-            goal: what the selection is judged by.
+            goal: with a judge.
             outputs: of each member for its validation events.
             network: with the parameters of each member's best epoch in the round.
             best_epoch: that epoch, counted in the round, shape (M,).
@@ -190,14 +190,14 @@ class BestRound:
         taken = torch.from_numpy(better[self.fold_of_member]).to(best_epoch.device)
         for name, value in network.state_dict().items():
             self.kept[name] = torch.where(taken.view(-1, 1, 1), value, self.kept[name])
-        # A round that kept its start ends with the networks of the round before.
+        # -1: the round ends with its initial networks, those of an earlier epoch.
         in_rounds = best_epoch + (first_epoch - self.epochs_before)
         self.current_epoch = torch.where(best_epoch >= 0, in_rounds, self.current_epoch.to(best_epoch.device))
         self.kept_epoch = torch.where(taken, self.current_epoch, self.kept_epoch.to(best_epoch.device))
         self._reweight(phase, judgements)
 
     def take_up(self, network: nn.Module) -> Tensor:
-        """Give the network the best round's parameters; return the epoch of each member over all rounds."""
+        """Restore the parameters of the best round; return the epoch of each member over all rounds."""
         network.load_state_dict(self.kept)
         return self.kept_epoch
 
@@ -215,7 +215,7 @@ class BestRound:
             self.factors = np.stack(updated)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state by name: tensors, and the records as JSON."""
+        """The state by name: tensors, and records of types that JSON has."""
         numbers = {"factors": self.factors, "kept_figure": self.kept_figure, "kept_round": self.kept_round}
         return (
             {f"kept.{name}": value for name, value in self.kept.items()}
@@ -229,7 +229,7 @@ class BestRound:
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Set the state to a result of `state_dict`."""
         self.kept = {key.removeprefix("kept."): value for key, value in state.items() if key.startswith("kept.")}
         self.factors, self.kept_figure, self.kept_round = (
             state[name].cpu().numpy() for name in ("factors", "kept_figure", "kept_round")

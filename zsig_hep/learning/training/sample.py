@@ -1,4 +1,4 @@
-"""From an event table to what a training needs: non-negative weights with the right yields, members, a hash."""
+"""The events of a training, with non-negative weights that preserve the yields."""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class TrainingSample:
     Attributes:
         features: shape (N, F), float32, NaN where missing.
         feature_names: of length F.
-        weights: non-negative training weights [events], shape (N,); each process sums to its signed yield.
+        weights: non-negative training weights [events], shape (N,); the sum over a process is its signed yield.
         process: index of each event's process, 0 to P - 1, shape (N,).
         yields: of each process [events], shape (P,).
-        fold: shape (N,).
+        fold: fold of each event, shape (N,).
         fold_count: number of folds.
         processes: the P processes, none of them data.
     """
@@ -48,7 +48,7 @@ class TrainingSample:
         return f"TrainingSample({len(self.weights)} events of {', '.join(self.processes.names)})"
 
     def hash(self) -> str:
-        """Fingerprint of everything that a training result depends on."""
+        """Hash of the fields that the result of a training depends on."""
         digest = hashlib.sha256(repr((self.feature_names, self.fold_count, self.processes.names)).encode())
         for array in (self.features, self.weights, self.is_signal, self.process, self.fold):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -61,10 +61,10 @@ def training_weights(
     process_names: tuple[str, ...],
     policy: NegativeWeights,
 ) -> npt.NDArray[np.float64]:
-    """Make weights non-negative and keep the yield of every process.
+    """Make weights non-negative and preserve the yield of every process.
 
-    Set functions of negative weights are neither monotonic nor submodular, and a cross entropy with them is unbounded.
-    Evaluation keeps the signed weights.
+    With negative weights set functions are neither monotonic nor submodular, and cross entropy has no lower bound.
+    Signed weights are used in every evaluation.
 
     Args:
         weights: signed, shape (N,).
@@ -86,8 +86,9 @@ def training_weights(
     if policy == "refuse" and negative.any():
         names = ", ".join(process_names[index] for index in np.unique(process[negative]))
         message = (
-            f"{int(negative.sum())} events of {names} have negative weights, which a training cannot use. Choose "
-            "`training: {negative_weights: absolute}` or `drop`; yields are kept, and evaluation stays signed."
+            f"{int(negative.sum())} events of {names} have negative weights, which cannot be used in the training. Set "
+            "`training: {negative_weights: absolute}` or `drop`; both preserve the yields, and the evaluation uses the "
+            "signed weights."
         )
         raise TrainingError(message)
     positive = np.abs(weights) if policy == "absolute" else np.where(negative, 0.0, weights)
@@ -103,13 +104,13 @@ def training_weights(
 
 
 def select_features(feature_names: tuple[str, ...], wanted: tuple[str, ...] | None) -> list[int]:
-    """Find the columns to train on.
+    """Indices of the wanted features among all features; None wants all.
 
     Raises:
         TrainingError: for an unknown name.
     """
     for name in wanted or ():
         if name not in feature_names:
-            message = f"`training: features` names {name!r}, which no column is.{nearest_name(name, feature_names)}"
+            message = f"`training: features` names {name!r}, which does not exist.{nearest_name(name, feature_names)}"
             raise TrainingError(message)
     return [feature_names.index(name) for name in wanted or feature_names]

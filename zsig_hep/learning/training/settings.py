@@ -1,4 +1,4 @@
-"""Settings of a training."""
+"""Settings of a training, and the choice of the device."""
 
 from collections.abc import Mapping
 from typing import Literal, Self
@@ -20,32 +20,32 @@ from zsig_hep.settings import Settings
 
 
 class PhaseSettings(Settings):
-    """One stretch of training with one loss."""
+    """A phase of the training with one loss."""
 
     epochs: NonNegativeInt
-    """Passes over the training events; 0 leaves the phase out."""
+    """Number of passes over the training events; 0 omits the phase."""
     batch_size: PositiveInt
-    """Events in a batch, of all processes together."""
+    """Number of events of all processes in a batch."""
     learning_rate: PositiveFloat
     """Step size of the optimiser at the start of the phase."""
     optimizer: OptimizerSettings = AdamSettings()
     """The optimiser of the phase, by `name`."""
     schedule: ScheduleSettings = CosineSettings()
-    """How step size and batch size change over the phase, by `kind`."""
+    """The schedule of step size and batch size over the phase, by `kind`."""
 
 
 class LossPhaseSettings(PhaseSettings):
-    """One stretch of training that names its loss."""
+    """A phase of the training with its loss."""
 
     loss: LossSettings
-    """What the phase minimises, by `name`."""
+    """The loss of the phase, by `name`."""
     epochs: PositiveInt = 15
     batch_size: PositiveInt = 4096
     learning_rate: PositiveFloat = 3e-4
 
 
 class WarmStartSettings(PhaseSettings):
-    """The warm start with the weighted cross entropy."""
+    """The first phase, with weighted cross entropy."""
 
     epochs: NonNegativeInt = 20
     batch_size: PositiveInt = 1024
@@ -53,7 +53,7 @@ class WarmStartSettings(PhaseSettings):
 
 
 class MainSettings(PhaseSettings):
-    """The phase with the loss that was chosen; a set loss wants larger batches, since it is biased on small ones."""
+    """The second phase, with the chosen loss; larger batches reduce the bias of set losses."""
 
     epochs: NonNegativeInt = 15
     batch_size: PositiveInt = 4096
@@ -61,55 +61,56 @@ class MainSettings(PhaseSettings):
 
 
 class TrainingSettings(Settings):
-    """What is trained, on which features, for how long.
+    """The training: features, losses, networks and phases.
 
-    `warm_start` is run with the weighted cross entropy, `main` with the loss; the baseline runs the same two phases
-    with the cross entropy in both.  `phases` replaces the two, and `loss` with them, by any number of stretches.
+    The phase `warm_start` has the weighted cross entropy, `main` the loss; the baseline has the cross entropy in both.
+    `phases` replaces `loss`, `warm_start` and `main`.
     """
 
     features: tuple[str, ...] | None = Field(default=None, examples=[["dimuon_mass", "dijet_mass"]])
-    """Names of the features that the networks see; left out, all that `columns` returns."""
+    """Names of the input features of the networks; by default all that `columns` returns."""
     missing: Mapping[str, ImputationRule] = Field(
         default_factory=dict, examples=[{"third_jet_pt": 20.0, "tau_mass": "median"}]
     )
-    """What replaces a missing value (NaN) of a feature: its mean or median over the training events, or a number; a
-    feature without a rule may not be missing.
+    """Replacement of missing values (NaN) of features: mean or median over the training events, or a number; missing
+    values of any other feature are an error.
     """
     negative_weights: NegativeWeights = "refuse"
-    """What the training does with negative weights: "refuse" stops with a message, "absolute" takes their absolute
-    values, "drop" leaves the events out; both keep the yield of the process, and every quoted number has the signed
+    """Treatment of negative weights in the training: "refuse" is an error, "absolute" takes their absolute values,
+    "drop" omits the events; both preserve the yield of each process. Yields and significances always have the signed
     weights.
     """
     loss: LossSettings | None = Field(default=None, examples=[{"name": "z", "error": "sigmoid", "relative_eps": 0.05}])
-    """Loss of the main phase, by `name`; left out, effective weights where backgrounds have uncertainties of their own,
-    else the Z loss with the sigmoid error.
+    """Loss of the main phase, by `name`; by default effective weights if backgrounds have uncertainties of their own or
+    signals are separate hypotheses, else the Z loss with the sigmoid error.
     """
     phases: tuple[LossPhaseSettings, ...] = Field(
         default=(),
         examples=[[{"loss": {"name": "bce"}, "epochs": 20}, {"loss": {"name": "z"}, "optimizer": {"name": "eve"}}]],
     )
-    """Phases in their order, instead of `loss`, `warm_start` and `main`; the loss of the last one names the training.
-    """
+    """Phases in their order, instead of `loss`, `warm_start` and `main`; the training is named after the last loss."""
     baseline: bool = True
-    """Whether a classifier with weighted cross entropy is trained beside, for comparison."""
+    """Whether a classifier with weighted cross entropy is trained too, for comparison."""
     hidden: tuple[PositiveInt, ...] = Field(default=(48, 48), examples=[[64, 64, 64]])
     """Widths of the hidden layers."""
     activation: Activation = "silu"
     """Activation function of the hidden layers."""
     seeds: PositiveInt = 2
-    """Networks for each fold, whose scores are averaged."""
+    """Number of networks for each fold, whose scores are averaged."""
     seed: NonNegativeInt = 1
-    """Seed of the first network of a fold; the others count up from it."""
+    """Seed of the first network of each fold; the next networks have the next numbers."""
     warm_start: WarmStartSettings = WarmStartSettings()
     """First phase, with weighted cross entropy."""
     main: MainSettings = MainSettings()
     """Second phase, with the loss."""
     patience: PositiveInt = 8
-    """Epochs without a better validation loss of any network after which a phase ends; graduated schedules run to their end."""
+    """Number of epochs without a better validation loss of any network after which a phase ends; phases with a
+    graduated schedule are not stopped early.
+    """
     weight_decay: NonNegativeFloat = 0.0
-    """L2 penalty on the weights of the networks."""
+    """L2 penalty on the parameters of the networks."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where the networks are trained; "auto" takes an NVIDIA GPU where there is one."""
+    """Device of the training; "auto" takes an NVIDIA GPU if there is one, else the CPU."""
 
     @model_validator(mode="after")
     def _loss_stands_once(self) -> Self:
@@ -123,10 +124,9 @@ class TrainingSettings(Settings):
         return self
 
     def main_loss(self, goal: Goal | None = None) -> LossSettings:
-        """The loss that was chosen: `loss`, or that of the last of the `phases`.
+        """The chosen loss: `loss`, or that of the last of the `phases`.
 
-        Where none was named: the effective weights if the goal tells processes apart, which is where they gain;
-        otherwise the Z loss with the sigmoid error.
+        By default effective weights if these can differ between processes, else the Z loss with the sigmoid error.
         """
         if self.phases:
             return self.phases[-1].loss
@@ -135,7 +135,7 @@ class TrainingSettings(Settings):
         return EffectiveWeightsLossSettings() if goal and goal.tells_processes_apart else ZLossSettings(error="sigmoid")
 
     def losses(self, goal: Goal | None = None) -> dict[str, LossSettings]:
-        """Losses of the main phase by name: the one that was chosen, and the cross entropy where it is wanted beside."""
+        """Losses of the main phase by name: the chosen one, and that of the baseline."""
         chosen, baseline = self.main_loss(goal), BCELossSettings()
         losses: dict[str, LossSettings] = {chosen.name: chosen}
         if self.baseline and chosen != baseline:
@@ -144,16 +144,16 @@ class TrainingSettings(Settings):
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn a device setting into a device; `auto` takes a GPU where there is one.
+    """Device of the setting `device`.
 
     Raises:
-        TrainingError: if the device asked for is not there.
+        TrainingError: if the device is not available.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device("cuda" if available["cuda"] else "cpu")
     if not available[name]:
         there = ", ".join(key for key, present in available.items() if present)
-        message = f"The device {name!r} is not available here; there is: {there}. `auto` takes the best one."
+        message = f"The device {name!r} is not available here; there is: {there}. `auto` takes cuda or else cpu."
         raise TrainingError(message)
     return torch.device(name)

@@ -14,14 +14,14 @@ from zsig_hep.ntuples import EventTable
 
 
 def make_sample(table: EventTable, settings: TrainingSettings) -> TrainingSample:
-    """Take the simulated events of a table with non-negative weights.
+    """Make the sample of the simulated events of a table, with non-negative weights.
 
     Args:
-        table: events; data are left out.
-        settings: features and the policy for negative weights.
+        table: events; data are omitted.
+        settings: features and the treatment of negative weights.
 
     Returns:
-        The sample, processes renumbered without data.
+        The sample, with the processes renumbered without data.
 
     Raises:
         TrainingError: for unknown features, negative weights under `refuse`, or a process without positive yield.
@@ -56,11 +56,11 @@ def train(
     Args:
         table: events with features, weights [events at the luminosity] and folds.
         settings: of the training.
-        loss: instead of that of the settings; the baseline is trained by giving `BCELossSettings()`.
-        goal: what the selection will be judged by, `zsig_hep.selection.training_goal(working_point_settings)`; losses
-            that are trained in rounds, and losses that know of systematic uncertainties, need it.
-        checkpoint: file to write after every epoch and to go on from; a resumed training ends, on the CPU, with
-            bit-equal parameters.
+        loss: instead of that of the settings; `BCELossSettings()` trains the baseline.
+        goal: the objective of the selection, `zsig_hep.selection.training_goal(working_point_settings)`; needed by
+            losses that are trained in rounds or depend on systematic uncertainties.
+        checkpoint: file that is written after every epoch, and from which the training is resumed if it exists; on the
+            CPU the parameters at the end are the same, bit by bit.
         progress: called with the phase's label, the epoch, the number of epochs and the mean validation loss.
 
     Returns:

@@ -1,10 +1,11 @@
 """Filesets of coffea and PocketCoffea: `{dataset: {files, metadata}}`.
 
-`files` is a list of paths, `{path: tree}`, or `{path: {object_path: tree, ...}}` as `coffea.dataset_tools.preprocess`
-leaves it; its `steps` are not followed, files are read whole.  Of the metadata are used, under the names that
-PocketCoffea's `build-datasets` and skims write (documentation and `utils/skim.py` of version 0.9; every value may be
-text): `sample`, `isMC`, `year`, `xsec` [pb], `isSkim`, `sum_genweights` and `sum_signOf_genweights`.  Without `sample`,
-`process` says which datasets belong together; without both, each dataset is a sample.
+`files` is a list of paths, `{path: tree}`, or `{path: {object_path: tree, ...}}` as in the output of
+`coffea.dataset_tools.preprocess`, whose `steps` are ignored: files are read from the first to the last entry.  These
+metadata are used, with the names of PocketCoffea's `build-datasets` and skims (documentation and `utils/skim.py` of
+version 0.9; every value may be text): `sample`, `isMC`, `year`, `xsec` [pb], `isSkim`, `sum_genweights` and
+`sum_signOf_genweights`.  Datasets with the same `sample`, or without it the same `process`, belong together; without
+both, each dataset is a sample.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from zsig_hep.ntuples.resolution import SourceFile
 
 
 def is_coffea(content: Any) -> bool:
-    """Whether content has this structure."""
+    """Whether the content of a file has this structure."""
     datasets = list(content.values()) if isinstance(content, dict) else []
     return bool(datasets) and all(isinstance(each, dict) and "files" in each for each in datasets)
 
@@ -37,7 +38,7 @@ def read_coffea(content: Mapping[str, dict[str, Any]], folder: Path) -> Fileset:
 
     Args:
         content: of the file.
-        folder: where relative names of ROOT files start.
+        folder: folder of relative names of ROOT files.
 
     Returns:
         The datasets.
@@ -50,7 +51,7 @@ def read_coffea(content: Mapping[str, dict[str, Any]], folder: Path) -> Fileset:
 
 def _dataset(name: str, dataset: Mapping[str, Any], folder: Path) -> FilesetDataset:
     if "json_output" in dataset:
-        msg = "this is a definition; read the file that `pocket-coffea build-datasets` makes of it"
+        msg = "this is a definition of datasets; read the file that `pocket-coffea build-datasets` makes of it"
         raise InputError(msg)
     metadata = group(dataset, "metadata")
     is_simulation = flag(metadata, "isMC")

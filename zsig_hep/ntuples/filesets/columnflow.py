@@ -1,15 +1,15 @@
-"""Filesets in the manner of columnflow: `{campaign, processes, datasets}`.
+"""Filesets with the structure of columnflow's campaigns: `{campaign, processes, datasets}`.
 
-columnflow builds its campaigns in Python from objects of `order`.  Read is YAML with the arguments of their
-constructors (order 2) under the same names; objects stand by name, or in a list with their `name`.
+columnflow builds its campaigns in Python from objects of `order`.  Here they are YAML or JSON, whose keys are the
+arguments of the constructors of order 2; objects are in a mapping by name, or in a list with a key `name`.
 
     campaign    ecm [TeV], aux: {year}
     processes   xsecs {energy [TeV]: [pb]}, processes (names of children), label, color, is_data
-    datasets    processes (the name of one), is_data, aux: {sum_mc_weight}, and keys, n_files, gen_eff, which may stand
-                under info: {nominal: ...} instead; other shifts are left out
+    datasets    processes (the name of one), is_data, aux: {sum_mc_weight}, and keys, n_files, gen_eff, here or under
+                info: {nominal: ...}; other shifts are ignored
 
-`sum_mc_weight` is what columnflow's selection statistics call the sum of generator weights before any selection.
-`keys` are ROOT files, globs of them or folders: a DAS name does not say where files are.
+`sum_mc_weight` is the name in columnflow's selection statistics of the sum of generator weights before any selection.
+`keys` are ROOT files, globs or folders, not names of DAS.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ Objects = Mapping[str, dict[str, Any]]
 
 
 def is_columnflow(content: Any) -> bool:
-    """Whether content has this structure."""
+    """Whether the content of a file has this structure."""
     return isinstance(content, dict) and content.keys() >= {"processes", "datasets"}
 
 
@@ -46,8 +46,8 @@ def read_columnflow(content: Mapping[str, Any], roles: Roles, folder: Path, sqrt
 
     Args:
         content: of the file.
-        roles: the files of datasets that are left out need not be here.
-        folder: where relative names of ROOT files start.
+        roles: by sample; the files of samples whose role is None need not exist.
+        folder: folder of relative names of ROOT files.
         sqrt_s_tev: energy of the cross sections in TeV; None takes that of the campaign.
 
     Returns:
@@ -109,7 +109,7 @@ def _parents(processes: Objects) -> dict[str, str]:
 
 
 def _lineage(process: str, parents: Mapping[str, str]) -> Iterator[str]:
-    """A process and what contains it."""
+    """A process and the processes that contain it, from the inside out."""
     yield process
     while process in parents:
         process = parents[process]
@@ -144,8 +144,8 @@ def _cross_section(name: str, process: Mapping[str, Any], energy: float | None) 
 def _files(info: Mapping[str, Any], folder: Path) -> tuple[SourceFile, ...]:
     if positive(info, "gen_eff") not in {None, 1.0}:
         msg = (
-            f"gen_eff is {info['gen_eff']}, and order leaves open whether xsecs include it: multiply xsecs by it where "
-            "they do not, and remove it"
+            f"gen_eff is {info['gen_eff']}, and order does not define whether xsecs include it: multiply xsecs by it "
+            "if they do not, and remove it"
         )
         raise InputError(msg)
     keys = [info["keys"]] if isinstance(info.get("keys"), str) else list(map(str, info.get("keys") or ()))
@@ -163,13 +163,13 @@ def _expanded(key: str, folder: Path) -> str:
     if Path(file).is_dir():
         return str(Path(file) / "*.root")
     if not key.endswith(".root"):
-        msg = f"key {key!r} is neither a folder nor a ROOT file: write the names of its files in place of a DAS name"
+        msg = f"key {key!r} is neither a folder nor a ROOT file: write the names of its files instead of a DAS name"
         raise InputError(msg)
     return file
 
 
 def _require_all(files: list[str], count: Any) -> None:
-    """Compare local files with `n_files`, where order's -1 says nothing: a lost file is lost sum of weights."""
+    """Compare the number of local files with `n_files`, which is -1 in order if not known."""
     if count == -1 or any("://" in file for file in files):
         return
     found = len(resolve_files(Dataset(files=files), Path()))
@@ -179,5 +179,5 @@ def _require_all(files: list[str], count: Any) -> None:
 
 
 def _color(color: Any) -> str:
-    """A colour as matplotlib knows it; order has red, green and blue up to 255."""
+    """A colour for matplotlib; order has lists of red, green and blue up to 255."""
     return "#" + "".join(f"{int(part):02x}" for part in color) if isinstance(color, list) else str(color)

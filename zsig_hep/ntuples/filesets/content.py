@@ -1,4 +1,4 @@
-"""What a fileset says, in one form for all frameworks, and the reading of its JSON or YAML; no ROOT file is opened."""
+"""The content of a fileset in one form for all frameworks, and reading of JSON and YAML."""
 
 import json
 from collections import Counter
@@ -14,26 +14,26 @@ from zsig_hep.ntuples.resolution import SourceFile
 from zsig_hep.statistics.process_table import Role
 
 Roles = Mapping[str, Role | None]
-"""Role of each sample, None for those that are left out."""
+"""Role of each sample, None for samples that are not used."""
 
 DEFAULT_TREE = "Events"
-"""Tree of NanoAOD, which frameworks for NanoAOD do not write down."""
+"""Tree of NanoAOD, which filesets for NanoAOD do not name."""
 
 
 @dataclass(frozen=True)
 class FilesetDataset:
-    """One dataset of a fileset; None stands for what the fileset does not say.
+    """One dataset of a fileset; None is a value that the fileset does not have.
 
     Attributes:
         name: its name.
-        samples: its sample, then what contains that sample, from the inside out.
-        files: absolute local names, globs, or addresses, each with its tree; may be empty when it is left out.
+        samples: its sample, then the samples that contain it, from the inside out.
+        files: absolute local names, globs, or addresses, each with its tree; may be empty if the sample is not used.
         is_data: whether it was recorded.
         year: period of data taking.
         cross_section_pb: cross section in pb.
         sum_of_weights: sum of generator weights before any selection.
         sum_of_signs: sum of the signs of generator weights before any selection.
-        is_skim: whether events were left out when the files were written.
+        is_skim: whether the files hold only a selection of the events.
     """
 
     name: str
@@ -55,8 +55,8 @@ class Fileset:
         datasets: in the order of the file.
         cross_sections_of_samples: whether a cross section is that of the innermost sample rather than of the dataset,
             so that two datasets of a sample would count it twice.
-        labels: names of samples for figures, where the fileset has them.
-        colors: colours of samples, where the fileset has them.
+        labels: names of samples for figures, if the fileset has them.
+        colors: colours of samples, if the fileset has them.
     """
 
     datasets: tuple[FilesetDataset, ...]
@@ -66,16 +66,16 @@ class Fileset:
 
 
 def read_content(path: Path) -> Any:
-    """Read a JSON or YAML file in which no key stands twice.
+    """Read a JSON or YAML file without repeated keys.
 
     Args:
-        path: JSON where it ends in `.json`, else YAML.
+        path: JSON if it ends in `.json`, else YAML.
 
     Returns:
         Its content.
 
     Raises:
-        InputError: the file cannot be read, is not valid, or has a key twice, one of which would be lost.
+        InputError: the file cannot be read, is not valid, or has a repeated key, of which only the last would be read.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -100,7 +100,7 @@ def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _DistinctKeysLoader(yaml.SafeLoader):
-    """YAML keeps the last of equal keys without a word."""
+    """Refuses repeated keys, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         scalars = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -109,20 +109,20 @@ class _DistinctKeysLoader(yaml.SafeLoader):
 
 
 def require_distinct(names: list[str], why: str = "one would be lost") -> None:
-    """Refuse names that stand twice.
+    """Refuse repeated names.
 
     Raises:
-        InputError: naming them, and why they must not.
+        InputError: states the names, and why they must not be repeated.
     """
     if repeated := [name for name, times in Counter(names).items() if times > 1]:
-        msg = f"{', '.join(map(repr, repeated))} stands twice: {why}. Rename or remove one."
+        msg = f"{', '.join(map(repr, repeated))} occurs twice: {why}. Rename or remove one."
         raise InputError(msg)
 
 
 def read_each(
     datasets: Mapping[str, dict[str, Any]], read: Callable[[str, dict[str, Any]], FilesetDataset]
 ) -> tuple[FilesetDataset, ...]:
-    """Read every dataset by name.
+    """Read all datasets.
 
     Raises:
         InputError: all problems at once, one per line.
@@ -139,7 +139,7 @@ def read_each(
 
 
 def innermost(samples: Iterable[str], roles: Roles) -> str | None:
-    """The first of some samples that was given a role, None when none was.
+    """The first sample that has a role, None if none has.
 
     Example:
         >>> innermost(("tt_dl", "tt"), {"dy": "background", "tt": "background"})
@@ -149,15 +149,15 @@ def innermost(samples: Iterable[str], roles: Roles) -> str | None:
 
 
 def located(file: str, folder: Path) -> str:
-    """An address as it is, a local name made absolute."""
+    """Absolute path of a local name; an address is not changed."""
     return file if "://" in file else str(folder / Path(file).expanduser())
 
 
 def group(values: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A mapping inside a mapping, empty where there is no such key.
+    """A mapping inside a mapping, empty if there is no such key.
 
     Raises:
-        InputError: it is something else.
+        InputError: the value is no mapping.
     """
     inner = values.get(key)
     if not isinstance(inner, dict | None):
@@ -167,10 +167,10 @@ def group(values: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def flag(values: Mapping[str, Any], key: str) -> bool | None:
-    """True or false, also as text; None where there is no such key.
+    """True or false, also as text; None if there is no such key.
 
     Raises:
-        InputError: it is something else.
+        InputError: the value is neither.
 
     Example:
         >>> flag({"isMC": "True"}, "isMC")
@@ -184,10 +184,10 @@ def flag(values: Mapping[str, Any], key: str) -> bool | None:
 
 
 def positive(values: Mapping[Any, Any], key: Any) -> float | None:
-    """A positive number, also as text or as `nominal` with its uncertainties; None where there is no such key.
+    """A positive number, also as text or as `nominal` beside uncertainties; None if there is no such key.
 
     Raises:
-        InputError: it is something else.
+        InputError: the value is no positive number.
 
     Example:
         >>> positive({"xsec": "6077.22"}, "xsec"), positive({13: {"nominal": 831.76}}, 13)

@@ -1,6 +1,5 @@
 """Filesets of other frameworks as processes and datasets of an analysis."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,19 +21,19 @@ def read_fileset(
     sqrt_s_tev: float | None = None,
     sign_of: str | None = None,
 ) -> dict[str, Process]:
-    """Read the fileset of coffea, PocketCoffea or columnflow; what it holds tells which.
+    """Read the fileset of coffea, PocketCoffea or columnflow, which is recognised by its structure.
 
-    The modules `coffea` and `columnflow` beside this one say which keys are used.  Sums of weights in the fileset become those of
-    the datasets; where there are none, `NtupleSettings.sum_of_weights` says where they come from.
+    The modules `coffea` and `columnflow` of this package list the keys that are used.  Sums of weights in the fileset
+    become those of the datasets; without them `NtupleSettings.sum_of_weights` applies.
 
     Args:
         path: a JSON file, ending in `.json`, or a YAML file.
         roles: "signal", "background" or "data" of every sample, in the order of tables and stacks; None leaves a sample
-            out.  In a columnflow fileset the role of a process is that of all processes that it contains.
-        folder: where relative names of ROOT files start; None takes the folder of the fileset.
-        year: keep datasets of this year only, where the fileset has years.
-        sqrt_s_tev: energy of the cross sections in TeV, where a columnflow fileset has several and no `ecm`.
-        sign_of: branch whose sign is the event weight of simulation; sums of signs are then used, not of weights.
+            out.  In a columnflow fileset a process gives its role to all processes that it contains.
+        folder: folder of relative names of ROOT files; None takes the folder of the fileset.
+        year: use datasets of this year only.
+        sqrt_s_tev: energy of the cross sections in TeV, if a columnflow fileset has several and no `ecm`.
+        sign_of: branch whose sign is the event weight of simulation; sums of signs then replace sums of weights.
 
     Returns:
         Processes by sample, for `Analysis(processes=...)` or `run_columns`.
@@ -42,7 +41,7 @@ def read_fileset(
     Raises:
         InputError: the file cannot be read or is no known fileset; all problems with its datasets at once, one per
             line: unknown samples and samples without role, simulation without cross section, skims without sum of
-            weights, several years, data as simulation, no files, files that are listed twice.
+            weights, several years, a role that contradicts the fileset, no files, files that are listed twice.
 
     Example:
         >>> import json, tempfile
@@ -143,19 +142,18 @@ def _simulation_problems(dataset: FilesetDataset, sign_of: str | None) -> Iterat
 
 
 def _file_problems(datasets: Iterable[FilesetDataset]) -> Iterator[str]:
-    """Find files that stand twice; what a glob matches is compared when files are opened."""
+    """Find repeated files; the matches of globs are compared when the analysis is read."""
     owner: dict[str, FilesetDataset] = {}
     for dataset in datasets:
         for file in dataset.files:
-            path = file.path if file.is_remote else os.path.realpath(file.path)
-            other = owner.setdefault(path, dataset)
+            other = owner.setdefault(file.real_path, dataset)
             if other is not dataset:
                 once = "as data and as simulation" if other.is_data != dataset.is_data else "twice"
                 yield f"file {file.path} is listed {once}, in datasets {other.name!r} and {dataset.name!r}"
 
 
 def _overlaps(simulated: Sequence[FilesetDataset]) -> Iterator[str]:
-    """Find simulation of a process beside other simulation of it or of a part of it: each has its full yield."""
+    """Find two datasets of a process, or of a process and a part of it, as each would have the full cross section."""
     for number, dataset in enumerate(simulated):
         for other in simulated[:number]:
             if dataset.samples[0] in other.samples or other.samples[0] in dataset.samples:
@@ -192,5 +190,5 @@ def _dataset(dataset: FilesetDataset, sign_of: str | None, *, is_data: bool) -> 
 
 
 def _with_tree(file: SourceFile) -> str:
-    # Without a tree behind it, what follows the colon of a port would be taken for one.
+    # An address needs its tree: what follows the colon before a port would be read as one.
     return f"{file.path}:{file.tree}"

@@ -1,1 +1,1 @@
-"""Figures: functions of results that compute nothing and return the matplotlib figure."""
+"""Figures: functions that draw results and return a matplotlib figure."""

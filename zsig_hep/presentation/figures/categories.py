@@ -1,4 +1,4 @@
-"""The figure of score categories: what each holds, and what their number is worth."""
+"""The figure of score categories: yields and significance of each, and the gain by their number."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,27 +18,23 @@ _UPPER, _LOWER, _GAP, _BOTTOM = 3.9, 1.9, 0.12, 1.1
 _OPTIMAL, _EQUAL = LINE_COLORS[1], LINE_COLORS[0]
 
 
-def category_figure(
-    held_out: HeldOutCategories,
-    look: Look,
-    style: Style,
-) -> Figure:
+def category_figure(held_out: HeldOutCategories, look: Look, style: Style) -> Figure:
     """Draw held-out yields and significance of each category, and the significance against the number of categories.
 
-    Left: backgrounds stacked with their Monte-Carlo uncertainty and the signals, each in one bin per category, which is
-    labelled with the median over folds of its lower edge; below, the significance of each category alone. They are those
-    of the largest number of categories that has a result. Right: significance of 1, 2, ... categories together, those of
-    equal signal yield beside the best (hollow where they lack effective background), and on the events that chose the
-    edges; below, what the best gain over the single cut and over equal signal, with errors that know of the events in
-    common.
+    Left, for the largest number of categories that has a result: stacked backgrounds with their Monte-Carlo uncertainty
+    and signals, with one bin per category, labelled with the median over folds of its lower edge; below, the
+    significance of each category alone. Right: combined significance against the number of categories, for the best
+    edges held out and on the events that chose them, and for categories of equal signal yield (hollow if they do not
+    meet the requirements); below, the gain of the best edges over a single cut and over equal signal, with errors that
+    include the correlation.
 
     Args:
-        held_out: categories for every number up to the one that is wanted.
-        look: of the processes.
-        style: of the experiment.
+        held_out: categories for each number of them.
+        look: labels and colours of the processes.
+        style: style of the experiment.
 
     Returns:
-        The figure; panels without a result are empty but for a note.
+        The figure; without a result it has a note in place of the yields.
     """
     with style.context():
         figure, ((upper, lower), (numbers, gains)) = _panels(style)
@@ -130,17 +126,15 @@ def _draw_each(axes: Axes, division: HeldOutDivision) -> None:
 def _draw_numbers(axes: Axes, held_out: HeldOutCategories) -> None:
     within = [each for each in held_out.equal_signal if each.within_limits]
     beyond = [each for each in held_out.equal_signal if not each.within_limits]
-    solid, hollow = (
-        {"color": _EQUAL, "fmt": "s", "ls": "-"},
-        {"color": _EQUAL, "fmt": "s", "ls": "none", "mfc": "white"},
-    )
+    solid = {"color": _EQUAL, "fmt": "s", "ls": "-"}
+    hollow = {"color": _EQUAL, "fmt": "s", "ls": "none", "mfc": "white"}
     best = {"color": _OPTIMAL, "fmt": "o", "ls": "-", "mec": "white"}
     _draw_divisions(axes, held_out.optima, -0.06, {"label": "best edges, held out", **best})
     _draw_divisions(axes, within, 0.06, {"label": "equal signal, held out", "mec": "white", **solid})
-    _draw_divisions(axes, beyond, 0.06, {"label": "equal signal, beyond the limits", **hollow})
+    _draw_divisions(axes, beyond, 0.06, {"label": "equal signal, requirements not met", **hollow})
     chosen = [(each.count, each.choosing_significance) for each in held_out.optima if each.status == "ok"]
     if chosen:
-        axes.plot(*zip(*chosen, strict=True), color=_OPTIMAL, ls=":", lw=1.6, label="best edges, choosing folds")
+        axes.plot(*zip(*chosen, strict=True), color=_OPTIMAL, ls=":", lw=1.6, label="best edges, choosing events")
     axes.set_xlim(0.5, len(held_out.optima) + 0.5)
     axes.margins(y=0.12)
 

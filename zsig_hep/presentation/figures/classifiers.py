@@ -1,4 +1,4 @@
-"""Figures that compare classifiers: ROC, significance, efficiency and purity against the threshold."""
+"""Figures that compare classifiers: ROC curves, and significance, efficiency and purity against the threshold."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter
 
-from zsig_hep.presentation.figures.layout import GUIDE, Corner, Floats, add_legend, drawn_points, panels
+from zsig_hep.presentation.figures.layout import (
+    GUIDE,
+    TALLEST_FAINT,
+    Corner,
+    Floats,
+    add_legend,
+    draw_curve,
+    drawn_points,
+    panels,
+)
 from zsig_hep.presentation.figures.style import DASHES, LINE_COLORS, Style, add_label
 from zsig_hep.presentation.rounding import with_uncertainty
 from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS
@@ -17,25 +26,21 @@ from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation
 
 _MARKERS = ("o", "s", "D", "^")
 _THRESHOLD_LABEL = "Threshold on the classifier score"
-_TALLEST_FAINT = 1.5
-
-
 _COMBINED = {"sum": "", "mean": "Mean over signals: ", "minimum": "Smallest over signals: "}
 
 
 def roc_figure(evaluations: Sequence[ClassifierEvaluation], style: Style) -> Figure:
     """Draw background efficiency against signal efficiency on a logarithmic axis.
 
-    Two curves per classifier: the background weighted with its cross sections, which is what an analysis sees, and the
-    fraction of simulated events, which is what a training without weights sees. A marker stands at the held-out
-    working point.
+    There are two curves per classifier: the fraction of the background yield, which includes cross sections, and the
+    fraction of the simulated background events. A marker is at the held-out working point.
 
     Args:
         evaluations: classifiers to compare.
-        style: look and label.
+        style: style of the experiment.
 
     Returns:
-        The figure; saved by `save_figure`, shown by a notebook.
+        The figure, which `save_figure` writes and a notebook shows.
     """
     with style.context():
         figure, ((axes,),) = panels(style)
@@ -94,16 +99,15 @@ def _lowest_efficiency(evaluations: Sequence[ClassifierEvaluation]) -> float:
 
 
 def significance_figure(evaluations: Sequence[ClassifierEvaluation], style: Style) -> Figure:
-    """Draw the significance against the threshold, with its band from the finite simulation and the chosen cuts.
+    """Draw the significance against the threshold with its uncertainty from the finite simulation, and the chosen cuts.
 
-    Thresholds that do not meet the requirements of the working point are drawn faint, and not above one and a half
-    times the highest significance that meets them: there the figure of merit follows single simulated events. The
-    marker is the held-out result: its horizontal bar spans the cuts of the folds, its vertical bar is the
-    Monte-Carlo uncertainty.
+    Where thresholds do not meet the requirements, the curve is faint and ends at 1.5 times the highest significance
+    that meets them, since there it follows single simulated events. A marker shows the held-out result: its horizontal
+    bar is the range of the cuts of the folds, its vertical bar the Monte-Carlo uncertainty.
 
     Args:
         evaluations: classifiers to compare.
-        style: look and label.
+        style: style of the experiment.
 
     Returns:
         The figure.
@@ -114,8 +118,8 @@ def significance_figure(evaluations: Sequence[ClassifierEvaluation], style: Styl
         highest = _highest_significance(evaluations)
         handles: list[Any] = []
         for evaluation, color, dash, marker in _looks(evaluations):
-            handles += _draw_significance(axes, evaluation, color, dash, highest)
-            handles += _draw_working_point(axes, evaluation, color, marker)
+            handles.append(_draw_significance(axes, evaluation, color, dash, highest))
+            handles.append(_draw_working_point(axes, evaluation, color, marker))
         handles.append(_proxy("0.6", "-", label="requirements not met", width=1.0))
         _threshold_axis(axes, evaluations)
         axes.set_ylim(0, 1.05 * highest)
@@ -137,46 +141,38 @@ def _highest_significance(evaluations: Sequence[ClassifierEvaluation]) -> float:
     return max((float(values.max(initial=0.0)) for values in finite), default=0.0) or 1.0
 
 
-def _draw_significance(
-    axes: Axes, evaluation: ClassifierEvaluation, color: str, dash: Any, highest: float
-) -> list[Any]:
+def _draw_significance(axes: Axes, evaluation: ClassifierEvaluation, color: str, dash: Any, highest: float) -> Line2D:
     scan = evaluation.scan
     points = drawn_points(scan.threshold, scan.qualifies)
     threshold, value, spread = (
         array[points] for array in (scan.threshold, scan.significance, scan.significance_uncertainty)
     )
-    faint = np.where(np.isfinite(value) & (value < _TALLEST_FAINT * highest), value, np.nan)
-    chosen = np.where(scan.qualifies[points] & np.isfinite(value), value, np.nan)
-    axes.plot(threshold, faint, color=color, ls="-", lw=0.9, alpha=0.4)
-    band = axes.fill_between(threshold, chosen - spread, chosen + spread, color=color, alpha=0.22, lw=0)
-    (line,) = axes.plot(threshold, chosen, color=color, ls=dash, lw=2.2, label=evaluation.label)
-    line.set_zorder(band.get_zorder() + 2)
-    return [line]
+    look: dict[str, Any] = {"color": color, "ls": dash, "lw": 2.2, "label": evaluation.label, "zorder": 3}
+    return draw_curve(axes, threshold, value, spread, scan.qualifies[points], highest, **look)
 
 
-def _draw_working_point(axes: Axes, evaluation: ClassifierEvaluation, color: str, marker: str) -> list[Any]:
+def _draw_working_point(axes: Axes, evaluation: ClassifierEvaluation, color: str, marker: str) -> Any:
     chosen = evaluation.working_point
     cuts = [cut for cut in chosen.thresholds if cut is not None]
     if chosen.status != "ok" or chosen.significance is None or not cuts:
-        return [_proxy("none", "none", label="no cut qualifies")]
+        return _proxy("none", "none", label="no cut qualifies")
     middle = float(np.median(cuts))
     error = chosen.significance_uncertainty or 0.0
     label = f"held out: {with_uncertainty(chosen.significance, error)}"
     axes.vlines(cuts, 0, chosen.significance, color=color, lw=1, ls=":", gid=GUIDE)
     spread = [[middle - min(cuts)], [max(cuts) - middle]]
     look: dict[str, Any] = {"color": color, "ms": 8, "mec": "white", "elinewidth": 1.6, "capsize": 3, "zorder": 6}
-    return [axes.errorbar([middle], [chosen.significance], yerr=[error], xerr=spread, fmt=marker, label=label, **look)]
+    return axes.errorbar([middle], [chosen.significance], yerr=[error], xerr=spread, fmt=marker, label=label, **look)
 
 
 def efficiency_purity_figure(evaluations: Sequence[ClassifierEvaluation], style: Style) -> Figure:
     """Draw signal efficiency, and below it purity s/(s+b), against the threshold.
 
-    Thresholds that do not meet the requirements of the working point are drawn faint; dotted lines mark the cuts that
-    the folds chose.
+    Curves are faint where thresholds do not meet the requirements; dotted lines mark the cuts of the folds.
 
     Args:
         evaluations: classifiers to compare.
-        style: look and label.
+        style: style of the experiment.
 
     Returns:
         The figure.
@@ -187,7 +183,7 @@ def efficiency_purity_figure(evaluations: Sequence[ClassifierEvaluation], style:
         for evaluation, color, dash, _ in _looks(evaluations):
             scan = evaluation.scan
             _draw_qualified(upper, evaluation, scan.signal_efficiency, color, dash, 2.0)
-            _draw_qualified(lower, evaluation, scan.purity, color, dash, _TALLEST_FAINT * purest)
+            _draw_qualified(lower, evaluation, scan.purity, color, dash, TALLEST_FAINT * purest)
             for axes in (upper, lower):
                 _draw_cuts(axes, evaluation, color)
         _threshold_axis(lower, evaluations)

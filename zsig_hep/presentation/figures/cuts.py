@@ -1,12 +1,13 @@
-"""Rectangular cuts: each variable with all other cuts applied, the significance cut by cut, and the cuts in words."""
+"""Figures of rectangular cuts: each variable with all other cuts applied, and the significance after each cut."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zsig_hep.presentation.figures.layout import GUIDE, Corner, add_legend, drawn_points, panels
+from zsig_hep.presentation.figures.layout import GUIDE, Corner, add_legend, draw_curve, drawn_points, panels
 from zsig_hep.presentation.figures.stacks import draw_stack, events_per_bin, frame_of, scale_ticks, stack_of
 from zsig_hep.presentation.figures.style import LINE_COLORS, Look, Style, add_label
 from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS
@@ -16,27 +17,22 @@ from zsig_hep.statistics.objective import Objective
 
 _UPPER, _LOWER, _GAP = 3.9, 2.0, 0.14
 _REJECTED = "0.93"
-# Height of the lines at a cut, as a fraction of the highest bin.
+# Height of the lines at a cut, as a fraction of the highest bin; the legend is above them.
 _LINE = 0.8
 _EDGE_LABELS = {"low": "moving the lower cut", "high": "moving the upper cut"}
-_TALLEST_FAINT = 1.5
 _FEWEST_STEPS = 3
 
 
-def n_minus_one_figure(
-    found: NMinusOne,
-    look: Look,
-    style: Style,
-) -> Figure:
+def n_minus_one_figure(found: NMinusOne, look: Look, style: Style) -> Figure:
     """Draw one variable with the cuts on all others applied; below, the significance against each of its own edges.
 
-    What the cut rejects is shaded. The lower panel moves one edge while the other stays, on the events that chose the
-    cuts; where the requirements of the working point are not met, the line is faint.
+    The rejected region is shaded. The significance in the lower panel is that on the events that chose the cuts, with
+    one edge varied at a time; its curve is faint where the requirements are not met.
 
     Args:
         found: distribution, cut and curves.
-        look: of processes and variable.
-        style: of the experiment.
+        look: labels and colours of processes and variable.
+        style: style of the experiment.
 
     Returns:
         The figure.
@@ -63,7 +59,7 @@ def n_minus_one_figure(
 
 
 def _draw_cut(axes: Axes, cut: Cut, limits: tuple[float, float], top: float) -> None:
-    """Shade what is rejected, and draw each edge up to a height that the legend keeps clear of."""
+    """Shade the rejected region, and draw each edge up to a height."""
     low, high = (None if value is None else float(np.clip(value, *limits)) for value in (cut.low, cut.high))
     for first, last in ((limits[0], low), (high, limits[1])):
         if first is not None and last is not None:
@@ -75,16 +71,13 @@ def _draw_cut(axes: Axes, cut: Cut, limits: tuple[float, float], top: float) -> 
 def _draw_curves(axes: Axes, curves: Sequence[EdgeCurve]) -> None:
     highest = max((_highest(curve) for curve in curves), default=0.0) or 1.0
     for curve, color in zip(curves, LINE_COLORS, strict=False):
-        # The thinning asks for ascending positions.
+        # `drawn_points` needs ascending positions.
         order = np.argsort(curve.position, kind="stable")
         points = order[drawn_points(curve.position[order], curve.qualifies[order])]
-        position, qualifies = curve.position[points], curve.qualifies[points]
-        value, spread = curve.significance[points], curve.significance_uncertainty[points]
-        faint = np.where(np.isfinite(value) & (value < _TALLEST_FAINT * highest), value, np.nan)
-        chosen = np.where(qualifies & np.isfinite(value), value, np.nan)
-        axes.plot(position, faint, color=color, lw=0.9, alpha=0.4)
-        axes.fill_between(position, chosen - spread, chosen + spread, color=color, alpha=0.22, lw=0)
-        axes.plot(position, chosen, color=color, lw=2.0, label=_EDGE_LABELS[curve.side], zorder=6)
+        arrays = (curve.position, curve.significance, curve.significance_uncertainty)
+        position, value, spread = (array[points] for array in arrays)
+        look: dict[str, Any] = {"color": color, "lw": 2.0, "label": _EDGE_LABELS[curve.side], "zorder": 6}
+        draw_curve(axes, position, value, spread, curve.qualifies[points], highest, **look)
     axes.set_ylim(0, 1.1 * highest)
 
 
@@ -102,9 +95,9 @@ def cutflow_figure(result: CutResult, look: Look, style: Style) -> Figure:
     """Draw the significance after each cut: on the events that chose the cuts, and held out.
 
     Args:
-        result: with at least one cutflow.
-        look: of the variables.
-        style: of the experiment.
+        result: rectangular cuts with at least one cutflow.
+        look: labels of the variables.
+        style: style of the experiment.
 
     Returns:
         The figure.
@@ -120,10 +113,8 @@ def cutflow_figure(result: CutResult, look: Look, style: Style) -> Figure:
             known = [(number, step) for number, step in enumerate(flow) if step.significance is not None]
             if known:
                 _draw_flow(axes, known, label, color, marker, shift)
-        names = [
-            "no cut",
-            *(_without_unit(look.axis_label(step.variable or "")) for step in longest[1:]),
-        ]
+        # Labels without their unit.
+        names = ["no cut", *(look.axis_label(step.variable or "").partition(" [")[0] for step in longest[1:])]
         axes.set_xticks(range(len(longest)), names, rotation=25, ha="right", fontsize=13)
         axes.tick_params(axis="x", which="minor", bottom=False, top=False)
         axes.set_xlim(-0.5, max(len(longest), _FEWEST_STEPS) - 0.5)
@@ -145,16 +136,12 @@ def _draw_flow(
     axes.step(place, value, where="mid", color=color, lw=1, alpha=0.5)
 
 
-def _without_unit(label: str) -> str:
-    return label.partition(" [")[0]
-
-
 def cut_in_words(cut: Cut, name: str = "") -> str:
     """Write a cut as an inequality.
 
     Args:
         cut: the cut.
-        name: for the variable; its own by default.
+        name: name of the variable; by default its own.
 
     Example:
         >>> cut_in_words(Cut("mass", 120.0, 130.5)), cut_in_words(Cut("pt", low=30.0, missing="pass"), "pT")
@@ -173,9 +160,3 @@ def cut_in_words(cut: Cut, name: str = "") -> str:
     else:
         text = f"{name} > {low}" if low is not None else f"{name} < {high}"
     return f"{text} or missing" if cut.missing == "pass" else text
-
-
-def _step_in_words(step: CutflowStep) -> str:
-    if step.variable is None:
-        return "before the cuts"
-    return step.variable if step.cut is None else cut_in_words(step.cut)

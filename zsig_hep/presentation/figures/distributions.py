@@ -16,21 +16,17 @@ _RATIO_HEIGHT = 1.4
 _SCORE_LABEL = "Classifier score"
 
 
-def score_figure(
-    evaluations: Sequence[ClassifierEvaluation],
-    look: Look,
-    style: Style,
-) -> Figure:
-    """Draw the score of each classifier: backgrounds stacked, signals overlaid, in one column per classifier.
+def score_figure(evaluations: Sequence[ClassifierEvaluation], look: Look, style: Style) -> Figure:
+    """Draw the score of each classifier, with stacked backgrounds and overlaid signals, in one column per classifier.
 
-    The hatched band is the Monte-Carlo uncertainty of the stacked background, sqrt(sum w^2). A signal that would lie
-    below the axis is scaled, by the factor that its legend entry names. Where data exist they are points with
-    Garwood intervals, and a second panel shows their ratio to the background. Dotted lines mark the cuts of the folds.
+    The hatched band is the Monte-Carlo uncertainty of the background, sqrt(sum w^2). A signal below the range of the
+    axis is scaled by the factor in its legend entry. Data are points with Garwood intervals, with their ratio to the
+    background in a second panel. Dotted lines mark the cuts of the folds.
 
     Args:
         evaluations: classifiers to compare.
-        look: of the processes.
-        style: of the experiment.
+        look: labels and colours of the processes.
+        style: style of the experiment.
 
     Returns:
         The figure.
@@ -52,17 +48,13 @@ def score_figure(
         return figure
 
 
-def feature_figure(
-    histogram: hist.Hist[Any],
-    look: Look,
-    style: Style,
-) -> Figure:
-    """Draw an input feature: backgrounds stacked, signals overlaid and scaled to be seen, data and ratio if they exist.
+def feature_figure(histogram: hist.Hist[Any], look: Look, style: Style) -> Figure:
+    """Draw an input feature, with stacked backgrounds, overlaid and scaled signals, and data with their ratio if any.
 
     Args:
-        histogram: axes "process" and the feature, Weight storage.
-        look: of processes and feature.
-        style: of the experiment.
+        histogram: histogram with axes "process" and the feature, `Weight` storage.
+        look: labels and colours of processes and feature.
+        style: style of the experiment.
 
     Returns:
         The figure.

@@ -1,4 +1,4 @@
-"""The impact figure: how the highest significance and the cut that gives it answer to each parameter."""
+"""The impact figure: how the highest significance and the optimal cut depend on each parameter."""
 
 from collections.abc import Sequence
 
@@ -24,13 +24,13 @@ _CUT = r"$\partial t^{*}/\,\partial\,\ln\theta$"
 def impact_figure(table: ImpactTable, look: Look, style: Style) -> Figure:
     """Draw both derivatives of every parameter as bars, the largest change of the significance on top.
 
-    Error bars are those of the bootstrap. A diamond marks what a background's own systematic uncertainty does to Z
-    when its yield moves up by it. Without a maximum the right panel is left out.
+    Error bars are from the bootstrap. A diamond marks the change of Z when the yield of a background increases by its
+    systematic uncertainty. Without derivatives of the cut the right panel is left out.
 
     Args:
-        table: with at least one row; the twenty largest are drawn.
-        look: of the processes.
-        style: of the experiment.
+        table: sensitivities with at least one row; the first twenty rows are drawn.
+        look: labels of the processes.
+        style: style of the experiment.
 
     Returns:
         The figure.

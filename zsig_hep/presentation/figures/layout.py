@@ -1,4 +1,4 @@
-"""Where things stand in a figure: axes of fixed margins, legends that cover no data, curves thinned for drawing."""
+"""Layout of figures: panels with fixed margins, legends that cover no data, and thinned curves."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,6 +8,7 @@ import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
 from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
@@ -20,20 +21,23 @@ PANEL_HEIGHT = 5.6
 LEFT, RIGHT, TOP, BOTTOM = 1.05, 0.35, 0.55, 0.85
 Corner = Literal["upper right", "upper left", "lower right", "lower left"]
 
+TALLEST_FAINT = 1.5
+"""Height of a curve where requirements are not met, as a multiple of the highest value that meets them."""
+
 GUIDE = "guide"
-"""Group of artists that a legend may cover: lines that lead the eye and carry no data."""
+"""Group id of artists that a legend may cover: lines that show no data."""
 
 
 def panels(
     style: Style, columns: int = 1, heights: Sequence[float] = (PANEL_HEIGHT,), *, gap: float = 0.12
 ) -> tuple[StyledFigure, list[list[Axes]]]:
-    """Make columns of panels that share an x axis, at fixed margins so that figures of a paper align.
+    """Make columns of panels that share an x axis, with fixed margins so that figures of a paper align.
 
     Args:
-        style: look of the figure.
+        style: style of the experiment.
         columns: number of columns.
         heights: heights of the panels of a column from top to bottom, in inches.
-        gap: vertical distance of the panels in inches.
+        gap: vertical distance between panels, in inches.
 
     Returns:
         The figure, and its axes by column from top to bottom.
@@ -66,14 +70,14 @@ def add_legend(
     locations: Sequence[Corner] = ("upper right",),
     **options: Any,
 ) -> None:
-    """Put a legend where it covers nothing; where there is no such place, raise the upper limit of the y axis.
+    """Put a legend in a corner where it covers nothing; if there is none, raise the upper limit of the y axis.
 
     Args:
-        axes: drawn completely, with its scale and limits final but for the upper one of y.
-        inside: other artists inside the axes, such as an experiment's label; the legend goes beside or below them,
-            and data are kept away from them too.
-        handles: legend handles; None takes all labelled artists.
-        locations: places to try in this order; the first is the one to make room at.
+        axes: axes with everything drawn; scales and limits must be final except for the upper limit of y.
+        inside: other artists inside the axes, such as the label of the experiment; neither the legend nor data may
+            overlap them.
+        handles: legend handles; by default those of all labelled artists.
+        locations: corners to try, in this order; if none is free, room is made at the first.
         options: passed to `Axes.legend`.
     """
     taken = [artist.get_window_extent() for artist in inside]
@@ -94,7 +98,7 @@ def add_legend(
 
 
 def _move(axes: Axes, legend: Legend, location: Corner, taken: Sequence[Bbox]) -> Bbox:
-    """Move a legend to a corner, or below what stands there already; return its extent in pixels."""
+    """Move a legend to a corner, or below what is already there; return its extent in pixels."""
     legend.set_loc(location)
     legend.set_bbox_to_anchor((0.0, 0.0, 1.0, 1.0), transform=axes.transAxes)
     box = legend.get_window_extent()
@@ -119,7 +123,7 @@ def _touched(boxes: Sequence[Bbox], paths: Sequence[tuple[Path, bool]]) -> bool:
 
 
 def _paths(axes: Axes, *, guides: bool) -> list[tuple[Path, bool]]:
-    """Outlines of what is drawn, in pixels, and whether each is filled."""
+    """Outlines of all artists in pixels, and whether each is filled."""
     drawn: list[Any] = [*axes.lines, *axes.patches, *axes.collections]
     artists = [artist for artist in drawn if guides or artist.get_gid() != GUIDE]
     found: list[tuple[Path, bool]] = []
@@ -135,16 +139,43 @@ def _finite(path: Path) -> Path:
     return path if np.isfinite(path.vertices).all() else path.cleaned(remove_nans=True)
 
 
-def drawn_points(threshold: Floats, *flags: npt.NDArray[np.bool_], count: int = 1500) -> npt.NDArray[np.intp]:
-    """Choose the points of a scan to draw, so that a million thresholds do not make a file of a million points.
+def draw_curve(
+    axes: Axes, position: Floats, value: Floats, spread: Floats, qualifies: npt.NDArray[np.bool_], highest: float,
+    *, color: str, **look: Any,
+) -> Line2D:  # fmt: skip
+    """Draw a curve with its uncertainty band where requirements are met, and a faint line where they are not.
 
     Args:
-        threshold: ascending, shape [T].
-        flags: the points on both sides of each change of these are kept, shape [T] each.
-        count: points evenly spaced in threshold, and again in rank.
+        axes: the axes.
+        position: abscissa of each point, shape [T].
+        value: ordinate of each point, shape [T]; points that are not finite are not drawn.
+        spread: half of the height of the band, shape [T].
+        qualifies: whether each point meets the requirements, shape [T].
+        highest: highest value that meets them; the faint line ends at `TALLEST_FAINT` times this value.
+        color: colour of line and band.
+        look: other properties of the line.
 
     Returns:
-        Ascending indices, with the first and the last.
+        The line of the points that meet the requirements.
+    """
+    faint = np.where(np.isfinite(value) & (value < TALLEST_FAINT * highest), value, np.nan)
+    chosen = np.where(qualifies & np.isfinite(value), value, np.nan)
+    axes.plot(position, faint, color=color, ls="-", lw=0.9, alpha=0.4)
+    axes.fill_between(position, chosen - spread, chosen + spread, color=color, alpha=0.22, lw=0)
+    (line,) = axes.plot(position, chosen, color=color, **look)
+    return line
+
+
+def drawn_points(threshold: Floats, *flags: npt.NDArray[np.bool_], count: int = 1500) -> npt.NDArray[np.intp]:
+    """Choose the points of a scan to draw, so that scans of many thresholds do not make large files.
+
+    Args:
+        threshold: ascending thresholds, shape [T].
+        flags: booleans of shape [T]; points on both sides of each change are kept.
+        count: number of points evenly spaced in threshold, and again in rank.
+
+    Returns:
+        Ascending indices, including the first and the last.
 
     Example:
         >>> drawn_points(np.linspace(0, 1, 101), count=3)

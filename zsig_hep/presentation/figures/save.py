@@ -1,4 +1,4 @@
-"""All figures, and how they are saved; each is a function of results that computes nothing and returns the figure."""
+"""Save figures as PDF and PNG."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ def save_figure(figure: Figure, folder: Path, name: str, *, dots_per_inch: int =
     """Write a figure as PDF and PNG; each appears only when it is complete, and the same figure gives the same bytes.
 
     Args:
-        figure: what to write.
-        folder: made when it does not exist.
+        figure: the figure.
+        folder: folder of the files; created if it does not exist.
         name: file name without suffix.
         dots_per_inch: resolution of the PNG.
 

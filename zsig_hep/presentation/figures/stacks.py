@@ -1,4 +1,4 @@
-"""Stacks: backgrounds with their Monte-Carlo uncertainty, signals overlaid, data and their ratio."""
+"""Stacked distributions: backgrounds with their Monte-Carlo uncertainty, signals, and data with their ratio."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from zsig_hep.statistics.process_table import Role
 
 @dataclass(frozen=True)
 class Stack:
-    """Bin contents of one distribution, sorted by role; smallest background first, so that it lies at the bottom."""
+    """Bin contents of one distribution by role; the smallest background is first, at the bottom of the stack."""
 
     names: tuple[str, ...]
     edges: Floats
@@ -31,7 +31,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Frame:
-    """What panels side by side have in common: limits of the y axis and factors of the signals."""
+    """Limits of the y axis and scale factors of the signals, common to panels side by side."""
 
     lowest: float
     highest: float
@@ -40,7 +40,7 @@ class Frame:
 
 
 def stack_of(histogram: hist.Hist[Any], roles: Mapping[str, Role]) -> Stack:
-    """Sort the contents of a histogram by process, Weight storage, into what is stacked and what is drawn over it."""
+    """Sort the contents of a histogram by process, with `Weight` storage, into backgrounds, signals and data."""
     names = list(histogram.axes["process"])
     contents = {name: _contents(histogram, name) for name in names}
     values = {name: np.asarray(content.values(), dtype=np.float64) for name, content in contents.items()}
@@ -61,7 +61,7 @@ def stack_of(histogram: hist.Hist[Any], roles: Mapping[str, Role]) -> Stack:
 
 
 def _total_in(histogram: hist.Hist[Any]) -> Callable[[str], float]:
-    """Sort key that is the same for all features of a table: the yield, including what is out of range."""
+    """Sort key that is the same for all features of a table: the yield including the flow bins."""
     return lambda name: float(_contents(histogram, name).sum(flow=True).value)
 
 
@@ -70,7 +70,7 @@ def _contents(histogram: hist.Hist[Any], process: str) -> Any:
 
 
 def frame_of(stacks: Sequence[Stack], *, logarithmic: bool) -> Frame:
-    """Limits and factors with which several distributions can stand side by side."""
+    """Common limits and scale factors of several distributions."""
     tops = [stack.background + stack.background_uncertainty for stack in stacks]
     tops += [stack.data + np.sqrt(stack.data) + 1.0 for stack in stacks if stack.data is not None]
     highest = max((float(top.max(initial=0.0)) for top in tops), default=0.0) or 1.0
@@ -88,7 +88,7 @@ def frame_of(stacks: Sequence[Stack], *, logarithmic: bool) -> Frame:
 
 
 def draw_stack(axes: Sequence[Axes], stack: Stack, frame: Frame, look: Look) -> None:
-    """Draw one distribution: backgrounds, signals, data, and their ratio in a second panel where there are data."""
+    """Draw backgrounds, signals and data, and the ratio of data to background in a second panel if there are data."""
     main = axes[0]
     if frame.logarithmic:
         main.set_yscale("log")
@@ -132,7 +132,7 @@ def _draw_signals(axes: Axes, stack: Stack, frame: Frame, look: Look) -> None:
 
 
 def _factor_text(factor: float) -> str:
-    """How a legend names the factor; nothing for 1."""
+    """The factor in a legend entry; empty for 1."""
     if factor == 1:
         return ""
     if factor < 1e5:
@@ -143,10 +143,15 @@ def _factor_text(factor: float) -> str:
 
 
 def scale_factor(peak: float, reference: float, *, logarithmic: bool) -> float:
-    """Factor of the form 1, 2 or 5 times a power of ten that lifts a signal where it can be seen.
+    """Factor 1, 2 or 5 times a power of ten that makes a signal visible.
 
-    On a linear axis: to at most half the highest background bin, when it is below a fifth of it. On a logarithmic
-    axis: to thirty times the lower end of the axis, when it is below ten times of it.
+    On a linear axis a signal below a fifth of the highest background bin is scaled to at most half of it. On a
+    logarithmic axis a signal below ten times the lower end of the axis is scaled to at most thirty times that.
+
+    Args:
+        peak: highest bin of the signal.
+        reference: highest bin of the background, or the lower end of a logarithmic axis.
+        logarithmic: whether the axis is logarithmic.
     """
     if peak <= 0 or peak >= (10 if logarithmic else 0.2) * reference:
         return 1.0
@@ -176,14 +181,14 @@ def _draw_data(axes: Sequence[Axes], stack: Stack, data: Floats, variance: Float
 
 
 def _ratio_limits(deviation: Floats, error: Floats) -> tuple[float, float]:
-    """The narrowest of a few symmetric ranges that shows all points whose error it can hold."""
+    """The narrowest of a few symmetric ranges that shows all points with an error below 0.5."""
     measured = np.abs(deviation)[error.max(axis=0) < 0.5]
     spread = next((s for s in (0.25, 0.6, 0.95) if measured.max(initial=0.0) < 0.9 * s), 0.95)
     return 1 - spread, 1 + spread
 
 
 def events_per_bin(edges: Floats, label: str) -> str:
-    """Title of the y axis, with the width of the bins where they have one and the unit of the label of the x axis."""
+    """Title of the y axis, with the width of equal bins and the unit in the label of the x axis."""
     widths = np.diff(edges)
     if not np.allclose(widths, widths[0], rtol=1e-3):
         return "Events / bin"
@@ -192,7 +197,7 @@ def events_per_bin(edges: Floats, label: str) -> str:
 
 
 def scale_ticks(axes: Axes) -> str:
-    """Take a power of a thousand out of long tick labels and return it as the start of the axis label."""
+    """Divide long tick labels by a power of a thousand, and return that power as the start of the axis label."""
     highest = axes.get_ylim()[1]
     if 1e-2 <= highest < 1e5:
         return ""

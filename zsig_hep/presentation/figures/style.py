@@ -1,4 +1,4 @@
-"""How figures look: experiment style and label, colours, and figures that carry their style with them."""
+"""Style of figures: label of the experiment, colours, and figures that keep their style."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,16 +19,16 @@ from zsig_hep.statistics.process_table import Role
 Experiment = Literal["plain", "CMS", "ATLAS"]
 
 LINE_COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-"""Lines of classifiers and folds: the colour-blind safe palette of Okabe and Ito."""
+"""Colours of lines of classifiers and folds: the colour-blind safe palette of Okabe and Ito."""
 
 FILL_COLORS = ("#92dadd", "#ffa90e", "#94a4a2", "#3f90da", "#b9ac70", "#a96b59", "#e76300", "#717581")
-"""Stacked backgrounds: the palette of M. Petroff, arXiv:2107.02270, without the colours of signals."""
+"""Colours of stacked backgrounds: the palette of M. Petroff, arXiv:2107.02270, without the colours of signals."""
 
 SIGNAL_COLORS = ("#bd1f01", "#832db6", "#000000", "#0072b2", "#009e73", "#cc79a7")
-"""Signal lines, drawn over the fills."""
+"""Colours of signal lines."""
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
-"""Line styles beside the colours, for readers and printers without them."""
+"""Line styles, which distinguish lines without colours."""
 
 _COMMON: Mapping[str, Any] = {
     "font.family": ["TeX Gyre Heros", "DejaVu Sans"],
@@ -66,27 +66,27 @@ _COMMON: Mapping[str, Any] = {
 
 
 class PresentationSettings(Settings):
-    """How figures are styled and labelled."""
+    """Style and labels of figures."""
 
     experiment: Experiment = "plain"
-    """Style and label of CMS or ATLAS; "plain" has the same look without the name of an experiment."""
+    """Style and label of CMS or ATLAS; "plain" is the style of CMS without the name of an experiment."""
     label: str = Field(default="Simulation", examples=["Simulation Preliminary"])
-    """Text beside the name of the experiment."""
+    """Text next to the name of the experiment; a leading "Simulation" is left out in figures with data."""
     dots_per_inch: int = Field(default=150, ge=50, le=600)
     """Resolution of PNG files."""
     axis_labels: Mapping[str, str] = Field(default_factory=dict, examples=[{"dijet_mass": "$m_{jj}$ [GeV]"}])
-    """Axis title of a feature, with its unit in square brackets; left out, the name of the feature."""
+    """Axis titles by name of the feature, with the unit in square brackets; default: the name of the feature."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """What a figure needs to know of the analysis to be styled and labelled.
+    """Style of the experiment, and its label with luminosity and energy.
 
     Attributes:
         experiment: "plain", "CMS" or "ATLAS".
-        label: text beside the experiment's name; a leading "Simulation" is left out where data are drawn.
-        luminosity_ifb: integrated luminosity in 1/fb; None leaves it out.
-        sqrt_s_tev: centre-of-mass energy in TeV; None leaves it out.
+        label: text next to the name of the experiment; a leading "Simulation" is left out in figures with data.
+        luminosity_ifb: integrated luminosity [1/fb]; None leaves it out.
+        sqrt_s_tev: centre-of-mass energy [TeV]; None leaves it out.
 
     Example:
         >>> Style("CMS", "Simulation Preliminary", 138.0, 13.0).label_for(data=True)
@@ -100,7 +100,7 @@ class Style:
 
     @property
     def parameters(self) -> Any:
-        """Settings of matplotlib for this style, a dictionary."""
+        """Dictionary of the matplotlib settings of this style."""
         base = mplhep.style.ATLAS if self.experiment == "ATLAS" else mplhep.style.CMS
         return {**base, **_COMMON}
 
@@ -111,20 +111,20 @@ class Style:
             yield
 
     def label_for(self, *, data: bool) -> str:
-        """Text beside the experiment's name on a figure with or without recorded events."""
+        """Text next to the name of the experiment, in a figure with or without data."""
         return self.label.removeprefix("Simulation").strip() if data else self.label
 
 
 @dataclass(frozen=True)
 class Look:
-    """How processes and features are shown.
+    """Labels and colours of processes, and axis titles of features.
 
     Attributes:
         roles: role by process.
-        labels: label by process; one without shows its name.
-        colors: colour by process; None, or nothing, takes the next one of a colour-blind safe palette.
-        axis_labels: title of an axis by feature, with its unit in square brackets as in "Dimuon mass [GeV]"; a feature
-            without one shows its name.
+        labels: label by process; default: its name.
+        colors: colour by process; default: the next one of a colour-blind safe palette.
+        axis_labels: axis title by feature, with its unit in square brackets as in "Dimuon mass [GeV]"; default: its
+            name.
     """
 
     roles: Mapping[str, Role]
@@ -137,11 +137,11 @@ class Look:
         return self.labels.get(process, process)
 
     def axis_label(self, feature: str) -> str:
-        """Title of the axis of a feature."""
+        """Axis title of a feature."""
         return self.axis_labels.get(feature) or feature
 
     def fill_colors(self, names: Sequence[str]) -> dict[str, str]:
-        """Colours of filled areas: those that were chosen, and the palette in order for the others.
+        """Colours of filled areas: those of the settings, and for the others the palette in order.
 
         Example:
             >>> Look({}, colors={"ttbar": "#92dadd"}).fill_colors(["dy", "ttbar"])
@@ -150,15 +150,15 @@ class Look:
         return _colors(names, self.colors, FILL_COLORS)
 
     def signal_colors(self, names: Sequence[str]) -> dict[str, str]:
-        """Colours of signal lines, chosen in the same way."""
+        """Colours of signal lines, with a palette of their own."""
         return _colors(names, self.colors, SIGNAL_COLORS)
 
 
 class StyledFigure(Figure):
-    """A figure without pyplot's global state that is drawn in its own style, whenever and wherever that happens.
+    """A figure outside of pyplot's global state that is always drawn in its own style.
 
-    Matplotlib looks up some settings (fonts, mathematical text, ticks) only when it draws. A figure that is saved
-    after its style context has ended would lose them; this one restores them for each drawing.
+    Matplotlib reads some settings (fonts, mathematical text, ticks) only when it draws, so that a figure saved after
+    the end of its style context would lose them. This one restores them whenever it is drawn.
     """
 
     def __init__(self, parameters: Any, **options: Any) -> None:
@@ -167,12 +167,12 @@ class StyledFigure(Figure):
             super().__init__(**options)
 
     def draw(self, renderer: RendererBase) -> None:
-        """Draw in the figure's own style."""
+        """Draw in the style of the figure."""
         with mpl.rc_context(self._parameters):
             super().draw(renderer)
 
     def get_tightbbox(self, *args: Any, **options: Any) -> Any:
-        """Measure in the figure's own style."""
+        """Measure in the style of the figure."""
         with mpl.rc_context(self._parameters):
             return super().get_tightbbox(*args, **options)
 
@@ -184,21 +184,21 @@ class StyledFigure(Figure):
 
 
 def new_figure(style: Style, width: float, height: float) -> StyledFigure:
-    """Make an empty figure; width and height in inches. Call it inside `style.context()`."""
+    """Make an empty figure with width and height in inches; to be called inside `style.context()`."""
     return StyledFigure(style.parameters, figsize=(width, height))
 
 
 def add_label(style: Style, left: Axes, right: Axes | None = None, *, data: bool = False) -> list[Any]:
-    """Write the experiment's label, the luminosity and the energy the way the experiment does.
+    """Write the label of the experiment, the luminosity and the energy in the format of the experiment.
 
     Args:
-        style: what to write.
-        left: axes that carry the experiment's name.
-        right: axes above which the luminosity stands, when it is not `left`; ATLAS keeps all in one place.
-        data: whether recorded events are drawn.
+        style: label, luminosity and energy.
+        left: axes with the name of the experiment.
+        right: axes with the luminosity, by default `left`; in the format of ATLAS all text is in `left`.
+        data: whether the figure shows data.
 
     Returns:
-        The text artists that stand inside `left`; a legend must not cover them.
+        The text artists inside `left`, which a legend must not cover.
     """
     text = style.label_for(data=data)
     energy = None if style.sqrt_s_tev is None else f"{style.sqrt_s_tev:g}"

@@ -1,4 +1,4 @@
-"""Figures of the training: losses of every member of an ensemble."""
+"""Figures of the training: losses of every network of an ensemble, and the stages of graduated schedules."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -24,14 +24,14 @@ _PANEL_WIDTH = 4.6
 
 
 def training_figure(histories: Mapping[str, TrainingHistory], style: Style) -> Figure:
-    """Draw training and validation loss of every member against the epoch: a row per classifier, a panel per phase.
+    """Draw training and validation loss of every network against the epoch: a row per classifier, a panel per phase.
 
-    Colours tell test folds apart; a dot marks the epoch whose parameters a member kept. Members that collapsed are
-    grey with a cross. Phases have different losses, hence axes of their own.
+    Colours show the test fold, and a dot marks the epoch whose parameters were kept. Networks that collapsed are grey
+    with a cross. Phases have different losses and therefore separate axes.
 
     Args:
-        histories: by the label of the classifier.
-        style: look and label.
+        histories: training histories by label of the classifier.
+        style: style of the experiment.
 
     Returns:
         The figure.
@@ -138,13 +138,13 @@ _LOSS: _Quantity = ("Loss", lambda stage: stage.loss)
 
 
 def graduated_figure(stages: Mapping[str, Sequence[GraduatedStage]], style: Style) -> Figure:
-    r"""Draw step size and batch size of every stage, and beside them the smoothing degree and the loss.
+    """Draw step size, batch size, degree of smoothing and loss of every stage of graduated schedules.
 
-    The first three axes are logarithmic, on which a schedule of equal factors is an even staircase.
+    The axes are logarithmic except for that of the loss, so that a schedule of equal factors has steps of equal height.
 
     Args:
-        stages: of each schedule or classifier, by its label; one without stages is left out.
-        style: look and label.
+        stages: stages of each schedule or classifier, by its label; one without stages is left out.
+        style: style of the experiment.
 
     Returns:
         The figure.

@@ -1,1 +1,1 @@
-"""The report: one HTML file with everything that a reader of the result needs."""
+"""The report of a run, one self-contained HTML file."""

@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything a reader of the result needs and nothing from outside."""
+"""Write the report of a run as one self-contained HTML file."""
 
 import base64
 import math
@@ -18,17 +18,18 @@ from zsig_hep.selection.smooth_figure import Parameter
 
 _TEMPLATE = "report.html.j2"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Ratio of width to height above which a figure takes the whole width of the page.
 _BROAD = 1.15
 
 
 def write_report(path: Path, summary: Mapping[str, Any], figures: Sequence[tuple[str, Path]]) -> None:
-    """Write the summary and the figures as one self-contained HTML file, which appears only when it is complete.
+    """Write the summary and the figures as one HTML file, which appears only when it is complete.
 
-    Everything that comes from the analysis is escaped; figures are embedded; nothing is loaded from elsewhere.
+    Text from the analysis is escaped, figures are embedded, and nothing is loaded from other files.
 
     Args:
         path: the HTML file.
-        summary: what `summary.json` holds.
+        summary: content of `summary.json`.
         figures: captions and PNG files, in order.
 
     Raises:
@@ -41,7 +42,7 @@ def write_report(path: Path, summary: Mapping[str, Any], figures: Sequence[tuple
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure on the page; a broad one takes the whole width."""
+    """A figure of the report; a broad one takes the whole width of the page."""
 
     caption: str
     address: str
@@ -52,11 +53,11 @@ def render_report(summary: Mapping[str, Any], figures: Sequence[ReportFigure]) -
     """Render the report.
 
     Args:
-        summary: what `summary.json` holds.
-        figures: in order.
+        summary: content of `summary.json`.
+        figures: the figures, in order.
 
     Returns:
-        The page.
+        The HTML page.
     """
     environment = Environment(
         loader=PackageLoader("zsig_hep.presentation.report"),
@@ -73,7 +74,7 @@ def render_report(summary: Mapping[str, Any], figures: Sequence[ReportFigure]) -
         "nth": _nth,
         "shifts": _shifts,
         "changes": _changes,
-        "count": lambda value: significant(value, max(1, len(str(int(value))))) if value is not None else "–",
+        "count": lambda value: MISSING if value is None else significant(value, max(1, len(str(int(value))))),
     }
     return environment.get_template(_TEMPLATE).render(
         summary=summary,
@@ -92,7 +93,7 @@ def _parameter(row: Mapping[str, Any], labels: Mapping[str, str]) -> str:
 
 
 def _nth(values: Sequence[float] | None, index: int) -> float | None:
-    """One of several numbers; None where there are none."""
+    """One of several numbers; None if there are none."""
     return None if values is None else values[index]
 
 
@@ -106,7 +107,7 @@ def _shifts(varied: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _changes(values: tuple[float | None, float | None, float | None]) -> str:
-    """Z under a variation up and down less the nominal one."""
+    """Z under a variation up and down, minus the nominal Z."""
     up, down, nominal = values
     return ", ".join(MISSING if each is None or nominal is None else signed(each - nominal, 3) for each in (up, down))
 
@@ -127,7 +128,7 @@ def _embedded(caption: str, image: Path) -> ReportFigure:
 
 
 def _total(rows: Sequence[Mapping[str, Any]], role: str) -> dict[str, Any]:
-    """Sum of the processes of one role as a row of the yields table; processes are statistically independent."""
+    """Sum of the processes of one role, which are statistically independent, as a row of the yields table."""
     chosen = [row for row in rows if row["role"] == role]
     value = math.fsum(row["yield"] for row in chosen)
     variance = math.fsum(row["uncertainty"] ** 2 for row in chosen)
@@ -141,5 +142,6 @@ def _total(rows: Sequence[Mapping[str, Any]], role: str) -> dict[str, Any]:
 
 
 def _thresholds(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return ", ".join("–" if value is None else significant(value, 3) for value in values) if known else "–"
+    if all(value is None for value in values):
+        return MISSING
+    return ", ".join(significant(value, 3) for value in values)

@@ -1,1 +1,1 @@
-"""Rectangular cuts: the box of highest significance, found exactly edge by edge."""
+"""Rectangular cuts: a search for the box of highest significance."""

@@ -1,4 +1,4 @@
-"""Rectangular cuts: their settings, the cuts themselves, and how they are written for others to apply."""
+"""Rectangular cuts: their settings, and the cuts as objects and as expressions for other programs."""
 
 import itertools
 import json
@@ -26,20 +26,20 @@ _IDENTIFIER = re.compile(r"^[A-Za-z_]\w*$")
 
 
 class CutVariableSettings(Settings):
-    """How one variable may be cut; its side alone, as in `dijet_mass: above`, stands for all defaults."""
+    """How one variable may be cut; the side alone, as in `dijet_mass: above`, takes the defaults for all other keys."""
 
     side: Side
-    """Which values pass: those above a cut, below it, or inside a window of two."""
+    """Values that pass: above a cut, below a cut, or inside a window of two cuts."""
     start: float | Range | None = Field(default=None, examples=[300.0, [120.0, 130.0]])
-    """Where the search may begin, besides its own starting points: a number, or a pair for a window."""
+    """Additional starting point of the search: a number, or a pair [low, high] for a window."""
     limits: Range = Field(default=(None, None), examples=[[200.0, None]])
-    """Lowest and highest value that a cut may have, null for none. No cut at all is always allowed."""
+    """Lowest and highest value that a cut may have, null for no limit. It is always possible to have no cut."""
     step: PositiveFloat | None = Field(default=None, examples=[0.5])
-    """Cuts are multiples of it."""
+    """Cuts are multiples of this number."""
     significant_digits: int | None = Field(default=None, ge=1, le=6, examples=[2])
-    """Cuts have no more digits than this."""
+    """Largest number of significant digits of a cut."""
     missing: Missing | None = None
-    """Whether an event without a value (NaN) passes a cut; left out, as in `cuts.missing`."""
+    """Whether an event without a value of the variable (NaN) passes a cut on it; default: `cuts.missing`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -88,30 +88,33 @@ class CutSettings(Settings):
     variables: Mapping[str, CutVariableSettings] = Field(
         min_length=1, examples=[{"dijet_mass": "above", "dimuon_mass": {"side": "window", "step": 0.5}}]
     )
-    """How each variable may be cut, by the name of a feature; the order is that of the printed cuts."""
+    """How each variable may be cut, by the name of a feature, in the order of the printed cuts."""
     missing: Missing = "fail"
-    """Whether an event without a value (NaN) passes a cut on it.
+    """Whether an event without a value of a variable (NaN) passes a cut on it.
 
-    An event that lacks a value passes where there is no cut.
+    Such an event always passes if the variable has no cut.
     """
     minimum_pull: NonNegativeFloat = 2.0
-    """A cut is dropped unless it raises the significance by this many standard deviations of the raise, as the finite
-    simulation gives them; 0 keeps every cut that raises it at all. A cut is placed where the simulation favours it:
-    in 60 toys a variable that tells nothing apart had pulls of 1 in the median and of 1.9 at most.
+    """A cut is dropped unless its gain in significance is at least this many standard deviations of the gain from the
+    finite simulation; 0 keeps every cut that increases the significance. Since a cut moves to where the simulation
+    fluctuates, a variable without separation has a positive gain too: in 60 toys 1 standard deviation in the median and
+    1.9 at most.
     """
     starts: int = Field(default=3, ge=1, le=1000)
-    """Starting points of the gradient ascent."""
+    """Number of starting points of the gradient ascent."""
     kicks: int = Field(default=5, ge=0, le=10000)
-    """Random kicks after which the exact search tries again."""
+    """Number of times that two edges are displaced at random and the exact search is repeated."""
     sensitivities: bool = True
     """Whether the derivatives of the cuts in cross sections, luminosity and uncertainties are computed, with the
     bandwidth and replicas of `selection.sensitivity`.
     """
     cutflow_order: Literal["gain", "given"] = "gain"
-    """"gain" applies the cut that raises the significance most first, "given" follows `variables`."""
+    """Order of the cutflow: "gain" applies the cut with the largest gain in significance first, "given" follows the
+    order of `variables`.
+    """
 
     def missing_of(self, variable: str) -> Missing:
-        """Whether a missing value of a variable passes."""
+        """Whether a missing value of a variable passes a cut on it."""
         return self.variables[variable].missing or self.missing
 
 
@@ -121,9 +124,9 @@ class Cut:
 
     Attributes:
         variable: name of the feature.
-        low: lower cut; None is open.
-        high: upper cut; None is open.
-        missing: whether a missing value (NaN) passes; with both sides open everything does.
+        low: lower cut; None for no cut.
+        high: upper cut; None for no cut.
+        missing: whether a missing value (NaN) passes; without cuts it always does.
     """
 
     variable: str
@@ -137,7 +140,7 @@ class Cut:
         return self.low is None and self.high is None
 
     def passes(self, values: npt.NDArray[np.floating]) -> Booleans:
-        """Which values pass, in the shape of the values.
+        """Select the values that pass, as booleans in the shape of the values.
 
         Example:
             >>> x = np.array([1.0, 3.0, np.nan])
@@ -145,7 +148,7 @@ class Cut:
             (array([False,  True, False]), array([False,  True,  True]))
         """
         passing = np.ones(np.shape(values), dtype=np.bool_)
-        # The comparisons are those of the printed expressions: a missing value compares as False.
+        # The same comparisons as in the printed expressions, in which a missing value compares as False.
         if self.low is not None:
             passing &= values > self.low if self.missing == "fail" else ~(values <= self.low)
         if self.high is not None:
@@ -153,20 +156,25 @@ class Cut:
         return passing
 
     def written(self, name: str, negation: str) -> list[str]:
-        """The comparisons, with `name` for the variable; a missing value that passes needs the negation of a failure."""
-        pairs = [(value, passed, failed) for value, passed, failed in ((self.low, ">", "<="), (self.high, "<", ">="))]
-        closed = [(repr(float(value)), passed, failed) for value, passed, failed in pairs if value is not None]
+        """The comparisons as text.
+
+        Args:
+            name: expression of the variable.
+            negation: operator that negates; if a missing value passes, a comparison is written as a negated failure.
+        """
+        sides = (self.low, ">", "<="), (self.high, "<", ">=")
+        closed = [(float(value), passed, failed) for value, passed, failed in sides if value is not None]
         if self.missing == "fail":
-            return [f"{name} {passed} {value}" for value, passed, _ in closed]
-        return [f"{negation}({name} {failed} {value})" for value, _, failed in closed]
+            return [f"{name} {passed} {value!r}" for value, passed, _ in closed]
+        return [f"{negation}({name} {failed} {value!r})" for value, _, failed in closed]
 
 
 @dataclass(frozen=True)
 class Box:
-    """Cuts on several variables, all of which an event has to pass.
+    """Cuts on several variables; an event must pass all of them.
 
     Attributes:
-        cuts: one for each variable, open or not.
+        cuts: one for each variable, including variables without a cut.
 
     Example:
         >>> box = Box((Cut("mass", 120.0, 130.0), Cut("pt", low=2.5, missing="pass"), Cut("eta")))
@@ -189,7 +197,7 @@ class Box:
         """The cut on one variable.
 
         Raises:
-            InputError: the box knows no such variable.
+            InputError: the box has no such variable.
         """
         for cut in self.cuts:
             if cut.variable == variable:
@@ -198,11 +206,11 @@ class Box:
         raise InputError(message)
 
     def select(self, table: EventTable, *, without: Sequence[str] = ()) -> Booleans:
-        """Which events pass, shape [N].
+        """Select the events that pass, as booleans of shape [N].
 
         Args:
-            table: with a feature for each cut that is not open.
-            without: variables whose cuts are left out.
+            table: events with the feature of every cut.
+            without: variables whose cuts are not applied.
 
         Raises:
             InputError: the table lacks a feature.
@@ -227,7 +235,7 @@ class Box:
         """The cuts as a selection for TTree::Draw, RDataFrame::Filter and similar; "1" without any.
 
         Raises:
-            InputError: the name of a variable with a cut is no identifier, which ROOT would read as a formula.
+            InputError: the name of a variable with a cut is no identifier, so that ROOT would read it as a formula.
         """
         for cut in self.cuts:
             if not cut.is_open and not _IDENTIFIER.match(cut.variable):

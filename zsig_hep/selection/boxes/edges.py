@@ -1,7 +1,7 @@
-"""Where a cut on one variable may lie: between neighbouring values, or at round numbers.
+"""Possible positions of a cut on one variable: between neighbouring values, or at round numbers.
 
-Each side of a cut is seen as "above": a variable x, or -x for an upper cut, passes where v = +-x is larger than the edge.
-A missing value that fails is v = -infinity, one that passes +infinity, for both sides of a window alike.
+Each side of a cut is treated as a lower cut on v: v = x for a lower cut on a variable x, and v = -x for an upper one. A
+missing value has v = -infinity if it fails and v = +infinity if it passes, on both sides of a window.
 """
 
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.boxes.cuts import CutSettings, CutVariableSettings
 from zsig_hep.selection.events import Booleans, Floats, Integers
 
-# How far beyond the last value a cut stands that only asks for a value to exist, as a fraction of that value.
+# A cut that only rejects missing values is this far beyond the last value, as a fraction of that value.
 _OUTSIDE = 0.05
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CutSide(ShortRepr):
-    """One side of the cut on one variable: T edges in ascending order of tightness, of which the first is open.
+    """One side of the cut on one variable, with T edges in ascending order of tightness; edge 0 is no cut ("open").
 
     Attributes:
         variable: name of the feature.
-        sign: 1 for a lower cut, x > edge; -1 for an upper one, x < edge.
+        sign: 1 for a lower cut, x > edge; -1 for an upper cut, x < edge.
         score: v, shape [N].
-        code: number of the tightest edge that each event passes, shape [N]: edge e selects code >= e.
-        allowed: whether a cut may lie at the edge, shape [T]; the open one always may.
-        lower: every v at or below it fails the edge, shape [T].
-        upper: every v at or above it passes, shape [T]; equal to `lower` for edges at round numbers.
-        start: where to start, v; None where the settings give nothing.
+        code: index of the tightest edge that each event passes, shape [N]; edge e selects code >= e.
+        allowed: whether a cut may have the edge, shape [T]; always true for edge 0.
+        lower: values v at or below it fail the edge, shape [T].
+        upper: values v at or above it pass the edge, shape [T]; equal to `lower` for edges at round numbers.
+        start: v of the starting point; None if the settings give none.
     """
 
     variable: str
@@ -45,7 +45,7 @@ class CutSide(ShortRepr):
     start: float | None
 
     def value(self, edge: int) -> float | None:
-        """The cut in the unit of the variable, with as few digits as tell the same events apart; None for the open one."""
+        """The cut in units of the variable, with the fewest digits that select the same events; None for edge 0."""
         if edge == 0:
             return None
         low, high = float(self.lower[edge]), float(self.upper[edge])
@@ -59,7 +59,7 @@ class CutSide(ShortRepr):
         return float(finite.min()), float(finite.max())
 
     def edge_at(self, position: float) -> int:
-        """The edge that selects what lies above a position v; of round numbers the first above it, where there is one."""
+        """The edge that selects the events above a position v; of round numbers the first above it, if there is one."""
         return min(1 + int(np.searchsorted(self.upper[1:], position, side="right")), self.allowed.size - 1)
 
 
@@ -67,14 +67,11 @@ def make_sides(table: EventTable, settings: CutSettings) -> tuple[CutSide, ...]:
     """The sides of all cuts, with their possible edges on the events of a table.
 
     Args:
-        table: the events that choose.
-        settings: of the cuts.
+        table: the events that choose the cuts.
+        settings: settings of the cuts.
 
     Returns:
-        The sides in the order of the variables, the lower one of a window first.
-
-    Raises:
-        InputError: a start lies outside of the values of its variable.
+        The sides in the order of the variables, with the lower one of a window first.
     """
     return tuple(
         _make_side(table, variable, options, sign, passes=settings.missing_of(variable) == "pass")
@@ -87,7 +84,8 @@ def check_variables(table: EventTable, settings: CutSettings) -> None:
     """Refuse variables that cannot be cut.
 
     Raises:
-        InputError: for a variable that is no feature, with the nearest name, and for one that has a single value or none.
+        InputError: a variable is no feature, is NaN or has the same value for every event, or has a start outside of
+            its values.
     """
     for variable in settings.variables:
         values = table.feature(variable)[~table.is_data]
@@ -97,8 +95,8 @@ def check_variables(table: EventTable, settings: CutSettings) -> None:
             raise InputError(message)
         if finite.size == values.size and finite.min() == finite.max():
             message = (
-                f"The cut variable '{variable}' is {finite[0]:g} for every event, so that no cut on it selects; remove it "
-                "from cuts: variables."
+                f"The cut variable '{variable}' is {finite[0]:g} for every event, so that no cut can separate events; remove "
+                "it from cuts: variables."
             )
             raise InputError(message)
         for start in settings.variables[variable].start_values:
@@ -111,7 +109,7 @@ def check_variables(table: EventTable, settings: CutSettings) -> None:
 
 
 def allowed_between(allowed: Booleans, above: Integers, upto: Integers) -> Integers:
-    """An allowed edge e with above < e <= upto, in their middle; -1 where there is none."""
+    """The middle one of the allowed edges e with above < e <= upto; -1 where there is none."""
     places = np.flatnonzero(allowed)
     first = np.searchsorted(places, above, side="right")
     last = np.searchsorted(places, upto, side="right") - 1
@@ -160,7 +158,7 @@ def _limits(options: CutVariableSettings, sign: int) -> tuple[float, float]:
 
 
 def _round_edges(x: Floats, options: CutVariableSettings, sign: int) -> Floats:
-    """Ascending v of the round numbers next to each value, which are all that select differently, and one beyond both ends."""
+    """Ascending v of the round numbers next to each value and one beyond each end; others select the same events."""
     if not x.size:
         return np.empty(0)
     if options.step is not None:
@@ -176,7 +174,7 @@ def _round_edges(x: Floats, options: CutVariableSettings, sign: int) -> Floats:
 
 
 def _neat(value: float, options: CutVariableSettings) -> float:
-    """The decimal number that was meant: 0.3 in place of 3 x 0.1."""
+    """The decimal number without the rounding of a product: 0.3 in place of 3 x 0.1."""
     if options.step is not None:
         decimals = -int(Decimal(repr(options.step)).normalize().as_tuple().exponent)
         return round(value, max(decimals, 0)) + 0.0
@@ -184,13 +182,13 @@ def _neat(value: float, options: CutVariableSettings) -> float:
 
 
 def _ambiguous(edges: Floats, distinct: Floats) -> Booleans:
-    """Round numbers on which a value lies in float32 but not in float64: the comparison would depend on who makes it."""
+    """Round numbers that equal a value in float32 but not in float64, where a comparison depends on the precision."""
     single = edges.astype(np.float32).astype(np.float64)
     return (single > edges) & np.isin(single, distinct)
 
 
 def _shortest_between(low: float, high: float) -> float:
-    """A number of few digits c with low <= c < high, in float64 as in float32."""
+    """The number c of fewest digits with low <= c < high, in float64 and in float32."""
     width = max(abs(value) for value in (low, high) if np.isfinite(value)) or 1.0
     low = high - _OUTSIDE * width if not np.isfinite(low) else low
     high = low + _OUTSIDE * width if not np.isfinite(high) else high

@@ -1,4 +1,4 @@
-"""Rectangular cuts chosen for the highest significance, and what they select on events that did not choose them."""
+"""Optimisation of rectangular cuts for the highest significance, with a held-out result."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.selection.boxes.cuts import Box, Cut, CutSettings
-from zsig_hep.selection.boxes.edges import CutSide, check_variables
+from zsig_hep.selection.boxes.edges import check_variables
 from zsig_hep.selection.boxes.problem import BoxProblem, qualifies, shortage
 from zsig_hep.selection.boxes.results import (
     ChosenBox,
@@ -34,25 +34,27 @@ def optimise_cuts(
 ) -> CutResult:
     """Choose rectangular cuts for the highest significance.
 
-    The search starts from soft cuts, which gradient ascent moves all at once (`soft_cuts`), and goes on with exact
-    scans of one edge at a time (`search`), until no edge can be improved. Cuts that do not raise the significance by
-    `minimum_pull` standard deviations are dropped. The same is done for each fold on the other folds, with weights
-    multiplied by fold_count / (fold_count - 1) so that the figure of merit sees the whole luminosity; nothing that
-    `held_out` quotes was used to choose.
+    Gradient ascent moves all edges of soft cuts at once (`smooth_starts`); from there exact scans of one edge at a time
+    (`search`) go on until no edge can be improved. Cuts that do not increase the significance by `minimum_pull`
+    standard deviations are dropped. The same is done for each fold on the other folds, with weights multiplied by
+    fold_count / (fold_count - 1) so that the figure of merit is that of the whole luminosity. The events of a fold take
+    no part in the choice of the cuts that `held_out` applies to them.
 
     Args:
-        table: events with signed weights, processes and folds; recorded events are left out.
+        table: events with signed weights, processes and folds; data are left out.
         settings: variables and how they may be cut.
-        selection: figure of merit and requirements, which the events that choose must meet.
-        generator: source of randomness.
+        selection: figure of merit and requirements, which must be met on the events that choose.
+        generator: random generator.
 
     Returns:
-        Cuts, held-out yields and significance, cutflows, each variable with all other cuts applied, and the
-        derivatives of the cuts; a status with its reason where no cuts meet the requirements.
+        Cuts, held-out yields and significance, cutflows, the distribution of each variable with all other cuts applied,
+        and the derivatives of the cuts; a status with its reason if no cuts meet the requirements.
 
     Raises:
-        InputError: a variable is no feature, has one value or none, or starts outside of its values; an uncertainty is
-            given for what is no background; the figure of merit holds systematic variations; the signal or the background of the events that choose has no positive yield.
+        InputError: a variable is no feature, is NaN or has the same value for every event, or has a start outside of
+            its values; an uncertainty is given for a name that is no background process; the settings include
+            systematic variations in the figure of merit; the signal or background yield of the choosing events is not
+            positive.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -73,7 +75,7 @@ def optimise_cuts(
     check_variables(table, settings)
     if selection.variations_in_figure:
         message = (
-            "The figure of merit of rectangular cuts cannot hold systematic variations (variations_in_figure); give "
+            "The figure of merit of rectangular cuts cannot include systematic variations (variations_in_figure); set "
             "relative_background_uncertainty or background_uncertainties instead."
         )
         raise InputError(message)
@@ -162,7 +164,7 @@ def _held_out_cutflow(
     settings: CutSettings,
     selection: WorkingPointSettings,
 ) -> tuple[CutflowStep, ...]:
-    """In the order of the chosen cuts, so that the two can be compared; cuts that only folds have come last."""
+    """The cutflow in the order of the chosen cuts, for comparison; cuts that only some folds have come last."""
     if held_out.status != "ok":
         return ()
     ordered = [step.variable for step in chosen if step.variable is not None]
@@ -179,19 +181,15 @@ def _n_minus_one(problem: BoxProblem, table: EventTable, box: Box, edges: Intege
     for cut in box.cuts:
         events = table.select(box.select(table, without=[cut.variable]))
         if np.isfinite(events.feature(cut.variable)).any():
-            curves = tuple(
-                _edge_curve(problem, cut, side, edges, index)
-                for index, side in enumerate(problem.sides)
-                if side.variable == cut.variable
-            )
-            found[cut.variable] = NMinusOne(
-                cut, feature_histogram(events, cut.variable), curves, problem.selection.objective
-            )
+            sides = [index for index, side in enumerate(problem.sides) if side.variable == cut.variable]
+            curves = tuple(_edge_curve(problem, cut, edges, index) for index in sides)
+            histogram = feature_histogram(events, cut.variable)
+            found[cut.variable] = NMinusOne(cut, histogram, curves, problem.selection.objective)
     return found
 
 
-def _edge_curve(problem: BoxProblem, cut: Cut, side: CutSide, edges: Integers, index: int) -> EdgeCurve:
-    found = problem.scan_side(edges, index)
+def _edge_curve(problem: BoxProblem, cut: Cut, edges: Integers, index: int) -> EdgeCurve:
+    side, found = problem.sides[index], problem.scan_side(edges, index)
     position = np.clip((side.lower[found.edge] + side.upper[found.edge]) / 2, *side.range)
     return EdgeCurve(
         side="low" if side.sign == 1 else "high",

@@ -1,7 +1,7 @@
-"""The events that choose rectangular cuts, and what every choice of edges selects.
+"""The events that choose rectangular cuts, and the objective of every choice of edges.
 
-Given all other cuts, the yields above every edge of one side are those of a scan over a score that holds the edge which
-an event passes, with the events that fail another cut below all others. `scan_thresholds` thus says what qualifies.
+At fixed other cuts, the yields above every edge of one side are those of a scan over a score: the index of the tightest
+edge that an event passes, and a lower score for events that fail another cut. So `scan_thresholds` applies.
 """
 
 from dataclasses import dataclass, replace
@@ -18,29 +18,30 @@ from zsig_hep.selection.events import Floats, Integers, ScoredEvents
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import (
     ThresholdScan,
+    qualifying,
     required_effective_entries,
     scan_thresholds,
     sufficient_signal,
 )
 from zsig_hep.statistics.process_table import ProcessTable
 
-# Objectives of what does not qualify, far below every significance: more effective entries are better among cuts that
-# keep enough signal, so that the search finds its way to cuts that do qualify.
+# Objectives of cuts that do not qualify, far below every significance. More effective entries are better, so that the
+# search finds its way to cuts that do qualify.
 _TOO_FEW_ENTRIES, _TOO_LITTLE_SIGNAL, _WORST = -1e9, -2e9, -3e9
-# Of the objective; a smaller gain is the rounding of sums in another order.
+# As a fraction of the objective; a smaller gain is the rounding of sums in another order.
 _ROUNDING = 1e-9
-
+# Score of events that fail another cut.
 _FAILED = -1.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SideScan(ShortRepr):
-    """Everything that one side can do while all other cuts stay; T' <= T selections that differ, ascending.
+    """The T' <= T different selections by one side at fixed other cuts, in ascending order of tightness.
 
     Attributes:
-        edge: an allowed edge that gives the selection, the current one where it does; the first is open, shape [T'].
-        objective: the significance where the selection qualifies, and far below it elsewhere, shape [T'].
-        current: which of them the current edge gives; None when nothing passes it.
+        edge: an allowed edge that gives the selection, if possible the current one; the first is open, shape [T'].
+        objective: the significance if the selection qualifies, otherwise far below every significance, shape [T'].
+        current: index of the selection by the current edge; None if no event passes it.
         scan: yields and significance.
         rows: columns of the scan that belong to the edges, shape [T'].
     """
@@ -54,16 +55,16 @@ class SideScan(ShortRepr):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BoxProblem(ShortRepr):
-    """The events that choose, and the edges that can be chosen.
+    """The N events that choose, and the edges that can be chosen.
 
     Attributes:
-        sides: every side that may have a cut, S of them.
-        weight: signed, shape [N].
-        process: index into the processes, shape [N].
+        sides: the S sides that may have a cut.
+        weight: signed weights, in events at the luminosity, shape [N].
+        process: index into `processes`, shape [N].
         processes: the signal and background processes.
         cuts: settings of the cuts.
         selection: figure of merit and requirements.
-        identity: of the events, shape [N].
+        identity: hash of the identity of each event, shape [N].
     """
 
     sides: tuple[CutSide, ...]
@@ -87,7 +88,7 @@ class BoxProblem(ShortRepr):
         process = table.process.astype(np.int64)
         sides = make_sides(table, cuts)
         problem = cls(sides, table.weight * scale, process, table.processes, cuts, selection, table.identity)
-        # This refuses yields that no cut can be chosen with.
+        # Raises the error for yields that are not positive.
         _ = problem.everything
         return problem
 
@@ -105,9 +106,9 @@ class BoxProblem(ShortRepr):
         return failed
 
     def scan(self, score: Floats) -> ThresholdScan:
-        """Yields above every distinct score; the events that failed count in the totals.
+        """Scan the thresholds on a score of shape [N]; the totals include the events that fail another cut.
 
-        Failed events of one process are added up, which changes nothing above them and saves sorting them.
+        Those events are summed into one per process: they need not be sorted, and no yield above them changes.
         """
         failed = score == _FAILED
         if not failed.any():
@@ -128,11 +129,11 @@ class BoxProblem(ShortRepr):
         return scan_thresholds(events, self.selection)
 
     def scan_side(self, edges: Integers, index: int) -> SideScan:
-        """Every selection that one side can make while all others stay.
+        """All selections by one side at fixed other cuts.
 
         Args:
-            edges: of all sides, shape [S].
-            index: of the side.
+            edges: edges of all sides, shape [S].
+            index: index of the side.
         """
         side, current = self.sides[index], int(edges[index])
         others = edges.copy()
@@ -149,42 +150,33 @@ class BoxProblem(ShortRepr):
         usable = edge >= 0
         rows = np.flatnonzero(usable) + first
         place = int(np.searchsorted(codes[usable], current))
-        return SideScan(
-            edge[usable],
-            self._objective(scan)[rows],
-            place if place < rows.size else None,
-            scan,
-            rows,
-        )
+        return SideScan(edge[usable], self._objective(scan)[rows], place if place < rows.size else None, scan, rows)
 
     @cached_property
     def everything(self) -> ThresholdScan:
-        """Yields without cuts, one column."""
+        """Scan without cuts, which has one threshold."""
         return self.scan(np.zeros(self.weight.size))
 
     def objective(self, yields: Floats, variances: Floats) -> Floats:
-        """Objective of any selections from their sums of w and w^2, shape [P, C] each, as `scan_thresholds` judges them.
+        """Objective of C selections from their sums of w and w^2, with the requirements of `scan_thresholds`.
+
+        Args:
+            yields: sums of w, shape [P, C].
+            variances: sums of w^2, shape [P, C].
 
         Returns:
-            Shape [C].
+            The objectives, shape [C].
         """
-        # The first column has to hold everything: efficiencies are relative to it.
+        # Efficiencies are relative to the first column, which is without cuts.
         y = np.concatenate([self.everything.yields, yields], axis=1)
         v = np.concatenate([self.everything.variances, variances], axis=1)
         z = self.selection.objective.evaluate(y, v, self.processes).value
-        scan = replace(
-            self.everything,
-            threshold=np.arange(y.shape[1], dtype=np.float64),
-            yields=y,
-            variances=v,
-            significance=z,
-        )
-        enough = required_effective_entries(scan, self.selection)[0].min(axis=0)
-        good = (enough >= self.selection.minimum_effective_background) & sufficient_signal(scan, self.selection)
-        return self._objective(replace(scan, qualifies=good & np.isfinite(z)))[1:]
+        columns = np.arange(y.shape[1], dtype=np.float64)
+        scan = replace(self.everything, threshold=columns, yields=y, variances=v, significance=z)
+        return self._objective(replace(scan, qualifies=qualifying(scan, self.selection)))[1:]
 
     def _objective(self, scan: ThresholdScan) -> Floats:
-        """Significance of what qualifies; where nothing does, how near it comes to that, below every significance."""
+        """Significance of the selections that qualify; if none does, a measure of how far each is from qualifying."""
         if scan.qualifies.any():
             return np.where(scan.qualifies, scan.significance, _WORST)
         entries = required_effective_entries(scan, self.selection)[0].min(axis=0)
@@ -192,20 +184,21 @@ class BoxProblem(ShortRepr):
         return np.asarray(level + entries)
 
     def value(self, edges: Integers) -> float:
-        """Objective of a box."""
-        score = np.where(self.failures(edges) > 0, _FAILED, 0.0)
-        scan = self.scan(score)
+        """Objective of a box with edges of shape [S]."""
+        scan = self.scan_box(edges)
         return float(self._objective(scan)[-1]) if scan.threshold[-1] != _FAILED else _WORST
 
+    def scan_box(self, edges: Integers) -> ThresholdScan:
+        """Scan whose last threshold selects the box with edges of shape [S], if any event passes it."""
+        return self.scan(np.where(self.failures(edges) > 0, _FAILED, 0.0))
+
     def positions(self, edges: Integers) -> Floats:
-        """Where each edge lies in the coordinate v of its side, shape [S]; minus infinity where it is open."""
-        values = [side.value(int(edge)) for side, edge in zip(self.sides, edges, strict=True)]
-        return np.array(
-            [-np.inf if value is None else side.sign * value for side, value in zip(self.sides, values, strict=True)]
-        )
+        """Position of each edge in the coordinate v of its side, shape [S]; minus infinity where it is open."""
+        values = [(side, side.value(int(edge))) for side, edge in zip(self.sides, edges, strict=True)]
+        return np.array([-np.inf if value is None else side.sign * value for side, value in values])
 
     def box(self, edges: Integers) -> Box:
-        """The cuts in the units of their variables."""
+        """The cuts in units of their variables, from edges of shape [S]."""
         values = {
             (side.variable, side.sign): side.value(int(edge)) for side, edge in zip(self.sides, edges, strict=True)
         }
@@ -218,14 +211,14 @@ class BoxProblem(ShortRepr):
 
 
 def shortage(problem: BoxProblem, edges: Integers) -> str:
-    """Which requirement the best box that was found lacks, in words.
+    """Say which requirement the best box does not meet.
 
     Args:
         problem: events and settings.
-        edges: of that box, shape [S].
+        edges: edges of the box, shape [S].
     """
     required = problem.selection
-    scan = problem.scan(np.where(problem.failures(edges) > 0, _FAILED, 0.0))
+    scan = problem.scan_box(edges)
     counts, names = required_effective_entries(scan, required)
     lacking = f"at best {counts[:, -1].min():.3g} effective entries of {names[int(counts[:, -1].argmin())]} pass"
     if not sufficient_signal(scan, required)[-1]:
@@ -233,12 +226,12 @@ def shortage(problem: BoxProblem, edges: Integers) -> str:
     return (
         f"with signal efficiency {required.minimum_signal_efficiency:g} or more, {lacking} any cuts that were tried, and "
         f"{required.minimum_effective_background:g} are required (minimum_effective_background); simulate more "
-        "background, or lower the requirement and distrust the significance"
+        "background, or lower the requirement, which makes the significance less reliable"
     )
 
 
 def qualifies(value: float) -> bool:
-    """Whether an objective is a significance."""
+    """Whether an objective is a significance, so that the cuts meet the requirements."""
     return value > _TOO_FEW_ENTRIES / 2
 
 

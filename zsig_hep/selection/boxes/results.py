@@ -1,4 +1,4 @@
-"""What rectangular cuts select: yields and significance, the same step by step, and each variable without its own cut."""
+"""Results of rectangular cuts: yields and significance, cutflows, and distributions without the variable's own cut."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ CutStatus = Literal["ok", "no_box_qualifies", "no_held_out_background"]
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenBox(SelectionNumbers):
-    """Cuts and what passes them on the very events that chose them: the cuts are for use, the numbers are biased upward.
+    """Cuts chosen on all events, and their numbers on the same events, which are biased upward.
 
     Attributes:
         status: "ok", or "no_box_qualifies" when no cuts were found that meet the requirements.
-        reason: empty when ok; otherwise which requirement fails, the best that could be had, and what to change.
+        reason: empty when ok; otherwise which requirement fails, the best value that was found, and what to change.
         box: the cuts; None unless ok.
     """
 
@@ -35,15 +35,15 @@ class ChosenBox(SelectionNumbers):
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutBox(SelectionNumbers):
-    """Cuts chosen for every fold on the other folds, and what passes them in the folds that did not choose.
+    """Cuts chosen for every fold on the other folds, and their numbers on the held-out folds.
 
     Attributes:
-        status: "ok", or why there is no result; "no_held_out_background" when the cuts that were chosen select no
-            positive background yield in the held-out folds, so that no finite significance exists.
+        status: "ok", or why there is no result; "no_held_out_background" when the background yield that the cuts select
+            in the held-out folds is not positive or the significance is not finite.
         reason: empty when ok; otherwise which folds fail, which requirement, and what to change.
         boxes: the cuts of each fold, None where none qualify.
         choosing_significance: mean over folds of the figure of merit on the events that chose the cuts.
-        optimism: choosing_significance - significance; what quoting the former would have gained by the choice.
+        optimism: choosing_significance - significance, the bias of the former from the choice of the cuts.
     """
 
     status: CutStatus
@@ -53,11 +53,11 @@ class HeldOutBox(SelectionNumbers):
     optimism: float | None = None
 
     def select(self, table: EventTable, *, only: Sequence[str] | None = None) -> Booleans:
-        """Which events pass the cuts of their own fold, shape [N]; none in a fold without cuts.
+        """Select the events that pass the cuts of their own fold, as booleans [N]; none in a fold without cuts.
 
         Args:
-            table: with a feature for each cut.
-            only: variables whose cuts are applied; all by default.
+            table: events with the feature of every cut.
+            only: variables whose cuts are applied; by default all.
         """
         passing = np.zeros(len(table), dtype=np.bool_)
         for fold, box in enumerate(self.boxes):
@@ -69,11 +69,11 @@ class HeldOutBox(SelectionNumbers):
 
 @dataclass(frozen=True, kw_only=True)
 class CutflowStep(SelectionNumbers):
-    """What is left after one more cut.
+    """One step of a cutflow: the events that pass its cut and all cuts before it.
 
     Attributes:
-        variable: whose cut was applied last; None for the events before any cut.
-        cut: the cut; None before any, and where each fold has its own.
+        variable: variable of the cut; None for the events before any cut.
+        cut: the cut; None before any cut, and where each fold has its own.
     """
 
     variable: str | None = None
@@ -82,14 +82,15 @@ class CutflowStep(SelectionNumbers):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EdgeCurve(ShortRepr):
-    """Significance against one edge of a cut, while all other edges stay; T selections that differ.
+    """Significance against one edge of a cut at fixed other edges, for T different selections.
 
     Attributes:
-        side: which edge moves.
-        cut: where it was chosen; None is open.
-        position: of the edge, in the unit of the variable, ascending in tightness; the first is open, shape [T].
+        side: the edge that is varied.
+        cut: its chosen value; None for no cut.
+        position: position of the edge in units of the variable, in ascending order of tightness, shape [T]; the first
+            is open.
         significance: figure of merit on the events that chose the cuts, shape [T].
-        significance_uncertainty: from the finite simulation, shape [T].
+        significance_uncertainty: its standard deviation from the finite simulation, shape [T].
         qualifies: whether the selection meets the requirements, shape [T].
     """
 
@@ -103,15 +104,15 @@ class EdgeCurve(ShortRepr):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NMinusOne(ShortRepr):
-    """One variable with the cuts on all others applied, on all simulated events.
+    """One variable with the cuts on all other variables applied, on all simulated events.
 
-    Recorded events are left out: they would show the region that a search keeps blind.
+    Data are left out, since they would show the blinded region.
 
     Attributes:
         cut: the cut on the variable itself.
-        histogram: axes "process" and the variable, Weight storage.
+        histogram: histogram with axes "process" and the variable, `Weight` storage.
         curves: one for each edge that could be chosen.
-        objective: what the significances are.
+        objective: the figure of merit.
     """
 
     cut: Cut
@@ -122,18 +123,18 @@ class NMinusOne(ShortRepr):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CutResult(ShortRepr):
-    """Rectangular cuts: the numbers to quote, and the cuts to use.
+    """Rectangular cuts: the cuts to apply, and the numbers to quote.
 
     Attributes:
-        held_out: the result to quote: cuts chosen on other folds.
+        held_out: the result to quote, with cuts chosen on other folds.
         chosen: cuts chosen on all events, to be printed and applied; their significance is not to be quoted.
-        cutflow: of the chosen cuts on the events that chose them; empty without cuts.
-        held_out_cutflow: of the cuts of the folds, each on the fold that did not choose it; its last step has the
-            held-out significance; empty without cuts.
-        n_minus_one: by variable, with the chosen cuts on the others; empty without cuts.
-        sensitivities: how the chosen cuts depend on cross sections, luminosity and uncertainties; None without cuts,
-            or where the settings do not ask for them.
-        objective: what the significances are.
+        cutflow: cutflow of the chosen cuts on the events that chose them; empty without cuts.
+        held_out_cutflow: cutflow of the cuts of each fold on that fold; its last step has the held-out significance;
+            empty without cuts.
+        n_minus_one: distribution of each variable with the chosen cuts on the others; empty without cuts.
+        sensitivities: derivatives of the chosen cuts in cross sections, luminosity and uncertainties; None without
+            cuts, or if the settings switch them off.
+        objective: the figure of merit.
     """
 
     held_out: HeldOutBox
@@ -146,11 +147,11 @@ class CutResult(ShortRepr):
 
 
 def box_numbers(table: EventTable, selected: Booleans, objective: Objective) -> dict[str, Any]:
-    """The fields of `SelectionNumbers` of the selected events.
+    """Compute the fields of `SelectionNumbers` for selected events.
 
     Args:
         table: simulated events.
-        selected: which pass, shape [N].
+        selected: events that pass, shape [N].
         objective: the figure of merit.
     """
     before = {name: each.value for name, each in table.yields().items()}
@@ -165,27 +166,28 @@ def make_cutflow(
     *,
     by_gain: bool,
 ) -> tuple[CutflowStep, ...]:
-    """What is left after each cut.
+    """Apply cuts one after the other.
 
     Args:
         table: simulated events.
-        passes: which events pass the cut on each variable, in the order of the variables, shape [N] each.
-        cuts: to be named in the steps, by variable.
+        passes: events that pass the cut on each variable, in the order of the variables, shape [N] each.
+        cuts: cuts that the steps record, by variable.
         objective: the figure of merit.
-        by_gain: apply first what raises the significance most, given the cuts already applied; otherwise as given.
+        by_gain: whether the next cut is the one of highest significance after the cuts already applied; otherwise the
+            order is that of `passes`.
 
     Returns:
         The events before any cut, then one step for each variable.
     """
-    left = np.ones(len(table), dtype=np.bool_)
-    steps = [CutflowStep(**box_numbers(table, left, objective))]
+    passing = np.ones(len(table), dtype=np.bool_)
+    steps = [CutflowStep(**box_numbers(table, passing, objective))]
     remaining = list(passes)
     while remaining:
         trials = remaining if by_gain else remaining[:1]
-        found = {name: box_numbers(table, left & passes[name], objective) for name in trials}
+        found = {name: box_numbers(table, passing & passes[name], objective) for name in trials}
         best = max(trials, key=lambda name: _rank(found[name]["significance"]))
         steps.append(CutflowStep(variable=best, cut=cuts.get(best), **found[best]))
-        left = left & passes[best]
+        passing = passing & passes[best]
         remaining.remove(best)
     return tuple(steps)
 

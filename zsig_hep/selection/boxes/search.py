@@ -1,4 +1,4 @@
-"""Polishing rectangular cuts: exact scans of one edge at a time, and pairs of edges, until none can be improved."""
+"""Exact search of rectangular cuts: scans of one edge at a time and of pairs of edges, until none can be improved."""
 
 import itertools
 import math
@@ -10,27 +10,27 @@ from zsig_hep.selection.boxes.edges import allowed_between
 from zsig_hep.selection.boxes.problem import BoxProblem, is_better, qualifies
 from zsig_hep.selection.events import Booleans, Floats, Integers
 
-# Places of a side that are tried together with those of another, when moving one edge at a time finds nothing better.
+# Largest number of edges of a side that are tried in pairs with those of another side.
 _MOST_PLACES = 32
 
 
 def polish(
     problem: BoxProblem, edges: Integers, *, held: Iterable[int] = (), pairs: bool = True
 ) -> tuple[Integers, float]:
-    """Move one edge after the other to its best place, then two together, until none can be improved.
+    """Move one edge after the other to its optimum, then two together, until none can be improved.
 
-    The objective rises with every move, so that this ends. What is found is the best choice for each edge given all
-    others, exactly; and for each two edges, both of a window or of different variables, the best of a grid of places
-    (all, where they are few). Pairs matter where a requirement holds the cuts: no single edge can move along it.
+    The objective increases with every move, so the loop ends. The result is the exact optimum of each edge at fixed
+    other edges, and of each pair of edges the optimum on a grid (which has all edges if they are few). Pairs are needed
+    where a requirement limits the cuts, since no single edge can then move without violating it.
 
     Args:
         problem: events and edges.
-        edges: where to start, shape [S].
-        held: sides that stay where they are.
-        pairs: whether two edges are tried together.
+        edges: edges to start from, shape [S].
+        held: sides that are not moved.
+        pairs: whether two edges are moved together.
 
     Returns:
-        The edges, and the objective.
+        The edges, and their objective.
     """
     free = sorted(set(range(len(problem.sides))) - set(held))
     couples = list(itertools.combinations(free, 2)) if pairs else []
@@ -52,14 +52,14 @@ def polish(
 
 
 def search(problem: BoxProblem, starts: Iterable[Integers], generator: np.random.Generator) -> tuple[Integers, float]:
-    """The best box that polishing finds from some starting points, and from its own best after random kicks.
+    """The best box that `polish` finds from some starting points, and from the best of these after random kicks.
 
-    A kick throws two edges to random places; what polishing then finds is kept when it is better.
+    A kick moves two edges to random positions; the box that `polish` then finds is kept if it is better.
 
     Args:
         problem: events, edges, and the number of kicks.
         starts: edges of all sides, shape [S] each.
-        generator: source of randomness.
+        generator: random generator.
 
     Returns:
         The edges, and their objective.
@@ -77,7 +77,7 @@ def search(problem: BoxProblem, starts: Iterable[Integers], generator: np.random
 
 
 def _best_pair(problem: BoxProblem, edges: Integers, first: int, second: int) -> tuple[Integers, float]:
-    """The best edges of two sides on a grid of places, the others staying."""
+    """The best edges of two sides on a grid, at fixed other edges."""
     others = edges.copy()
     others[[first, second]] = 0
     inside = np.flatnonzero(problem.failures(others) == 0)
@@ -101,9 +101,9 @@ def _best_pair(problem: BoxProblem, edges: Integers, first: int, second: int) ->
 
 
 def _places(codes: Integers, allowed: Booleans, current: int) -> Integers:
-    """Edges to try in pairs, ascending, the open one first: all that differ, or some near the current one and far.
+    """Edges to try in pairs, ascending, the open one first: all that select differently, or a subset if they are many.
 
-    Near it they stand 1, 2, 4, ... events to either side, far from it they share the events evenly.
+    The subset has edges 1, 2, 4, ... events to either side of the current one, and edges evenly spaced in events.
     """
     distinct = np.unique(codes)
     edges = allowed_between(allowed, np.concatenate([[-1], distinct[:-1]]), distinct)
@@ -119,7 +119,7 @@ def _places(codes: Integers, allowed: Booleans, current: int) -> Integers:
 
 
 def _above_both(cell: Integers, values: Floats, shape: tuple[int, int, int]) -> Floats:
-    """Sums over events at or above each pair of places, shape [P, rows x columns]."""
+    """Sums over events at or above each pair of edges, shape [P, rows x columns]."""
     sums = np.bincount(cell, weights=values, minlength=int(np.prod(shape))).reshape(shape)
     sums = np.flip(np.cumsum(np.flip(sums, axis=(1, 2)), axis=1), axis=(1, 2))
     sums = np.flip(np.cumsum(np.flip(sums, axis=2), axis=2), axis=2)
@@ -127,15 +127,15 @@ def _above_both(cell: Integers, values: Floats, shape: tuple[int, int, int]) -> 
 
 
 def drop_weak_cuts(problem: BoxProblem, edges: Integers, value: float) -> tuple[Integers, float]:
-    """Open the cut that gains least, and polish the others, until every gain is large enough.
+    """Open the cut of smallest gain, and polish the others, until every gain is large enough.
 
     Args:
         problem: events, edges and the smallest gain that keeps a cut.
-        edges: polished, shape [S].
+        edges: polished edges, shape [S].
         value: their objective, a significance.
 
     Returns:
-        The edges and their objective.
+        The edges, and their objective.
     """
     held: set[int] = set()
     while True:
@@ -154,14 +154,19 @@ def drop_weak_cuts(problem: BoxProblem, edges: Integers, value: float) -> tuple[
 
 
 def gain_in_sigmas(problem: BoxProblem, edges: Integers, index: int) -> float:
-    """What one edge adds to the significance, over the standard deviation of that from the finite simulation.
+    """Gain in significance by one edge, divided by its standard deviation from the finite simulation.
 
-    With the yields y of the box and y + r without the edge, r and y are independent, and to first order
+    The yields are y in the box and y + r without the edge. r and y are independent, so that to first order
 
         sigma^2 = sum_p Z_p(y + r)^2 var r_p + sum_p [Z_p(y + r) - Z_p(y)]^2 var y_p           (1)
 
+    Args:
+        problem: events and edges.
+        edges: edges of all sides, shape [S].
+        index: index of the side.
+
     Returns:
-        The gain; infinite where the box without the edge does not qualify, or has no significance.
+        The gain; 0 for an open edge, infinite if the box without the edge does not qualify.
     """
     found = problem.scan_side(edges, index)
     if not found.current or not qualifies(float(found.objective[0])):

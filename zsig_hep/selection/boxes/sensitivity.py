@@ -1,11 +1,11 @@
-"""How the best rectangular cuts answer to cross sections, luminosity and background uncertainties.
+"""How the best rectangular cuts depend on cross sections, luminosity and background uncertainties.
 
 At a maximum in the edges t of S sides, Z_t(t*; theta) = 0, so that (S. Gould et al., arXiv:1607.05447)
 
     dt*/dtheta = -Z_tt^{-1} Z_t_theta                                                          (1)
 
-with the S x S matrix Z_tt of the soft cuts of `smooth_cuts`; theta are logarithms as in `sensitivity`. Edges that are
-open do not move.
+with the S x S matrix Z_tt of the soft cuts of `zsig_hep.selection.boxes.soft_cuts`; theta are logarithms as in
+`zsig_hep.selection.smooth_figure`. Open edges are left out.
 """
 
 from dataclasses import dataclass, replace
@@ -19,21 +19,22 @@ from zsig_hep.selection.boxes.problem import BoxProblem, qualifies
 from zsig_hep.selection.boxes.soft_cuts import SmoothBox
 from zsig_hep.selection.boxes.soft_moments import NearFigure
 from zsig_hep.selection.events import Floats, Integers
-from zsig_hep.selection.smooth_figure import Parameter, central_spread
+from zsig_hep.selection.smooth_figure import Parameter, by_process, central_spread
 
 Status = Literal["ok", "limited", "no_maximum", "no_cut"]
 
-# An event this many bandwidths outside an edge that was chosen is left out, and a maximum so far that it would pass by
-# more than 1e-10 is not accepted.
+# Events more than _REACH bandwidths outside a chosen edge are left out. A maximum more than _FARTHEST bandwidths from
+# it, where they would pass by more than 1e-10, is not accepted.
 _REACH, _FARTHEST = 40.0, 16.0
-# Newton's method: at most so many steps of at most so many bandwidths, down to steps that are rounding.
+# Newton's method: largest number of steps; longest step, and the step at which it has converged, in bandwidths.
 _ITERATIONS, _LONGEST_STEP, _SETTLED = 60, 0.7, 1e-9
-# Smallest curvature over the largest: below it the edges could move against each other at no loss.
+# Smallest ratio of the smallest to the largest curvature; below it edges can move together without changing Z.
 _FLAT = 1e-4
-# Of the bandwidth: below this a derivative is rounding, as that in the luminosity where Z scales with its root.
+# As a fraction of the bandwidth; a smaller derivative is rounding. The one in the luminosity is zero where Z is
+# proportional to its square root.
 _ROUNDING = 1e-7
 _MOST_REPLICAS = 30
-# Events that pass the soft optimum by less are left out of the replicas, whose edges move by a few bandwidths.
+# Events that pass the soft optimum by a smaller fraction are left out of the replicas, whose edges move little.
 _NEGLIGIBLE = 1e-7
 
 
@@ -42,10 +43,10 @@ class SmoothEdge:
     """One edge of the soft optimum.
 
     Attributes:
-        variable: of the cut.
-        side: which edge.
-        cut: t*, in the unit of the variable.
-        bandwidth: h, likewise.
+        variable: variable of the cut.
+        side: lower or upper edge.
+        cut: t*, in units of the variable.
+        bandwidth: h, in units of the variable.
     """
 
     variable: str
@@ -56,13 +57,13 @@ class SmoothEdge:
 
 @dataclass(frozen=True)
 class EdgeImpact:
-    """What one parameter does to one edge; the derivative is in the parameter's natural logarithm.
+    """Derivative of one edge in the natural logarithm of one parameter.
 
     Attributes:
         edge: the edge.
-        parameter: what is varied.
-        cut_slope: dt*/dtheta in the unit of the variable.
-        cut_slope_uncertainty: half of the central 68 % of the replicas; None for fewer than two that have a maximum.
+        parameter: the parameter.
+        cut_slope: dt*/dtheta in units of the variable.
+        cut_slope_uncertainty: half of the central 68 % interval of the replicas; None if fewer than two have a maximum.
         cut_slope_with_bandwidths: dt*/dtheta with half and with twice the bandwidths; None where there is no maximum.
     """
 
@@ -78,14 +79,14 @@ class EdgeSensitivities:
     """Derivatives of all edges that have a cut.
 
     Attributes:
-        status: "ok"; "limited" when the requirements of the working point keep the cuts from the maximum of the soft
-            significance, so that they do not answer; "no_maximum" when that has none near the cuts; "no_cut" when there
-            is no cut.
+        status: "ok"; "limited" when the maximum of the soft significance does not meet the requirements, so that the
+            cuts do not depend on the parameters; "no_maximum" when there is no maximum near the cuts; "no_cut" when
+            there is no cut.
         reason: empty when ok; otherwise what was found.
-        edges: of the soft optimum; empty unless it was found.
+        edges: edges of the soft optimum; empty unless it was found.
         rows: one for each edge and parameter; empty unless ok.
         significance: Z of the soft yields at the optimum, on the events that chose it; None unless it was found.
-        replicas: number of the bootstrap's replicas that have a maximum.
+        replicas: number of bootstrap replicas that have a maximum.
     """
 
     status: Status
@@ -98,7 +99,7 @@ class EdgeSensitivities:
 
 @dataclass(frozen=True, eq=False)
 class _Optimum:
-    """Where Newton's method ended for R sets of weights, and whether that is a maximum, bool [R]."""
+    """The result of Newton's method for R sets of weights, and whether it is a maximum, bool [R]."""
 
     near: NearFigure
     value: Tensor
@@ -106,16 +107,16 @@ class _Optimum:
 
 
 def edge_sensitivities(problem: BoxProblem, edges: Integers, generator: np.random.Generator) -> EdgeSensitivities:
-    """Differentiate the edges of a polished box, with errors from a Poisson bootstrap over events.
+    """Differentiate the edges of a box, with errors from a Poisson bootstrap over events.
 
-    The soft optimum is sought from the box by Newton's method, with bandwidths of `sensitivity.relative_bandwidth`
+    Newton's method finds the soft optimum, starting from the box, with bandwidths of `sensitivity.relative_bandwidth`
     times the mean distance of the selected signal from each edge. Up to 30 replicas count every event n ~ Poisson(1)
     times and find their own optimum.
 
     Args:
         problem: events and settings.
-        edges: polished, shape [S].
-        generator: source of randomness.
+        edges: edges after `polish`, shape [S].
+        generator: random generator.
 
     Returns:
         The derivatives; the status says whether they exist.
@@ -162,47 +163,45 @@ def _rows(
     for row, edge in enumerate(edges):
         for column, parameter in enumerate(figure.parameters):
             smallest = _ROUNDING * edge.bandwidth
-            cut = _unless_rounding(response[row, column], smallest)
             spread = central_spread(replicas[:, row, column])
+            with_half, with_double = (
+                None if slopes is None else _unless_rounding(slopes[row, column], smallest) for slopes in (half, double)
+            )
             rows.append(
                 EdgeImpact(
                     edge,
                     parameter,
-                    cut,
-                    None if spread is None else _unless_rounding(spread, smallest),
-                    (
-                        None if half is None else _unless_rounding(half[row, column], smallest),
-                        None if double is None else _unless_rounding(double[row, column], smallest),
-                    ),
+                    cut_slope=_unless_rounding(response[row, column], smallest),
+                    cut_slope_uncertainty=None if spread is None else _unless_rounding(spread, smallest),
+                    cut_slope_with_bandwidths=(with_half, with_double),
                 )
             )
     return tuple(rows)
 
 
 def _mean_distance(problem: BoxProblem, edges: Integers, closed: Integers, start: Floats) -> Floats:
-    """Mean distance of the selected signal from each edge, in the units of the variables."""
+    """Mean distance of the selected signal from each edge, in units of the variables."""
     is_signal = problem.processes.is_signal[problem.process]
     selected = is_signal & (problem.failures(edges) == 0)
     distances = []
     for index, edge in zip(closed, start, strict=True):
         beyond = problem.sides[index].score[selected] - edge
-        # A missing value that passes has no distance.
+        # Infinite for a missing value that passes.
         finite = np.isfinite(beyond)
-        # Signed weights may cancel; their sizes tell the distance as well.
+        # Signed weights may cancel.
         weight = np.abs(problem.weight[selected][finite])
         distances.append(float(np.average(beyond[finite], weights=weight)) if weight.sum() > 0 else 0.0)
     return np.array(distances)
 
 
 def _figure(problem: BoxProblem, closed: Integers, start: Floats, widths: Floats) -> SmoothBox:
-    """Z of soft cuts in bandwidths from the edges that were chosen, of the events within reach."""
+    """Z of soft cuts, of the events within reach, with positions in bandwidths from the chosen edges."""
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = np.stack(
             [(problem.sides[i].score - edge) / width for i, edge, width in zip(closed, start, widths, strict=True)]
         )
     near = (distance > -_REACH).all(axis=0)
-    weight, process = torch.tensor(problem.weight[near]), torch.tensor(problem.process[near])
-    weights = torch.where(process == torch.arange(len(problem.processes))[:, None], weight, 0.0)[None]
+    weights = by_process(torch.tensor(problem.weight[near]), torch.tensor(problem.process[near]), problem.processes)
     return SmoothBox(
         score=torch.tensor(distance[:, near]),
         weights=weights,
@@ -215,7 +214,7 @@ def _figure(problem: BoxProblem, closed: Integers, start: Floats, widths: Floats
 
 
 def _maximise(figure: SmoothBox, place: Tensor) -> _Optimum:
-    """Newton's method in which every direction is taken to curve downwards, so that it climbs, from edges [R, S]."""
+    """Newton's method from edges of shape [R, S]; every curvature is taken as negative, so that Z increases."""
     near = NearFigure.at(figure, place)
     for _ in range(_ITERATIONS):
         value, slope, curvature = near.derivatives()
@@ -227,7 +226,7 @@ def _maximise(figure: SmoothBox, place: Tensor) -> _Optimum:
         length = step.abs().amax(dim=1)
         downward = (eigenvalues[:, -1] < 0) & (eigenvalues[:, -1].abs() > _FLAT * scale[:, 0])
         good = downward & (length <= _SETTLED) & (place.abs().amax(dim=1) < _FARTHEST) & torch.isfinite(value)
-        # What has run away will not come back.
+        # An optimum this far away will not be accepted.
         busy = (length > _SETTLED) & (place.abs().amax(dim=1) < 2 * _FARTHEST) & torch.isfinite(value)
         if not bool(busy.any()):
             break
@@ -239,26 +238,26 @@ def _maximise(figure: SmoothBox, place: Tensor) -> _Optimum:
 
 
 def _limitation(problem: BoxProblem, closed: Integers, place: Floats) -> str:
-    """Why the soft optimum may not be had; empty where it qualifies."""
+    """Reason why the soft optimum is excluded; empty if it qualifies."""
     edges = problem.nothing
     for index, at in zip(closed, place, strict=True):
         edges[index] = problem.sides[index].edge_at(at)
     if qualifies(problem.value(edges)):
         return ""
     return (
-        "the cuts of the highest soft significance do not meet the requirements of the working point, which hold the "
-        "chosen cuts where they are: they do not answer to the parameters"
+        "the cuts of the highest soft significance do not meet the requirements of the working point, which therefore "
+        "determine the chosen cuts: these do not depend on the parameters"
     )
 
 
 def _other_response(problem: BoxProblem, closed: Integers, start: Floats, widths: Floats) -> Floats | None:
-    """Equation 1 with other bandwidths, in these, shape [S, Q]; None without a maximum."""
+    """Equation 1 with other bandwidths, in units of these, shape [S, Q]; None without a maximum."""
     found = _maximise(_figure(problem, closed, start, widths), torch.zeros(1, closed.size, dtype=torch.float64))
     return found.near.response()[0] if bool(found.is_maximum) else None
 
 
 def _replicas(figure: SmoothBox, optimum: _Optimum, count: int, generator: np.random.Generator) -> Floats:
-    """Equation 1 in the replicas that have a maximum, shape [R', S, Q]; one after the other, which saves memory."""
+    """Equation 1 in the replicas that have a maximum, shape [R', S, Q]; computed one by one to save memory."""
     responses = []
     weight = figure.weights.abs().amax(dim=1)
     passing = (weight > 0) & (figure.passing(optimum.near.place) > _NEGLIGIBLE)

@@ -1,14 +1,14 @@
-"""Smooth cuts: where the exact search of rectangular cuts starts, by gradient ascent of the significance.
+"""Soft cuts: gradient ascent of the significance, which gives the exact search of rectangular cuts its starting points.
 
-An event passes an edge t of side s by the share of a sigmoid, and a box by the product of its sides,
+An event counts in a box with edges t_s with the fraction
 
     g(v; t) = prod_s 1 / (1 + exp(-(v_s - t_s) / h_s)),                                        (1)
 
-so that the figure of merit of the soft yields sum w g has derivatives in all edges at once.
+so that the figure of merit of the soft yields sum w g has derivatives in all edges.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -18,46 +18,46 @@ from torch import Tensor
 from zsig_hep.selection.boxes.problem import BoxProblem
 from zsig_hep.selection.events import Floats, Integers
 from zsig_hep.selection.settings import WorkingPointSettings
-from zsig_hep.selection.smooth_figure import SmoothFigure
+from zsig_hep.selection.smooth_figure import SmoothFigure, by_process
 
-# Widths of the ascent in quantiles: from soft cuts that see far to hard ones, each with the steps that it needs to settle.
+# Widths h of the ascent in quantiles, from soft cuts to nearly hard ones, and the number of steps at each width.
 _WIDTHS = (0.2, 0.08, 0.03)
 _STEPS = 25
-# Step of Adam, as a fraction of the width.
+# Step size of Adam, as a fraction of the width.
 _RELATIVE_STEP = 0.3
-# An open edge stands this many widths outside, where all but 2 % of the first event passes.
+# An open edge is this many widths below the first event, which then counts with 98 %.
 _OPEN = 4.0
-# More events make the starts no better, since the exact search that follows sees all.
+# More events do not improve the starting points, since the exact search uses all events.
 _MOST_EVENTS = 4000
-# In significances without cuts: what is lost where a requirement is missed by all of it.
+# Penalty for a requirement that is missed completely, in units of the significance without cuts.
 _PENALTY = 10.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SmoothBox(SmoothFigure):
     """Z(t; theta) of the soft box of equation 1.
 
     Attributes:
-        score: v, shape [S, B], float64, larger passes.
-        widths: h_s in the units of the sides, shape [S].
+        score: v, shape [S, B], float64; larger values pass.
+        widths: h_s in units of the sides, shape [S].
     """
 
     widths: Tensor
 
     def passing(self, cut: Tensor) -> Tensor:
-        """The share g of equation 1 for edges of shape [R, S], shape [R, B]."""
-        shares = (
+        """The fraction g of equation 1 for edges of shape [R, S], shape [R, B]."""
+        fractions = (
             torch.sigmoid((score - edge[:, None]) / width)
             for score, edge, width in zip(self.score, cut.unbind(dim=1), self.widths, strict=True)
         )
-        return reduce(torch.mul, shares)
+        return reduce(torch.mul, fractions)
 
     def __call__(self, cut: Tensor, theta: Tensor | None = None) -> Tensor:
         """Figure of merit.
 
         Args:
             cut: t, shape [R, S].
-            theta: shape [R, Q], as for `SmoothFigure`; zeros, the nominal values, by default.
+            theta: shape [R, Q], as for `SmoothFigure`; by default zero, which is nominal.
 
         Returns:
             Z, shape [R]; not finite where the soft background is not positive.
@@ -66,7 +66,7 @@ class SmoothBox(SmoothFigure):
         return self.of_passing(self.passing(cut), theta)
 
     def of_passing(self, passing: Tensor, theta: Tensor) -> Tensor:
-        """Figure of merit of events that pass by some share, shape [R, B]."""
+        """Figure of merit of events that count with the fractions `passing`, shape [R, B]."""
         yields = torch.einsum("rpb,rb->rp", self.weights, passing)
         variances = torch.zeros_like(yields)
         if self.objective.simulation_uncertainty_in_figure:
@@ -81,14 +81,15 @@ class SmoothBox(SmoothFigure):
 
 
 def smooth_starts(problem: BoxProblem, generator: np.random.Generator) -> list[Integers]:
-    """Edges that gradient ascent of the soft significance finds, from several starting points with shrinking widths.
+    """Edges found by gradient ascent of the soft significance from several starting points, with decreasing widths.
 
-    Each side is measured in quantiles of signal and background in equal parts, so that no unit or tail matters. The
-    starting points are: the start of the settings where there is one, no cut at all, and random edges on random sides.
+    Each side is measured in quantiles of a mixture of signal and background in equal parts, which does not depend on
+    units and tails. The starting points are the start of the settings, if there is one, no cut at all, and random edges
+    on random sides.
 
     Args:
         problem: events, edges and settings.
-        generator: source of randomness.
+        generator: random generator.
 
     Returns:
         Edges of all sides, shape [S], for each starting point.
@@ -103,7 +104,7 @@ def smooth_starts(problem: BoxProblem, generator: np.random.Generator) -> list[I
 
 
 def _quantiles(problem: BoxProblem) -> list[Floats]:
-    """Position of each code of each side in [0, 1], shape [T] each: the fraction of events with a smaller code."""
+    """Quantile of each code of each side in [0, 1], shape [T] each: the fraction of events with a smaller code."""
     is_signal = problem.processes.is_signal[problem.process]
     share = np.where(is_signal, 0.5 / max(is_signal.sum(), 1), 0.5 / max((~is_signal).sum(), 1))
     counts = [np.bincount(side.code, weights=share, minlength=side.allowed.size) for side in problem.sides]
@@ -111,9 +112,9 @@ def _quantiles(problem: BoxProblem) -> list[Floats]:
 
 
 def _sample(problem: BoxProblem) -> tuple[Integers, Floats]:
-    """Events that the ascent sees, and by how much each process has to be scaled up.
+    """Events of the ascent, and the factor by which each process is scaled up to its yield.
 
-    They are those of the smallest identities, a hash, which do not depend on the order of the events.
+    They are the events with the smallest identity hashes, a choice that does not depend on their order.
     """
     limit = _MOST_EVENTS // len(problem.processes)
     scale = np.ones(len(problem.processes))
@@ -128,15 +129,13 @@ def _sample(problem: BoxProblem) -> tuple[Integers, Floats]:
 
 
 def _soft_figure(problem: BoxProblem, quantiles: Sequence[Floats], chosen: Integers, scale: Floats) -> SmoothBox:
-    process = torch.tensor(problem.process[chosen])
-    of_process = process == torch.arange(len(problem.processes))[:, None]
-    weight = torch.tensor(problem.weight[chosen] * scale[problem.process[chosen]])
-    squared = torch.tensor(problem.weight[chosen] ** 2 * scale[problem.process[chosen]])
+    weight, process = problem.weight[chosen], torch.tensor(problem.process[chosen])
+    factor = scale[problem.process[chosen]]
     score = np.stack([at[side.code[chosen]] for at, side in zip(quantiles, problem.sides, strict=True)])
     return SmoothBox(
         score=torch.tensor(score),
-        weights=torch.where(of_process, weight, 0.0)[None],
-        squared_weights=torch.where(of_process, squared, 0.0)[None],
+        weights=by_process(torch.tensor(weight * factor), process, problem.processes),
+        squared_weights=by_process(torch.tensor(weight**2 * factor), process, problem.processes),
         bandwidth=_WIDTHS[0],
         processes=problem.processes,
         objective=problem.selection.objective.differentiable,
@@ -160,9 +159,9 @@ def _first_positions(problem: BoxProblem, quantiles: Sequence[Floats], generator
 
 def _ascend(figure: SmoothBox, position: Tensor, width: float, required: WorkingPointSettings) -> Tensor:
     """Adam from every starting point at one width."""
-    figure = SmoothBox(**{**figure.__dict__, "widths": torch.full_like(figure.widths, width), "bandwidth": width})
+    figure = replace(figure, widths=torch.full_like(figure.widths, width), bandwidth=width)
     lowest = -_OPEN * width
-    # What was open stays open: without this an edge that stood outside at a larger width would have to come from there.
+    # An edge that was open at a larger width starts as an open edge of this width, not farther away.
     t = torch.where(position < lowest, lowest, position).requires_grad_()
     optimiser = torch.optim.Adam([t], lr=_RELATIVE_STEP * width, betas=(0.8, 0.95))
     reference = significance_without_cuts(figure)
@@ -175,14 +174,14 @@ def _ascend(figure: SmoothBox, position: Tensor, width: float, required: Working
 
 
 def significance_without_cuts(figure: SmoothBox) -> float:
-    """What the objective is measured in; 1 where there is none, since only its size matters."""
+    """Significance without cuts, the unit of the objective; 1 if it is not positive."""
     everything = figure.score.new_ones(1, figure.score.shape[1])
     z = float(figure.of_passing(everything, everything.new_zeros(1, len(figure.parameters))))
     return z if np.isfinite(z) and z > 0 else 1.0
 
 
 def soft_objective(figure: SmoothBox, t: Tensor, reference: float, required: WorkingPointSettings) -> Tensor:
-    """Soft significance over that without cuts, less a penalty for what misses the requirements, shape [R].
+    """Soft significance divided by that without cuts, minus a penalty for missed requirements, shape [R].
 
     Args:
         figure: soft box.
@@ -196,7 +195,7 @@ def soft_objective(figure: SmoothBox, t: Tensor, reference: float, required: Wor
 
 
 def _shortfall(figure: SmoothBox, passing: Tensor, required: WorkingPointSettings) -> Tensor:
-    """Squared relative lack of effective background entries and of signal efficiency, shape [R]."""
+    """Squared relative shortage of effective background entries and of signal efficiency, shape [R]."""
     is_signal = torch.from_numpy(figure.processes.is_signal)
     yields = torch.einsum("rpb,rb->rp", figure.weights, passing)
     variances = torch.einsum("rpb,rb->rp", figure.squared_weights, passing)
@@ -210,7 +209,7 @@ def _shortfall(figure: SmoothBox, passing: Tensor, required: WorkingPointSetting
 
 
 def _to_edges(problem: BoxProblem, quantiles: Sequence[Floats], position: Floats) -> Integers:
-    """The allowed edge next to each position; open where it stands below all events."""
+    """The allowed edge next to each position; open where the position is below all events."""
     edges = problem.nothing
     for index, (side, at) in enumerate(zip(problem.sides, quantiles, strict=True)):
         if position[index] <= at[0]:

@@ -1,4 +1,4 @@
-"""The figure of merit of soft cuts to second order in their edges, at the cost of one pass over the events."""
+"""The figure of merit of soft cuts to second order in their edges, from one pass over the events."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from zsig_hep.selection.events import Floats
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SoftMoments(ShortRepr):
-    """Soft yields of R sets of weights, and how they depend on the edges, at one place for each set.
+    """Soft yields of R sets of weights and their first two derivatives in the edges, at one position for each set.
 
     With x_s the distance of an event from edge s in bandwidths, sigma_s = 1 / (1 + exp(-x_s)) and g = prod_s sigma_s,
 
@@ -21,7 +21,7 @@ class SoftMoments(ShortRepr):
 
     Attributes:
         value: sum w g or sum w^2 g^2, shape [R, P].
-        slope: its derivatives, shape [R, P, S].
+        slope: its first derivatives, shape [R, P, S].
         curvature: its second derivatives, shape [R, P, S, S].
     """
 
@@ -31,27 +31,27 @@ class SoftMoments(ShortRepr):
 
     @classmethod
     def at(cls, figure: SmoothBox, place: Tensor, *, power: int = 1) -> "SoftMoments":
-        """Moments of sum (w g)^power at edges of shape [R, S]; one set of weights after the other, which saves memory."""
+        """Moments of sum (w g)^power at edges of shape [R, S], computed one set of weights at a time to save memory."""
         weights = figure.weights if power == 1 else figure.squared_weights
         sets = [_moments(figure.score, weights[row], edges, power) for row, edges in enumerate(place)]
         value, slope, curvature = (torch.stack(part) for part in zip(*sets, strict=True))
         return cls(value, slope, curvature)
 
     def near(self, step: Tensor) -> Tensor:
-        """Second order in a step of shape [R, S], shape [R, P]."""
+        """Yields to second order in a step of shape [R, S], shape [R, P]."""
         curved = torch.einsum("rpsu,rs,ru->rp", self.curvature, step, step)
         return self.value + torch.einsum("rps,rs->rp", self.slope, step) + curved / 2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NearFigure(ShortRepr):
-    """Z(t; theta) near a place, of yields to second order in the edges: there its first two derivatives are exact.
+    """Z(t; theta) near a position, from yields to second order in the edges; its first two derivatives there are exact.
 
     Attributes:
         figure: soft box of R sets of weights.
-        place: edges in bandwidths, shape [R, S].
+        place: position of the edges in bandwidths, shape [R, S].
         yields: moments of sum w.
-        variances: of sum w^2; None where the figure of merit does not hold them.
+        variances: moments of sum w^2; None where the figure of merit does not include them.
     """
 
     figure: SmoothBox
@@ -61,7 +61,7 @@ class NearFigure(ShortRepr):
 
     @classmethod
     def at(cls, figure: SmoothBox, place: Tensor) -> "NearFigure":
-        """Sum over all events at edges of shape [R, S]."""
+        """Expand the yields at edges of shape [R, S], by a sum over all events."""
         holds_variance = figure.objective.simulation_uncertainty_in_figure
         variances = SoftMoments.at(figure, place, power=2) if holds_variance else None
         return cls(figure, place, SoftMoments.at(figure, place), variances)
@@ -78,7 +78,7 @@ class NearFigure(ShortRepr):
         return self.place.new_zeros(len(self.place), len(self.figure.parameters))
 
     def derivatives(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Z [R], Z_t [R, S] and Z_tt [R, S, S] at the place."""
+        """Z [R], Z_t [R, S] and Z_tt [R, S, S] at the position."""
         t = self.place.detach().clone().requires_grad_()
         z = self(t, self.theta)
         (slope,) = torch.autograd.grad(z.sum(), t, create_graph=True)
@@ -86,14 +86,14 @@ class NearFigure(ShortRepr):
         return z.detach(), torch.nan_to_num(slope.detach()), torch.nan_to_num(torch.stack(rows, dim=1))
 
     def response(self) -> Floats:
-        """Equation 1 in bandwidths, shape [R, S, Q], where the place is a maximum."""
+        """dt*/dtheta of `boxes.sensitivity` in bandwidths, shape [R, S, Q], if the position is a maximum."""
         theta = self.theta.requires_grad_()
         edges = argmax(self, self.place, theta, batch_dims=1).value.unbind(dim=1)
         return torch.stack([torch.autograd.grad(e.sum(), theta, retain_graph=True)[0] for e in edges], dim=1).numpy()
 
 
 def _moments(score: Tensor, weights: Tensor, edges: Tensor, power: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums over events with one set of weights, shape [P, B], and edges of shape [S]: equation 2, times the power."""
+    """Sums over events and their derivatives, from weights of shape [P, B] and edges of shape [S]; equation 2."""
     shares = torch.sigmoid(score - edges[:, None])
     weighted = weights * shares.prod(dim=0) ** power
     log_slopes = -power * (1 - shares)

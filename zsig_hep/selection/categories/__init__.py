@@ -1,1 +1,1 @@
-"""Score categories: the intervals of a score whose combined significance is highest."""
+"""Score categories: intervals of the score, chosen for the highest combined significance."""

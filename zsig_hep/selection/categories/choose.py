@@ -1,14 +1,14 @@
-"""Score categories: the contiguous intervals of a score whose combined significance is highest.
+"""Choice of score categories: adjacent intervals of the score with the highest combined significance.
 
 Events below the lowest edge are in no category; the highest category has no upper edge; an event at an edge belongs to
 the category above it. Category 0 is the least signal-like.
 
-Combined is in quadrature: Z^2 = sum_c Z_c^2 with the figure of merit of the working point in each category. For s/sqrt(b)
-and Z_A with known backgrounds this is the significance of all categories counted together. Where the figure of merit has
-a background uncertainty, quadrature takes those of different categories as independent. A relative uncertainty that moves
-all categories together is then underestimated, the more categories the more: Z grows with their number even
-where the score knows nothing. Where the figure of merit is the mean or the smallest of several signal hypotheses, the
-quadrature sum is at most the mean or smallest of their combined significances.
+Significances are combined in quadrature, Z^2 = sum_c Z_c^2, with the figure of merit of the working point in each
+category. For s/sqrt(b) and Z_A with known backgrounds this is the significance of all categories together. With a
+background uncertainty, quadrature treats the uncertainties of different categories as independent. It then
+underestimates an uncertainty common to all categories, and Z grows with the number of categories even if the score does
+not separate signal from background. If the figure of merit is the mean or the smallest of several signal hypotheses,
+the quadrature sum is at most the mean or the smallest of their combined significances.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.categories.intervals import Intervals, best_equal_signal, equal_signal_edges
 from zsig_hep.selection.categories.search import Partitions, best_partitions
-from zsig_hep.selection.categories.yields import Category, CategorySums, CombinedSignificance
+from zsig_hep.selection.categories.yields import Category, CategorySums, Combination, CombinedSignificance
 from zsig_hep.selection.events import Integers
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import ThresholdScan, required_effective_entries
@@ -33,19 +33,20 @@ CategoryStatus = Literal["ok", "categories_not_formed", "no_held_out_significanc
 
 
 class CategorySettings(Settings):
-    """How the score is divided into categories; all else is as for the working point."""
+    """How the score is divided into categories; figure of merit and other requirements are those of `selection`."""
 
     count: int = Field(default=1, ge=1, le=10)
-    """Number of categories; 1 is the single cut."""
+    """Number of categories; 1 is a single cut."""
     candidates: int = Field(default=2_000, ge=1)
-    """Largest number of edges that are tried, evenly spaced in efficiency.
+    """Largest number of candidate edges, evenly spaced in efficiency.
 
-    Time grows almost with its square: 10 000 take three seconds for each fold. More than some thousand follow
-    fluctuations: they raise the significance on the events that choose, and not the held-out one.
+    The time grows almost as its square; 10 000 candidates take three seconds per fold. With more than a few thousand
+    the edges follow fluctuations, which raises the significance on the events that choose them but not the held-out
+    one.
     """
     minimum_effective_background: float | None = Field(default=None, ge=1)
-    """Effective entries that each category needs of the whole background and of each dominant process; left out, those
-    of `selection`.
+    """Smallest number of effective entries in each category, of the whole background and of each dominant background
+    process; default: that of `selection`.
     """
 
     @model_validator(mode="after")
@@ -59,24 +60,24 @@ class CategorySettings(Settings):
         return self
 
     def limits(self, settings: WorkingPointSettings) -> WorkingPointSettings:
-        """The settings of the working point with the effective entries that a category needs."""
+        """The settings of the working point with the required effective entries of a category."""
         if self.minimum_effective_background is None:
             return settings
         return settings.model_copy(update={"minimum_effective_background": self.minimum_effective_background})
 
 
 @dataclass(frozen=True)
-class ChosenCategories:
-    """The best division into a number of categories on the events that chose it; None and empty unless ok.
+class ChosenCategories(Combination):
+    """A division into a number of categories, on the events that chose it; its numbers are None or empty unless ok.
 
     Attributes:
         count: number of categories.
         status: "ok", or "categories_not_formed".
         reason: empty when ok; otherwise which requirement fails and what to change.
         edges: lower edge of each category, ascending, length count.
-        categories: what each holds, the least signal-like first.
-        combined: significance of all together; biased upward, since these events chose the edges.
-        within_limits: whether each category has the effective entries that are required; the optimum always has.
+        categories: yields of each category, the least signal-like first.
+        combined: significance of all categories together; biased upward, since these events chose the edges.
+        within_limits: whether each category has the required effective entries; always true for the optimum.
     """
 
     count: int
@@ -87,35 +88,25 @@ class ChosenCategories:
     combined: CombinedSignificance | None = None
     within_limits: bool = True
 
-    @property
-    def significance(self) -> float | None:
-        """Of all categories together."""
-        return None if self.combined is None else self.combined.value
-
-    @property
-    def significance_uncertainty(self) -> float | None:
-        """Its standard deviation from the finite simulation."""
-        return None if self.combined is None else self.combined.uncertainty
-
 
 def choose_categories(
     scan: ThresholdScan, settings: WorkingPointSettings, category_settings: CategorySettings
 ) -> tuple[ChosenCategories, ...]:
-    """Find the best division into 1, 2, ... count categories, exactly over the candidate edges.
+    """Find the best division into 1, 2, ... count categories; the optimum over the candidate edges is exact.
 
     Every category needs a positive signal yield, a positive finite significance, and enough effective entries of the
-    whole background and of each background process that is dominant before any cut: an interval with a
-    negative total yield cannot be a category. Above the lowest edge the required signal efficiency must be left. With one
-    category and every score a candidate this is `choose_working_point`.
+    whole background and of each background process that is dominant before the cut. The events above the lowest edge
+    must have the required signal efficiency. With one category and every score as candidate this is
+    `choose_working_point`.
 
     Args:
         scan: yields above every distinct score.
-        settings: figure of merit and requirements; in place of an exact Poisson tail, whose squares do not add up, the
-            Asimov significance that it tends to is taken.
+        settings: figure of merit and requirements. An exact Poisson tail does not add in quadrature and is replaced by
+            the Asimov significance.
         category_settings: number of categories and candidates.
 
     Returns:
-        For each number of categories the optimum, or a status with its reason when so many cannot be formed.
+        The optimum for each number of categories, or a status with its reason if that many cannot be formed.
 
     Example:
         >>> from zsig_hep.selection import ScoredEvents, scan_thresholds
@@ -136,13 +127,13 @@ def choose_categories(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Division(ShortRepr):
-    """A scan that is being divided into categories.
+    """The divisions of a scan into categories.
 
     Attributes:
         scan: yields above every distinct score.
         limits: figure of merit, and requirements of each category.
-        intervals: of the candidate edges.
-        partitions: the best ones.
+        intervals: intervals between the candidate edges.
+        partitions: the optimum for each number of categories.
     """
 
     scan: ThresholdScan
@@ -154,7 +145,7 @@ class Division(ShortRepr):
     def of_scan(
         cls, scan: ThresholdScan, settings: WorkingPointSettings, category_settings: CategorySettings
     ) -> "Division":
-        """Find the optima for all numbers of categories."""
+        """Find the optimum for each number of categories."""
         limits = category_settings.limits(settings)
         intervals = Intervals.of_scan(scan, limits, category_settings.candidates)
         return cls(scan, limits, intervals, best_partitions(intervals, category_settings.count))
@@ -167,10 +158,10 @@ class Division(ShortRepr):
         return self._chosen(edges)
 
     def equal_signal(self, count: int) -> ChosenCategories:
-        """The best division into categories of equal signal yield within the limits of each category.
+        """The best division into categories of equal signal yield that meet the requirements.
 
-        Where no lowest edge leaves enough effective background in each, these limits are waived and the categories stand
-        above the lowest edge of the optimum: they have a significance, but not one to trust.
+        If none meets them, the division above the lowest edge of the optimum is taken without the requirements; its
+        significance is not reliable.
         """
         best = best_equal_signal(self.intervals, count)
         if best is not None:
@@ -200,7 +191,7 @@ class Division(ShortRepr):
         if count > self.scan.threshold.size:
             return (
                 f"{count} categories need as many different scores, and there are {self.scan.threshold.size}; "
-                "ask for fewer categories"
+                "use fewer categories"
             )
         single = choose_working_point(self.scan, self.limits)
         if single.status != "ok":
@@ -209,11 +200,11 @@ class Division(ShortRepr):
         counts, names = required_effective_entries(self.scan, self.limits)
         available = ", ".join(f"{entries:.3g} of {name}" for entries, name in zip(counts[:, 0], names, strict=True))
         return (
-            f"{count} categories cannot be formed; at most {max(fewer, default=0)} can, each with positive signal and "
+            f"{count} categories cannot be formed, at most {max(fewer, default=0)} can: each needs a positive signal and "
             f"{self.limits.minimum_effective_background:g} effective entries of every required background "
-            f"(minimum_effective_background), and together with signal efficiency "
-            f"{self.limits.minimum_signal_efficiency:g}; in all there are effective entries: {available}; ask for "
-            "fewer categories, simulate more background, or lower the requirement and distrust the significance"
+            f"(minimum_effective_background), and together they need a signal efficiency of "
+            f"{self.limits.minimum_signal_efficiency:g}; the effective entries before any cut are: {available}; use fewer "
+            "categories, simulate more background, or lower the requirement, which makes the significance less reliable"
         )
 
 

@@ -1,4 +1,4 @@
-"""Score categories whose edges are chosen on other folds, and what falls into them on the folds that did not choose."""
+"""Held-out score categories: the edges of each fold are chosen on the other folds and evaluated on that fold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from zsig_hep.selection.categories.choose import CategorySettings, CategoryStatu
 from zsig_hep.selection.categories.yields import (
     Category,
     CategorySums,
+    Combination,
     CombinedSignificance,
     paired_category_difference,
 )
@@ -32,21 +33,21 @@ FoldEdges = tuple[tuple[float, ...] | None, ...]
 
 
 @dataclass(frozen=True)
-class HeldOutDivision:
-    """A division into a number of categories, chosen for every fold on the other folds; None and empty unless ok.
+class HeldOutDivision(Combination):
+    """A division into a number of categories, chosen for every fold on the other folds; without numbers unless ok.
 
     Attributes:
         count: number of categories.
-        status: "ok", or why there is no result; "no_held_out_significance" when a category holds no positive signal or
-            background yield in the held-out folds.
-        reason: empty when ok; otherwise which folds or category, and what to change.
+        status: "ok", or why there is no result; "no_held_out_significance" when a category has no positive finite
+            significance in the held-out folds.
+        reason: empty when ok; otherwise which folds or category fail, and what to change.
         edges: lower edges of each fold; None where its categories cannot be formed.
-        categories: what each holds, added over the held-out folds, the least signal-like first.
-        combined: significance of all categories together.
+        categories: yields of each category, added over the held-out folds, the least signal-like first.
+        combined: significance of all categories together, with its uncertainty at fixed edges.
         choosing_significance: mean over folds of the significance on the events that chose the edges.
         optimism: choosing_significance - significance.
-        within_limits: whether each category had, on the events that chose its edges, the effective entries that are
-            required; the optimum always has.
+        within_limits: whether each category had the required effective entries on the events that chose its edges;
+            always true for the optimum.
     """
 
     count: int
@@ -59,35 +60,21 @@ class HeldOutDivision:
     optimism: float | None = None
     within_limits: bool = True
 
-    @property
-    def significance(self) -> float | None:
-        """Of all categories together."""
-        return None if self.combined is None else self.combined.value
-
-    @property
-    def significance_uncertainty(self) -> float | None:
-        """Its standard deviation from the finite simulation, at fixed edges."""
-        return None if self.combined is None else self.combined.uncertainty
-
-    def category_of(self, events: ScoredEvents | VariedEvents) -> Integers:
-        """Category of any events, such as those of a systematic variation; see `category_index`."""
-        return category_index(events, self.edges)
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HeldOutCategories(ShortRepr):
-    """Held-out categories for every number of them up to the one that is wanted, with what they compare to.
+    """Held-out divisions into 1, 2, ... categories, and their gain over a single cut and over equal signal.
 
     Attributes:
-        optima: the best division into 1, 2, ... categories.
-        equal_signal: the best division into as many categories of equal signal yield; where no lowest edge gives them
-            enough effective background, not within limits and above the lowest edge of the optimum.
-        over_equal_signal: significance of the optimum minus that of equal signal; None where either has none, or equal
-            signal is not within limits, since that compares what is not alike.
+        optima: the best division into each number of categories.
+        equal_signal: the best division into each number of categories of equal signal yield; if none meets the
+            requirements, the one above the lowest edge of the optimum, with `within_limits` false.
+        over_equal_signal: significance of the optimum minus that of equal signal; None where either has none, or where
+            equal signal does not meet the requirements.
         over_single_cut: significance of the optimum minus that of the working point; None where either has none.
         working_point: the single cut.
-        category: of every event in the last of the optima, -1 in none, 0 the least signal-like, shape [N].
-        objective: what the significances are.
+        category: category of every event in the last of the optima, 0 the least signal-like and -1 for none, shape [N].
+        objective: the figure of merit.
     """
 
     optima: tuple[HeldOutDivision, ...]
@@ -100,7 +87,7 @@ class HeldOutCategories(ShortRepr):
 
     @property
     def chosen(self) -> HeldOutDivision:
-        """The division into the number of categories that is wanted."""
+        """The best division into the number of categories of the settings."""
         return self.optima[-1]
 
 
@@ -108,14 +95,14 @@ def category_index(events: ScoredEvents | VariedEvents, edges: FoldEdges) -> Int
     """Category of each event by the edges of its own fold.
 
     Args:
-        events: N events.
+        events: N events, nominal or varied.
         edges: ascending lower edges of each fold; None puts all events of the fold in no category.
 
     Returns:
         Index of the highest edge at or below the score, -1 below the lowest, shape [N].
 
     Raises:
-        InputError: a fold has no edges to look up.
+        InputError: an event has a fold for which `edges` has no entry.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -138,20 +125,20 @@ def category_index(events: ScoredEvents | VariedEvents, edges: FoldEdges) -> Int
 def hold_out_categories(
     events: ScoredEvents, settings: WorkingPointSettings, category_settings: CategorySettings
 ) -> HeldOutCategories:
-    """Choose the edges of each fold on the other folds and add up what the categories hold in the folds that did not.
+    """Choose the edges of each fold on the other folds, and add up the held-out yields over the folds.
 
-    As in `hold_out_working_point`, the weights of the choosing folds are multiplied by fold_count / (fold_count - 1), and
-    the requirements are those that the choosing folds must meet. Categories of equal signal yield are chosen and held
-    out in the same way.
+    As in `hold_out_working_point`, the weights of the choosing folds are multiplied by fold_count / (fold_count - 1),
+    and the requirements must be met on the choosing folds. Categories of equal signal yield are chosen in the same way.
 
     Args:
-        events: with out-of-fold scores; data choose nothing but have a category. Variations are not used.
-        settings: figure of merit and requirements; in place of an exact Poisson tail, whose squares do not add up, the
-            Asimov significance that it tends to is taken.
+        events: events with out-of-fold scores; data do not take part in the choice but are assigned to categories.
+            Variations are not used.
+        settings: figure of merit and requirements. An exact Poisson tail does not add in quadrature and is replaced by
+            the Asimov significance.
         category_settings: number of categories and candidates.
 
     Returns:
-        For each number of categories its edges, yields and significance, or a status with its reason.
+        For each number of categories the edges, yields and significance, or a status with its reason.
 
     Raises:
         InputError: the events cannot be scanned (see `hold_out_working_point`).
@@ -170,31 +157,31 @@ def hold_out_categories(
     """
     settings, events = settings.differentiable, replace(events, variations=())
     point = hold_out_working_point(events, settings)
-    judge = _Judge(events.simulated, settings.objective)
+    folds = _HeldOutFolds(events.simulated, settings.objective)
     divisions = choose_by_fold(
-        judge.events,
+        folds.events,
         lambda choosing: Division.of_scan(scan_thresholds(choosing, settings), settings, category_settings),
         "categories",
     )
     counts = range(1, category_settings.count + 1)
-    optima = [judge.held_out([division.optimum(count) for division in divisions]) for count in counts]
-    equal = [judge.held_out([division.equal_signal(count) for division in divisions]) for count in counts]
-    cut = held_out_selection(judge.events, point.thresholds).astype(np.int64) - 1
-    single = _Judged(point.status == "ok", cut, judge.sums(cut, 1))
+    optima = [folds.measure([division.optimum(count) for division in divisions]) for count in counts]
+    equal = [folds.measure([division.equal_signal(count) for division in divisions]) for count in counts]
+    cut = held_out_selection(folds.events, point.thresholds).astype(np.int64) - 1
+    single = _Measured(point.status == "ok", cut, folds.sums(cut, 1))
     return HeldOutCategories(
         optima=tuple(division for division, _ in optima),
         equal_signal=tuple(division for division, _ in equal),
-        over_equal_signal=tuple(judge.difference(a, b) for (_, a), (_, b) in zip(optima, equal, strict=True)),
-        over_single_cut=tuple(judge.difference(judged, single) for _, judged in optima),
+        over_equal_signal=tuple(folds.difference(a, b) for (_, a), (_, b) in zip(optima, equal, strict=True)),
+        over_single_cut=tuple(folds.difference(best, single) for _, best in optima),
         working_point=point,
         category=category_index(events, optima[-1][0].edges),
-        objective=judge.objective,
+        objective=folds.objective,
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
-    """Categories of all events [N] and their sums, and whether these have a significance within the limits."""
+class _Measured:
+    """The category of every event [N] and the sums; `comparable` if they have a significance and meet the limits."""
 
     comparable: bool
     category: Integers
@@ -202,7 +189,7 @@ class _Judged:
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class _HeldOutFolds:
     """Measures divisions on held-out folds."""
 
     events: ScoredEvents
@@ -211,7 +198,7 @@ class _Judge:
     def sums(self, category: Integers, count: int) -> CategorySums:
         return CategorySums.of_events(self.events, category, count, self.objective)
 
-    def held_out(self, chosen: Sequence[ChosenCategories]) -> tuple[HeldOutDivision, _Judged]:
+    def measure(self, chosen: Sequence[ChosenCategories]) -> tuple[HeldOutDivision, _Measured]:
         """Apply the edges that were chosen for each fold to the events of that fold."""
         count = chosen[0].count
         edges = tuple(each.edges if each.status == "ok" else None for each in chosen)
@@ -219,10 +206,10 @@ class _Judge:
         sums = self.sums(category, count)
         statement = f"the {count} categories of {{}} cannot be formed"
         if reason := why_folds_fail(statement, [each.reason for each in chosen]):
-            return HeldOutDivision(count, "categories_not_formed", reason, edges), _Judged(False, category, sums)
+            return HeldOutDivision(count, "categories_not_formed", reason, edges), _Measured(False, category, sums)
         if reason := sums.why_not_combinable:
-            advice = f"in the held-out folds {reason}; raise minimum_effective_background or ask for fewer categories"
-            return HeldOutDivision(count, "no_held_out_significance", advice, edges), _Judged(False, category, sums)
+            advice = f"in the held-out folds {reason}; raise minimum_effective_background or use fewer categories"
+            return HeldOutDivision(count, "no_held_out_significance", advice, edges), _Measured(False, category, sums)
         on_choosing = float(np.mean([each.significance for each in chosen]))
         combined = sums.combined
         division = HeldOutDivision(
@@ -235,9 +222,9 @@ class _Judge:
             optimism=on_choosing - combined.value,
             within_limits=all(each.within_limits for each in chosen),
         )
-        return division, _Judged(division.within_limits, category, sums)
+        return division, _Measured(division.within_limits, category, sums)
 
-    def difference(self, first: _Judged, second: _Judged) -> Difference | None:
+    def difference(self, first: _Measured, second: _Measured) -> Difference | None:
         if not (first.comparable and second.comparable):
             return None
         return paired_category_difference(first.sums, second.sums, first.category, second.category, self.events)

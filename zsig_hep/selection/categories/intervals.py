@@ -1,7 +1,7 @@
-"""Intervals of a score between candidate edges: what may be a category, its Z^2, and categories of equal signal.
+"""Intervals of a score between candidate edges: their requirements and Z^2, and divisions of equal signal yield.
 
-With E candidate edges in ascending order, a category is an interval [i, j) of them: scores at or above edge i and below
-edge j, where j = E stands for no upper edge.
+With E candidate edges in ascending order, a category is an interval [i, j): scores at or above edge i and below edge j,
+where j = E means no upper edge.
 """
 
 from dataclasses import dataclass
@@ -17,25 +17,27 @@ from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
 from zsig_hep.statistics.yields import effective_entries
 
-# Above the rounding of a figure of merit, so that a bound of equal intervals is none below them.
+# Larger than the rounding of a figure of merit, so that rounding does not push a bound below the Z^2 it bounds.
 _MARGIN = 1 + 1e-9
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Intervals(ShortRepr):
-    """All intervals of a score between E candidate edges, as sums at or above each; the last column is zero.
+    """All intervals of a score between E candidate edges, as sums at or above each edge and a last column of zeros.
 
     Attributes:
         edge: the candidates in ascending order, shape [E].
-        column: their thresholds in the scan, shape [E].
-        is_lowest: whether enough signal stands above an edge to make it the lowest, shape [E].
-        groups: of processes that the figure of merit tells apart, named after the first of each, length G.
-        yields: of the groups, shape [G, E + 1], in events.
+        column: index of each candidate among the thresholds of the scan, shape [E].
+        is_lowest: whether the events above an edge have the required signal efficiency, so that it can be the lowest
+            edge, shape [E].
+        groups: processes grouped as far as the figure of merit depends only on their sum, each group named after its
+            first process, length G.
+        yields: yields of the groups, shape [G, E + 1], in events.
         variances: sums of squared weights of the groups, shape [G, E + 1].
-        limited_yields: of the backgrounds that must have enough effective entries, shape [K, E + 1].
-        limited_variances: likewise.
+        limited_yields: yields of the K backgrounds that need enough effective entries, shape [K, E + 1].
+        limited_variances: their sums of squared weights, shape [K, E + 1].
         objective: the figure of merit.
-        minimum_effective_background: effective entries that each limited background needs.
+        minimum_effective_background: required effective entries of each of the K backgrounds.
     """
 
     edge: Floats
@@ -51,12 +53,12 @@ class Intervals(ShortRepr):
 
     @classmethod
     def of_scan(cls, scan: ThresholdScan, settings: WorkingPointSettings, candidates: int) -> Self:
-        """Take up to a number of thresholds of a scan as candidate edges.
+        """Take thresholds of a scan as candidate edges.
 
         Args:
             scan: yields above every distinct score.
             settings: figure of merit and requirements.
-            candidates: largest number of edges.
+            candidates: largest number of candidate edges.
         """
         column = candidate_columns(scan, candidates)
         groups = _groups(scan, settings)
@@ -76,37 +78,37 @@ class Intervals(ShortRepr):
         )
 
     def squared_significance(self, lower: Integers, upper: Integers) -> Floats:
-        """Z^2 of the intervals [lower, upper); -infinity for what cannot be a category.
+        """Z^2 of the intervals [lower, upper); -infinity for intervals that cannot be a category.
 
         A category has a positive signal yield, a positive yield and enough effective entries of the background and of
         each dominant background process, and a positive finite Z.
 
         Args:
             lower: indices of edges, any shape.
-            upper: indices of edges or E, a shape that broadcasts with that of `lower`.
+            upper: indices of edges or E, with a shape that broadcasts with that of `lower`.
         """
         yields = self.yields[:, lower] - self.yields[:, upper]
         variances = self.variances[:, lower] - self.variances[:, upper]
         possible = self._has_enough(lower, upper) & self._has_signal(yields)
         squares = np.full(possible.shape, -np.inf)
-        # Boolean indexing copies; most tiles hold nothing but possible categories.
+        # Boolean indexing copies, which most tiles do not need.
         inside = ... if possible.all() else possible
         z = self.objective.evaluate(yields[:, inside], variances[:, inside], self.groups).value
         squares[inside] = np.where(np.isfinite(z) & (z > 0), z * z, -np.inf)
         return squares
 
     def squared_bound(self, lower: Integers, upper_starts: Integers) -> Floats:
-        """A number that Z^2 does not exceed in any interval of a tile.
+        """An upper bound of Z^2 in all intervals of a tile.
 
-        The figure of merit does not fall with the signal, and does not rise with any background or variance, as long as
-        the yields of backgrounds with an uncertainty of their own are not negative.
+        The figure of merit does not decrease with the signal, and does not increase with any background or variance, as
+        long as the yields of backgrounds with an uncertainty of their own are not negative.
 
         Args:
             lower: lower edges, common to all tiles.
-            upper_starts: first upper edge of each tile, which ends before that of the next; ascending, shape [T].
+            upper_starts: first upper edge of each tile, ascending; a tile ends where the next one starts, shape [T].
 
         Returns:
-            Shape [T]; the largest float where nothing is known.
+            The bounds, shape [T]; the largest float where there is no bound.
         """
         above, beyond = self.yields[:, lower], self.yields[:, upper_starts[0] :]
         starts = upper_starts - upper_starts[0]
@@ -133,38 +135,38 @@ class Intervals(ShortRepr):
 
 
 def candidate_columns(scan: ThresholdScan, candidates: int) -> Integers:
-    """Thresholds of a scan to take as candidate edges: all of them, or some evenly spaced in efficiency.
+    """Thresholds of a scan to use as candidate edges: all of them, or some evenly spaced in efficiency.
 
-    The spacing is even in the sum of signal and background efficiency, so that half of the candidates resolve the
-    signal and half the background. The lowest threshold, which selects everything, is always among them.
+    They are evenly spaced in the sum of signal and background efficiency, so that half of the candidates resolve the
+    signal and half the background. The lowest threshold, which selects everything, is always included.
 
     Args:
         scan: yields above every distinct score.
         candidates: largest number of edges.
 
     Returns:
-        Ascending indices of thresholds; fewer than `candidates` where single scores hold much of the yield.
+        Ascending indices of thresholds; fewer than `candidates` if many events share a score.
     """
     if scan.threshold.size <= candidates:
         return np.arange(scan.threshold.size)
-    # Signed weights can lower an efficiency from one threshold to the next; its running maximum has a rank.
+    # With signed weights an efficiency need not be monotonic; the binary search needs its running maximum.
     reached = _running_maximum(scan.signal_efficiency) + _running_maximum(scan.background_efficiency)
     steps = np.searchsorted(reached, np.linspace(0.0, reached[-1], candidates))
     return np.unique(np.append(scan.threshold.size - 1 - steps[:-1], 0))
 
 
 def equal_signal_edges(intervals: Intervals, count: int) -> Integers:
-    """Edges of categories of equal signal yield above every candidate.
+    """Edges of categories of equal signal yield above every candidate edge.
 
-    Above a lowest edge i the edges stand at the highest candidates above which at least the shares
-    (count - 1) / count, ..., 1 / count of the signal above i are found.
+    With lowest edge i, the other edges are the highest candidates above which at least the fractions (count - 1) /
+    count, ..., 1 / count of the signal above i are found.
 
     Args:
-        intervals: of the candidate edges.
+        intervals: intervals between the candidate edges.
         count: number of categories.
 
     Returns:
-        Lower edges, shape [E, count]; a row that does not ascend divides nothing.
+        Lower edges for each lowest edge, shape [E, count]; a row that does not ascend is no division.
     """
     edges = intervals.edge.size
     signal = intervals.yields[intervals.groups.is_signal].sum(axis=0)[:-1]
@@ -174,16 +176,16 @@ def equal_signal_edges(intervals: Intervals, count: int) -> Integers:
 
 
 def best_equal_signal(intervals: Intervals, count: int) -> tuple[int, ...] | None:
-    """The categories of equal signal yield whose combined significance is highest.
+    """The categories of equal signal yield with the highest combined significance.
 
-    The same limits hold as for the optimum, which is therefore never worse.
+    The requirements are the same as for the optimum, whose significance is therefore at least as high.
 
     Args:
-        intervals: of the candidate edges.
+        intervals: intervals between the candidate edges.
         count: number of categories.
 
     Returns:
-        Lower edges in ascending order; None where no lowest edge gives categories within the limits.
+        Lower edges in ascending order; None if no lowest edge gives categories that meet the requirements.
     """
     lower = equal_signal_edges(intervals, count)
     upper = np.column_stack([lower[:, 1:], np.full(len(lower), intervals.edge.size)])
@@ -195,16 +197,16 @@ def best_equal_signal(intervals: Intervals, count: int) -> tuple[int, ...] | Non
 
 
 def best_allowed(totals: Floats, allowed: Booleans) -> int | None:
-    """Index of the highest total that is allowed and not -infinity, the first of equals; None without one."""
+    """Index of the highest total that is allowed and not -infinity, of equal ones the first; None if there is none."""
     masked = np.where(allowed, totals, -np.inf)
     best = int(np.argmax(masked))
     return best if masked[best] > -np.inf else None
 
 
 def _groups(scan: ThresholdScan, settings: WorkingPointSettings) -> list[list[int]]:
-    """Rows that the figure of merit sees through their sum alone.
+    """Rows of processes on whose sum alone the figure of merit depends.
 
-    It tells signals apart where each is a hypothesis, and backgrounds where they have an uncertainty of their own.
+    Signals are separate if each is a hypothesis, and backgrounds are separate if they have an uncertainty of their own.
     """
     signals, backgrounds = scan.processes.rows("signal"), scan.processes.rows("background")
     own = [row for row in backgrounds if settings.background_uncertainties.get(scan.processes.names[row])]
@@ -214,11 +216,11 @@ def _groups(scan: ThresholdScan, settings: WorkingPointSettings) -> list[list[in
 
 
 def _sums(values: Floats, groups: list[list[int]] | list[Booleans], column: Integers) -> Floats:
-    """Sums over the rows of each group at the columns, and a zero column behind them."""
+    """Sums over the rows of each group at the columns, followed by a column of zeros."""
     sums = np.stack([values[group].sum(axis=0)[column] for group in groups])
     return np.pad(sums, ((0, 0), (0, 1)))
 
 
 def _running_maximum(above: Floats) -> Floats:
-    """What is reached from the highest threshold down, in that order."""
+    """Running maximum from the highest threshold down, in that order."""
     return np.maximum.accumulate(above[::-1])

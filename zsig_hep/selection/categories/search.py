@@ -1,14 +1,14 @@
 """The best division of a score into categories: exact dynamic programming over candidate edges.
 
-Categories are disjoint, so their significances add in quadrature, and the highest sum of squares that c categories can
-reach from edge i upward follows from that of c - 1 (R. Bellman, Dynamic Programming, 1957):
+Categories are disjoint, so their significances add in quadrature, and the highest sum of squares of c categories whose
+lowest edge is i follows from that of c - 1 categories (R. Bellman, Dynamic Programming, 1957):
 
     V_c(i) = max_{j > i} [ Z^2(i, j) + V_{c-1}(j) ],    V_0(E) = 0,    V_0(j < E) = -infinity              (1)
 
-for E candidate edges, where j = E stands for no upper edge. There are E (E + 1) / 2 intervals. Most of them are left out
-unevaluated, without loss: the figure of merit grows with the signal and falls with each background, so that the
-largest signal and the smallest backgrounds of a tile of neighbouring intervals bound all of its Z^2. A tile whose bound
-does not reach, for any c, what is already known to be possible cannot hold an optimum.
+for E candidate edges, where j = E means no upper edge. There are E (E + 1) / 2 intervals, most of which need not be
+evaluated: the figure of merit increases with the signal and decreases with each background, so that the largest signal
+and the smallest backgrounds in a tile of neighbouring intervals give an upper bound of its Z^2. A tile whose bound is
+below a sum that is already known for every c cannot hold an optimum.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.categories.intervals import Intervals, best_allowed
 from zsig_hep.selection.events import Booleans, Floats, Integers
 
-# Tiles of intervals that one bound covers: lower edges by upper edges. The width divides the number of rows.
+# Lower and upper edges of a tile; the width divides the number of rows.
 _ROWS, _WIDTH = 32, 8
 
-# Intervals evaluated at a time: they and the temporaries of the figure of merit stay in the cache of one core.
+# Number of intervals evaluated at a time, with which the temporaries of the figure of merit fit the cache of one core.
 _BLOCK = 16_384
 
 
@@ -32,8 +32,8 @@ class Partitions(ShortRepr):
 
     Attributes:
         squares: V_c(i) of equation 1, shape [count + 1, E + 1]; -infinity where c categories cannot be formed.
-        following: the j that gives it, shape [count + 1, E].
-        is_lowest: edges that may be the lowest, shape [E].
+        following: the j of the maximum in equation 1, shape [count + 1, E].
+        is_lowest: whether an edge can be the lowest, shape [E].
     """
 
     squares: Floats
@@ -41,9 +41,9 @@ class Partitions(ShortRepr):
     is_lowest: Booleans
 
     def edges(self, count: int) -> tuple[int, ...] | None:
-        """Lower edges of the best `count` categories in ascending order; None when they cannot be formed.
+        """Lower edges of the best `count` categories in ascending order; None if they cannot be formed.
 
-        Of equal optima it is the one whose lowest edge is lowest, then the next, and so on.
+        Of equal optima the one with the lowest first edge is returned, then with the lowest second edge, and so on.
         """
         lowest = best_allowed(self.squares[count, :-1], self.is_lowest)
         if lowest is None:
@@ -57,15 +57,15 @@ class Partitions(ShortRepr):
 def best_partitions(intervals: Intervals, count: int) -> Partitions:
     """Solve equation 1 for all numbers of categories up to `count` in one pass over the intervals.
 
-    From the highest edge down, the intervals of a few lower edges are bounded, and those that may matter evaluated; all
-    layers c use them before the next are made, so that memory does not grow with E^2.
+    Intervals are processed in blocks of a few lower edges, from the highest edge down. Those that can hold an optimum
+    are evaluated and used for all c before the next block, so that memory does not grow as E^2.
 
     Args:
-        intervals: of the candidate edges.
+        intervals: intervals between the candidate edges.
         count: largest number of categories.
 
     Returns:
-        The optima, exact over the candidates.
+        The optima, exact over the candidate edges.
     """
     edges = intervals.edge.size
     squares = np.full((count + 1, edges + 1), -np.inf)
@@ -84,12 +84,12 @@ def best_partitions(intervals: Intervals, count: int) -> Partitions:
 
 
 def _promising_columns(intervals: Intervals, squares: Floats, following: Integers, rows: Integers) -> Integers:
-    """Upper edges above the rows whose tile may hold an optimum of some layer at some row."""
+    """Upper edges above the rows in tiles that can hold an optimum for some c and some row."""
     stop, edges = int(rows[-1]) + 1, intervals.edge.size
     if stop == edges:
         return np.array([edges])
     starts = np.append(np.arange(stop, edges, _WIDTH), edges)
-    # The optima of the next higher row suggest what the rows can reach at least.
+    # The upper edges that are best for the next higher row give a lower bound for these rows.
     suggested = following[1:, stop]
     layers = np.arange(squares.shape[0] - 1)
     reached = intervals.squared_significance(rows[:, None], suggested[None, :]) + squares[layers, suggested]
@@ -101,7 +101,7 @@ def _promising_columns(intervals: Intervals, squares: Floats, following: Integer
 
 
 def _continue_above(squares: Floats, following: Integers, tile: Floats, rows: Integers, columns: Integers) -> None:
-    """Let the next category begin at one of the columns, all of which are solved."""
+    """Maximise over next categories that begin at one of the columns, for which equation 1 is already solved."""
     line = np.arange(rows.size)
     for layer in range(1, squares.shape[0]):
         totals = tile + squares[layer - 1, columns]
@@ -113,14 +113,14 @@ def _continue_above(squares: Floats, following: Integers, tile: Floats, rows: In
 
 
 def _continue_within(squares: Floats, following: Integers, tile: Floats, rows: Integers) -> None:
-    """Let the next category begin at a row of the same tile, the highest row first."""
+    """Maximise over next categories that begin at a row of the same block, the highest row first."""
     layers = np.arange(1, squares.shape[0])
     for line in range(rows.size - 2, -1, -1):
         row = rows[line]
         totals = tile[line, line + 1 :] + squares[:-1, rows[line + 1 :]]
         best = totals.argmax(axis=1)
         found = totals[layers - 1, best]
-        # These edges are lower than all that were tried before: of equals they win.
+        # These edges are lower than all edges tried before, so they are preferred when equal.
         better = (found >= squares[1:, row]) & np.isfinite(found)
         squares[layers[better], row] = found[better]
         following[layers[better], row] = rows[line + 1 + best[better]]

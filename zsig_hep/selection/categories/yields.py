@@ -1,4 +1,4 @@
-"""What falls into each category, the significance of each, and their combination."""
+"""Yields and significance of each score category, and the combined significance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import Floats, Integers, ScoredEvents
-from zsig_hep.selection.numbers import HypothesisSignificance
+from zsig_hep.selection.numbers import HypothesisSignificance, as_yields, by_signal
 from zsig_hep.selection.thresholds.differences import Difference
 from zsig_hep.statistics.combination import combine_independent
 from zsig_hep.statistics.objective import Objective, SelectionSignificance
@@ -19,13 +19,13 @@ from zsig_hep.statistics.yields import Yield
 
 @dataclass(frozen=True)
 class Category:
-    """What one category holds.
+    """Yields and significance of one category.
 
     Attributes:
-        yields: by process that is not data.
+        yields: yields of the processes that are not data, by name.
         signal: sum of the signal processes.
         background: sum of the background processes.
-        significance: figure of merit of this category alone; not finite where its background is not positive.
+        significance: figure of merit of this category alone; not finite if its background is not positive.
         significance_uncertainty: its standard deviation from the finite simulation.
     """
 
@@ -44,8 +44,8 @@ class CombinedSignificance:
 
     Attributes:
         value: Z.
-        uncertainty: sigma_Z; different categories hold different simulated events.
-        hypotheses: of each signal process alone, by name, where the figure of merit is their mean or smallest.
+        uncertainty: sigma_Z from the finite simulation; categories share no simulated events.
+        hypotheses: significance of each signal process alone, by name; empty where the signals are summed.
     """
 
     value: float
@@ -53,9 +53,25 @@ class CombinedSignificance:
     hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
 
 
+class Combination:
+    """Base of divisions into categories with a combined significance, or None without one."""
+
+    combined: CombinedSignificance | None
+
+    @property
+    def significance(self) -> float | None:
+        """Significance of all categories together."""
+        return None if self.combined is None else self.combined.value
+
+    @property
+    def significance_uncertainty(self) -> float | None:
+        """Standard deviation of the significance from the finite simulation, at fixed edges."""
+        return None if self.combined is None else self.combined.uncertainty
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class CategorySums(ShortRepr):
-    """Yields of P processes that are not data in C categories, and their figures of merit.
+    """Yields of P processes that are not data in C categories, and the figure of merit of each category.
 
     Attributes:
         processes: the P processes.
@@ -77,7 +93,7 @@ class CategorySums(ShortRepr):
 
         Args:
             events: N events; data are left out.
-            category: of each event, -1 in none, shape [N].
+            category: category of each event, -1 for none, shape [N].
             count: number of categories.
             objective: the figure of merit.
         """
@@ -96,28 +112,24 @@ class CategorySums(ShortRepr):
     def of_yields(
         cls, processes: ProcessTable, yields: Floats, variances: Floats, entries: Integers, objective: Objective
     ) -> "CategorySums":
-        """Evaluate the figure of merit of each category."""
+        """Evaluate the figure of merit of each category; arrays of shape [P, C]."""
         return cls(processes, yields, variances, entries, objective.evaluate(yields, variances, processes))
 
     @property
     def categories(self) -> tuple[Category, ...]:
-        """What each category holds, the least signal-like first."""
+        """Yields and significance of each category, the least signal-like first."""
         return tuple(self._category(index) for index in range(self.yields.shape[1]))
 
     @property
     def combined(self) -> CombinedSignificance:
-        """Equation 1; NaN where the significance of a category is not finite."""
+        """Equation 1; NaN if the significance of a category is not finite."""
         together = combine_independent(self.z)
-        hypotheses = {}
-        if self.z.hypotheses is not None:
-            each = combine_independent(self.z.hypotheses, axis=1)
-            rows = zip(self.processes.signals, each.value, each.uncertainty, strict=True)
-            hypotheses = {name: HypothesisSignificance(float(z), float(sigma)) for name, z, sigma in rows}
-        return CombinedSignificance(float(together.value), float(together.uncertainty), hypotheses)
+        each = None if self.z.hypotheses is None else combine_independent(self.z.hypotheses, axis=1)
+        return CombinedSignificance(float(together.value), float(together.uncertainty), by_signal(each, self.processes))
 
     @property
     def why_not_combinable(self) -> str:
-        """Which category has no positive finite significance; empty when all have one."""
+        """The first category without positive finite significance, in words; empty if all have one."""
         values = np.asarray(self.z.value)
         failing = np.flatnonzero(~((values > 0) & np.isfinite(values)))
         if not failing.size:
@@ -126,14 +138,14 @@ class CategorySums(ShortRepr):
         return (
             f"category {failing[0]} of {values.size} (from 0) holds {one.signal.value:.3g} +- "
             f"{one.signal.uncertainty:.3g} signal and {one.background.value:.3g} +- {one.background.uncertainty:.3g} "
-            "background events, of which no positive finite significance exists"
+            "background events, for which no positive finite significance exists"
         )
 
     @property
     def gradient(self) -> Floats:
-        """Derivative of the combined Z in the yield of every process in every category, and a column of zeros.
+        """Derivative of the combined Z in the yield of every process in every category, shape [P, C + 1].
 
-        Shape [P, C + 1]; the last column, which index -1 finds, is for events in no category.
+        The last column is zero, for events of category -1.
         """
         values = np.asarray(self.z.value)
         slopes = np.zeros((len(self.processes), values.size + 1))
@@ -141,11 +153,7 @@ class CategorySums(ShortRepr):
         return slopes
 
     def _category(self, index: int) -> Category:
-        rows = zip(self.yields[:, index], self.variances[:, index], self.entries[:, index], strict=True)
-        yields = {
-            name: Yield(float(value), float(variance), int(entries))
-            for name, (value, variance, entries) in zip(self.processes.names, rows, strict=True)
-        }
+        yields = as_yields(self.processes, self.yields[:, index], self.variances[:, index], self.entries[:, index])
         nothing = Yield(0.0, 0.0, 0)
         return Category(
             yields,
@@ -163,18 +171,19 @@ def paired_category_difference(
     second_category: Integers,
     events: ScoredEvents,
 ) -> Difference:
-    """Combined significance of one division of the same events minus that of another, at fixed edges.
+    """Combined significance of one division minus that of another division of the same events, at fixed edges.
 
         sigma^2 = sum_i w_i^2 (dZ_1/dy_i - dZ_2/dy_i)^2                                        (2)
 
-    where y_i is the yield of the process and category of event i in either division, so that what both treat alike
-    cancels. It is the limit of the Poisson bootstrap of `zsig_hep.selection.paired_difference` for many events.
+    where y_i is the yield of the process and category of event i in either division, so that the fluctuations of events
+    with the same effect on both cancel. It is the limit of the Poisson bootstrap of
+    `zsig_hep.selection.paired_difference` for many events.
 
     Args:
-        first: of the first division.
-        second: of the second.
-        first_category: of each event, -1 in none, shape [N].
-        second_category: likewise.
+        first: sums of the first division.
+        second: sums of the second division.
+        first_category: category of each event in the first division, -1 for none, shape [N].
+        second_category: category of each event in the second division, -1 for none, shape [N].
         events: the N events, none of them data.
 
     Returns:

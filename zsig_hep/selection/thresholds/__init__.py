@@ -1,1 +1,1 @@
-"""A single cut on the score: every threshold at once, the held-out working point, and what is known of it."""
+"""A single cut on the score: the scan of all thresholds, the held-out working point and its uncertainties."""

@@ -1,4 +1,4 @@
-"""Which data may be looked at: above the cut none, until the analysis is unblinded on purpose."""
+"""Blinding: data above the cut are hidden unless the analysis is unblinded."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,17 @@ from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, held_out
 
 
 def hidden_data(selections: Sequence[tuple[ScoredEvents, HeldOutWorkingPoint]]) -> Booleans:
-    """Events of data that no result of a blinded analysis may show.
+    """Data that no result of a blinded analysis may show.
 
-    Data at or above the cut of their fold are hidden; where a fold has no cut, nothing says where a signal would be, and all
-    of its data are.
+    Data at or above the cut of their fold are hidden. If a fold has no cut, all of its data are hidden, since the
+    signal region is not defined.
 
     Args:
-        selections: the same events as each classifier scores them, with its cuts; data that any of them selects are hidden.
+        selections: for each classifier the same N events with its scores, and its cuts; data that any classifier
+            selects are hidden.
 
     Returns:
-        Shape [N].
+        True for hidden events, shape [N].
 
     Example:
         >>> events = ScoredEvents.from_arrays(

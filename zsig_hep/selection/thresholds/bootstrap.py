@@ -1,4 +1,4 @@
-"""Poisson bootstrap over simulated events: what would other samples of the same size have given."""
+"""Poisson bootstrap over simulated events."""
 
 import numpy as np
 
@@ -17,21 +17,21 @@ def bootstrap_significances(
     replicas: int,
     common_uncertainty: float | None = None,
 ) -> tuple[Floats, Floats]:
-    """Significance of selections of the same events, as they are and in replicas, at fixed cuts.
+    """Significance of several selections of the same events, and its distribution over replicas, at fixed cuts.
 
-    Each replica counts every event n ~ Poisson(1) times, the same n in all selections, so that what they share cancels
-    in differences.
+    Each replica counts every event n ~ Poisson(1) times, with the same n in all selections, so that the fluctuations of
+    shared events cancel in differences.
 
     Args:
         selections: events that each of K selections accepts, shape [K, N].
         events: the N events; data are left out.
         objective: the figure of merit.
-        generator: source of randomness.
+        generator: random generator.
         replicas: number R of replicas.
-        common_uncertainty: relative uncertainty of all backgrounds together, in place of that of the objective.
+        common_uncertainty: relative uncertainty common to all backgrounds; replaces that of the objective.
 
     Returns:
-        Significances of the events as they are, shape [K], and of the replicas, shape [K, R]; NaN where none is finite.
+        Significances of the events themselves, shape [K], and of the replicas, shape [K, R]; NaN where not finite.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -48,7 +48,7 @@ def bootstrap_significances(
     terms = selections[:, None, accepted] * (row == np.arange(len(processes))[:, None]) * weight
 
     def values(counts: Floats) -> Floats:
-        """Per selection and replica, shape [K, R]."""
+        """Significance for each selection and replica, shape [K, R]."""
         yields, variances = (np.moveaxis(each @ counts.T, 1, 0) for each in (terms, terms**2))
         z = objective.evaluate(yields, variances, processes, common_uncertainty=common_uncertainty)
         value = np.asarray(z.value)

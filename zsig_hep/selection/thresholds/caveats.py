@@ -1,4 +1,4 @@
-"""What a reader of a working point should know about the simulation behind it."""
+"""Warnings about working points that depend on few simulated events."""
 
 import numpy as np
 
@@ -12,14 +12,14 @@ NOTABLE_GAIN = 1.1
 
 
 def simulation_caveats(evaluation: ClassifierEvaluation, settings: WorkingPointSettings) -> tuple[str, ...]:
-    """Say where the size of the simulation decides the working point, or could change it.
+    """Warn where the size of the simulation limits the working point, or where one more event would change Z.
 
     Args:
-        evaluation: of a classifier.
+        evaluation: evaluation of a classifier.
         settings: the settings of its scan.
 
     Returns:
-        Sentences; none when the simulation is ample, or when there is no working point, whose status says why.
+        Sentences; none if the simulation is large enough or there is no working point.
     """
     if evaluation.working_point.status != "ok":
         return ()
@@ -29,10 +29,10 @@ def simulation_caveats(evaluation: ClassifierEvaluation, settings: WorkingPointS
 
 
 def _limit(scan: ThresholdScan, settings: WorkingPointSettings) -> str:
-    """Name the requirement that keeps the cut looser than the figure of merit would have it."""
+    """Warn if the required effective entries of a background keep the cut looser than the figure of merit prefers."""
     counts, names = required_effective_entries(scan, settings)
     best = float(np.max(scan.significance, where=scan.qualifies, initial=-np.inf))
-    # A handful of entries in the whole background, so that the comparison is not with a fluctuation to zero.
+    # Requires some entries of the whole background, so that the comparison is not with a fluctuation to zero.
     possible = (counts[0] >= settings.minimum_effective_background) & np.isfinite(scan.significance)
     free = float(np.max(scan.significance, where=possible, initial=-np.inf))
     if not free > NOTABLE_GAIN * best:
@@ -41,13 +41,13 @@ def _limit(scan: ThresholdScan, settings: WorkingPointSettings) -> str:
     weakest = int(counts[:, wished].argmin())
     return (
         f"the working point is limited by the simulation of {names[weakest]}: a tighter cut reaches up to "
-        f"Z = {free:.2f} on the events that choose it, but leaves {counts[weakest, wished]:.1f} effective entries of it, "
-        f"{settings.minimum_effective_background:g} being required; simulate more of it"
+        f"Z = {free:.2f} on the events that choose it, but leaves {counts[weakest, wished]:.1f} effective entries of this "
+        f"background, and {settings.minimum_effective_background:g} are required; simulate more of it"
     )
 
 
 def _thin_backgrounds(evaluation: ClassifierEvaluation, settings: WorkingPointSettings) -> list[str]:
-    """Say what one more event of each background that hardly passes would do."""
+    """Give Z with one more event of each background of which few events pass."""
     point, scan = evaluation.working_point, evaluation.scan
     if point.significance is None:
         return []

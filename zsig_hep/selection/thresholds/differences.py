@@ -1,4 +1,4 @@
-"""Two selections on the same events: the difference of their significances, with the events that they share."""
+"""Difference of the significances of two selections of the same events, with their correlation."""
 
 from dataclasses import dataclass
 
@@ -34,23 +34,22 @@ def paired_difference(
 ) -> Difference:
     """Compare two selections by a Poisson bootstrap over events, at fixed cuts.
 
-    Each replica counts every event n ~ Poisson(1) times in both selections, so that what both select cancels; see
-    `zsig_hep.selection.thresholds.bootstrap`.
-    Replicas whose background is not positive in either selection have no significance and are left out.
+    Each replica counts every event n ~ Poisson(1) times in both selections, so that the fluctuations of shared events
+    cancel; see `zsig_hep.selection.thresholds.bootstrap`. Replicas in which a significance is not finite are left out.
 
     Args:
         first: events that the first selection accepts, shape [N].
-        second: events that the second accepts, shape [N].
+        second: events that the second selection accepts, shape [N].
         events: the N events; data are left out.
         objective: the figure of merit.
-        generator: source of randomness.
+        generator: random generator.
         replicas: number of bootstrap replicas.
 
     Returns:
-        The difference on the events as they are, and the replicas' standard deviation.
+        The difference, and its standard deviation over the replicas.
 
     Raises:
-        InputError: if arrays differ in length.
+        InputError: the arrays differ in length.
 
     Example:
         >>> events = ScoredEvents.from_arrays(

@@ -1,4 +1,4 @@
-"""All that is known of one classifier's out-of-fold scores: scan, held-out working point, ROC and score distribution."""
+"""Evaluation of one classifier on its out-of-fold scores: scan, held-out working point, ROC and score distribution."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ from zsig_hep.selection.thresholds.scan import ThresholdScan, scan_thresholds
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ClassifierEvaluation(ShortRepr):
-    """What one classifier selects.
+    """Evaluation of one classifier.
 
     Attributes:
         name: short name for files and keys, such as "zloss".
         label: name for readers, such as "Z loss".
-        scan: every threshold on all simulated events, with out-of-fold scores; for drawing, not for quoting its maximum.
-        working_point: the result to quote: cuts chosen on other folds.
+        scan: all thresholds on all simulated events; for figures: its maximum is biased and not to be quoted.
+        working_point: the result to quote, with cuts chosen on other folds.
         roc: efficiencies and areas.
         score_histogram: weighted scores by process, data included; axes "process" and "score".
         score_edges: bin edges of the score histogram.
@@ -53,10 +53,10 @@ def evaluate_classifier(
     Args:
         name: short name for files and keys.
         label: name for readers.
-        events: with the classifier's out-of-fold scores.
+        events: events with the classifier's out-of-fold scores.
         settings: figure of merit and requirements.
         unblind: whether data above the cut are counted and histogrammed.
-        hidden: data that are not histogrammed either, bool [N], such as those in score categories.
+        hidden: further data that are not histogrammed, such as those in score categories, bool [N].
 
     Returns:
         Scan, held-out working point, ROC and score histogram.
@@ -69,7 +69,7 @@ def evaluate_classifier(
     edges = score_edges(events.score)
     shown = np.ones(len(events), dtype=np.bool_) if hidden is None else ~hidden
     if not unblind:
-        # A bin that lost only part of its data would look like a deficit.
+        # A bin with only part of its data hidden would look like a deficit.
         lowest = min((cut for cut in working_point.thresholds if cut is not None), default=np.inf)
         touched = events.score >= edges[edges <= lowest].max(initial=-np.inf)
         shown &= ~hidden_data([(events, working_point)]) & ~(events.is_data & touched)

@@ -1,4 +1,4 @@
-"""Expected exclusion of the selection of a working point, beside its discovery significance."""
+"""Expected exclusion by the selection of a working point."""
 
 import math
 from collections.abc import Callable
@@ -20,19 +20,18 @@ from zsig_hep.statistics.exclusion import (
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
 
-# Of the signal and of the whole background: large against the accuracy of the root, small against its curvature.
+# Relative step of the numerical derivatives: large against the accuracy of the limit, small against its curvature.
 _STEP = 1e-4
 
 
 @dataclass(frozen=True)
 class SelectionExclusion:
-    """What the selection of a working point can be expected to exclude.
+    """Expected exclusion by the selection of a working point.
 
     Attributes:
-        expected: CLs at mu = 1 and upper limits on mu, with their bands.
-        limit_uncertainty: standard deviation of the median limit from the finite simulation; the bands are of the
-            experiment.
-        cls_uncertainty: that of the median CLs.
+        expected: CLs at mu = 1 and upper limits on mu, with their bands from the fluctuations of the experiment.
+        limit_uncertainty: standard deviation of the median limit from the finite simulation.
+        cls_uncertainty: standard deviation of the median CLs from the finite simulation.
     """
 
     expected: ExpectedExclusion
@@ -50,22 +49,22 @@ def selection_exclusion(
 ) -> SelectionExclusion | None:
     """CLs and upper limit on the signal strength from the yields of a working point, as one counting experiment.
 
-    The background is uncertain as in the figure of merit: sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2, with systematic
-    variations in k and the simulation's sum w^2 beside it if the settings put them in; see
-    `zsig_hep.statistics.exclusion`. Quote it of a held-out working point only.
+    The background uncertainty is that of the figure of merit, sigma_b^2 = sum_p (k_p b_p)^2 + (k b)^2, where k includes
+    the systematic variations and sigma_b^2 the simulation's sum w^2 if the settings include them; see
+    `zsig_hep.statistics.exclusion`. Only the exclusion of a held-out working point is unbiased.
 
     Args:
-        point: with its yields by process.
-        processes: of the working point.
+        point: working point with its yields by process.
+        processes: processes of the working point.
         objective: uncertainties of the background.
-        signal: the only signal process that exists, by name; all of them by default.
-        confidence_level: of the limits.
+        signal: name of the signal process to exclude, with all others absent; by default all of them together.
+        confidence_level: confidence level of the limits, in (0, 1).
 
     Returns:
-        The exclusion; None where the working point has no yields, or no positive signal or background.
+        The exclusion; None if the working point has no yields, or the signal or background yield is not positive.
 
     Raises:
-        InputError: there is no such signal process, or the confidence level is none.
+        InputError: there is no such signal process, or the confidence level is not in (0, 1).
 
     Example:
         >>> from zsig_hep.statistics import Yield
@@ -107,7 +106,7 @@ def selection_exclusion(
 
 
 def _slopes(function: Callable[[Floats], Floats], yields: Floats) -> Floats:
-    """Derivatives of the function's M values in the signal and in every background, shape [M, 1 + B]."""
+    """Numerical derivatives of M values in the signal and in every background, shape [M, 1 + B]."""
     steps = _STEP * np.array([yields[0], *[yields[1:].sum()] * (len(yields) - 1)])
     columns = [
         (function(yields + shift) - function(yields - shift)) / (2 * step)

@@ -1,4 +1,4 @@
-"""What a training is told of the selection that its scores are made for."""
+"""The goal of a training: the figure of merit of the selection, evaluated at its working point."""
 
 from dataclasses import dataclass, replace
 
@@ -12,14 +12,14 @@ from zsig_hep.selection.thresholds.scan import scan_thresholds
 from zsig_hep.selection.thresholds.working_points import WorkingPoint, choose_working_point
 from zsig_hep.statistics.process_table import ProcessTable
 
-# The share of a hypothesis in the effective weights of "minimum" falls with (smallest Z / its Z) to this power: the
-# derivative of the smallest alone would jump between hypotheses from round to round.
+# For signals: minimum, the derivatives are averaged over hypotheses with weights (smallest Z / Z)^_SHARPNESS, since
+# those of the smallest Z alone would jump between hypotheses from round to round.
 _SHARPNESS = 4
 
 
 @dataclass(frozen=True)
 class WorkingPointJudge:
-    """Judges scores at the working point that the settings choose; see `zsig_hep.learning.training.goal.Judge`.
+    """Evaluates scores at the working point that the settings choose; see `zsig_hep.learning.training.goal.Judge`.
 
     Attributes:
         settings: figure of merit and requirements.
@@ -28,10 +28,10 @@ class WorkingPointJudge:
     settings: WorkingPointSettings
 
     def __call__(self, score: Floats, weight: Floats, process: Integers, processes: ProcessTable) -> Judgement:
-        """Choose the threshold and take the derivatives of the figure of merit there.
+        """Choose the threshold and compute the derivatives of the figure of merit there.
 
         Raises:
-            InputError: for scores or uncertainties that cannot be used.
+            InputError: the scores cannot be scanned; see `scan_thresholds`.
         """
         events = ScoredEvents.from_arrays(score, weight, process, names=processes.names, roles=processes.roles)
         point = choose_working_point(scan_thresholds(events, self.settings), self.settings)
@@ -58,16 +58,16 @@ class WorkingPointJudge:
 
 
 def training_goal(settings: WorkingPointSettings) -> Goal:
-    """Tell a training what its scores will be judged by.
+    """The goal of a training whose scores are cut at a working point.
 
-    Losses need gradients: in place of an exact Poisson tail they are told of the Asimov significance that it tends to.
-    The judge of the rounds takes the figure of merit itself.
+    Losses need gradients, so they use the Asimov significance in place of an exact Poisson tail. The rounds of a
+    training are evaluated with the figure of merit itself.
 
     Args:
-        settings: of the working point.
+        settings: settings of the working point.
 
     Returns:
-        Figure of merit, uncertainties, and the judge of the rounds.
+        Differentiable figure of merit with its uncertainties, and the evaluation of the rounds.
 
     Example:
         >>> training_goal(WorkingPointSettings()).tells_processes_apart

@@ -1,4 +1,4 @@
-"""Working points that are chosen on other folds and quoted on the events that did not choose them."""
+"""Held-out working points: the cut of each fold is chosen on the other folds and evaluated on that fold."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True)
 class HeldOutWorkingPoint(SelectionNumbers):
-    """A cut chosen for every fold on the other folds, and what passes it in the folds that did not choose.
+    """A cut for every fold, chosen on the other folds, and the events of that fold that pass it.
 
     Attributes:
-        status: "ok", or why there is no result; "no_held_out_background" when the cuts that were chosen select no
-            positive background yield in the held-out folds, so that no finite significance exists.
+        status: "ok", or why there is no result; "no_held_out_background" when the background yield that the cuts select
+            in the held-out folds is not positive or the significance is not finite.
         reason: empty when ok; otherwise which folds fail, which requirement, and what to change.
         thresholds: the cut of each fold, None where none qualifies.
-        common_uncertainty: relative uncertainty of all backgrounds together in the figure of merit, where systematic
-            variations add to that of the settings.
+        common_uncertainty: relative uncertainty common to all backgrounds in the figure of merit, with that of the
+            systematic variations; None where it is that of the settings.
         choosing_significance: mean over folds of the figure of merit on the events that chose the cut.
-        optimism: choosing_significance - significance; what quoting the former would have gained by the choice. The
-            choosing events are (K - 1)/K of the simulation, which a figure of merit that holds its variance resents.
+        optimism: choosing_significance - significance, the bias of the former from the choice of the cut. The choosing
+            events are only (K - 1)/K of the simulation, which lowers a figure of merit that includes its variance.
     """
 
     status: Status
@@ -43,16 +43,16 @@ class HeldOutWorkingPoint(SelectionNumbers):
 
 
 def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings) -> HeldOutWorkingPoint:
-    """Choose the cut of each fold on the other folds and add up what the cuts select in the folds that did not choose.
+    """Choose the cut of each fold on the other folds, and add up the held-out yields over the folds.
 
-    The weights of the choosing folds are multiplied by fold_count / (fold_count - 1), so that the figure of merit sees
-    the whole luminosity. This factor, unlike the ratio of yields, knows nothing of the held-out events. Nothing that
-    is quoted here was used to choose.
+    The weights of the choosing folds are multiplied by fold_count / (fold_count - 1), so that the figure of merit is
+    that of the whole luminosity. A ratio of yields in place of this factor would depend on the held-out events. No
+    held-out yield takes part in the choice of its cut.
 
     Args:
-        events: with out-of-fold scores; data are left out. Their variations give the background uncertainty where
-            `settings.variations_in_figure` says so: on the choosing folds for the choice, on the others for the result.
-        settings: figure of merit and requirements, which the folds that choose must meet.
+        events: events with out-of-fold scores; data are left out. With `settings.variations_in_figure` their variations
+            give the background uncertainty: on the choosing folds for the choice, on the held-out folds for the result.
+        settings: figure of merit and requirements, which must be met on the choosing folds.
 
     Returns:
         Thresholds, held-out yields and their significance; a status with its reason when a fold has no threshold.
@@ -95,11 +95,11 @@ def choose_by_fold(events: ScoredEvents, choose: Callable[[ScoredEvents], Choice
 
     Args:
         events: simulated events.
-        choose: makes the choice on some events.
-        what: is chosen, for messages.
+        choose: makes the choice from the events of the other folds.
+        what: name of what is chosen, for messages.
 
     Raises:
-        InputError: there are fewer than 2 folds, or the choice raises it.
+        InputError: there are fewer than 2 folds, or `choose` raises it.
     """
     if events.fold_count < 2:
         message = f"fold_count is {events.fold_count}; a held-out {what} needs at least 2 folds."
@@ -132,23 +132,23 @@ def _common_uncertainty(
     thresholds: Sequence[float | None],
     settings: WorkingPointSettings,
 ) -> float:
-    """Relative uncertainty that moves all backgrounds of the held-out selection, from the variations and the settings."""
-    selections = varied_selections(events, thresholds)
+    """Relative uncertainty common to all backgrounds of the held-out selection, from variations and settings."""
     backgrounds = events.processes.backgrounds
-    sigma = background_uncertainty(varied_yields(events, selections, yields), backgrounds)
+    varied = varied_yields(events, varied_selections(events, thresholds), yields)
+    sigma = background_uncertainty(varied, backgrounds)
     total = sum(yields[name].value for name in backgrounds)
     return float(np.hypot(settings.relative_background_uncertainty, sigma / total if total > 0 else 0.0))
 
 
 def held_out_selection(events: ScoredEvents | VariedEvents, thresholds: Sequence[float | None]) -> Booleans:
-    """Events at or above the threshold of their own fold; none in a fold without one.
+    """Select the events at or above the threshold of their own fold, and none in a fold without threshold.
 
     Args:
         events: N events.
         thresholds: one per fold.
 
     Returns:
-        Shape [N].
+        True for selected events, shape [N].
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -168,11 +168,11 @@ def varied_selections(events: ScoredEvents, thresholds: Sequence[float | None]) 
 
 
 def why_folds_fail(statement: str, reasons: Sequence[str]) -> str:
-    """Say which folds have no choice and what the first lacks; empty when every fold has one.
+    """Name the folds in which the choice failed and the reason of the first; empty when it succeeded in every fold.
 
     Args:
         statement: what failed, with {} for the folds.
-        reasons: of each fold, empty where the choice succeeded.
+        reasons: reason for each fold, empty where the choice succeeded.
 
     Example:
         >>> why_folds_fail("no cut could be chosen for {}", ["", "too few", "too few"])
@@ -192,6 +192,6 @@ def why_not_quotable(numbers: Mapping[str, Any]) -> str:
         return ""
     return (
         f"the cuts chosen on the other folds select {background.value:.3g} +- {background.uncertainty:.3g} background "
-        f"and {numbers['signal'].value:.3g} signal events in the held-out folds, of which no finite significance exists; "
+        f"and {numbers['signal'].value:.3g} signal events in the held-out folds, for which no finite significance exists; "
         "raise minimum_effective_background or simulate more background"
     )

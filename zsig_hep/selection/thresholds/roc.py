@@ -1,4 +1,4 @@
-"""How well a score separates: signal efficiency against background efficiency, and the area under it."""
+"""ROC curves: signal efficiency against background efficiency, and the area under the curve."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from zsig_hep.selection.thresholds.scan import ThresholdScan
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RocCurve(ShortRepr):
-    """Efficiencies at every threshold from the tightest (0, 0) to the loosest (1, 1); shape [T + 1] each.
+    """Efficiencies at every threshold, from the tightest, (0, 0), to the loosest, (1, 1), of shape [T + 1] each.
 
     Attributes:
-        signal_efficiency: fraction of the signal yield selected.
-        background_efficiency: fraction of the background yield selected, weighted with cross sections.
-        background_entry_efficiency: fraction of the simulated background events selected, whatever their weights.
+        signal_efficiency: selected fraction of the signal yield.
+        background_efficiency: selected fraction of the background yield, so that cross sections are included.
+        background_entry_efficiency: selected fraction of the simulated background events, without weights.
         area: area under signal efficiency against `background_efficiency`.
         entry_area: area under signal efficiency against `background_entry_efficiency`.
     """
@@ -29,13 +29,13 @@ class RocCurve(ShortRepr):
 
 
 def roc_curve(scan: ThresholdScan) -> RocCurve:
-    """Receiver operating characteristic of a scan, with the signed weights of its events.
+    """Receiver operating characteristic of a scan, with signed event weights.
 
         AUC = sum_t [eps_s(t) + eps_s(t+1)]/2 [eps_b(t+1) - eps_b(t)]                          (1)
 
-    The trapezoids give events of equal score half weight, as the rank statistic P(score_s > score_b) +
-    P(score_s = score_b)/2 does. With negative weights the efficiencies need not rise from step to step and may leave
-    [0, 1]; equation 1 is still that rank statistic with signed weights, and may leave [0, 1] likewise.
+    The trapezoids count pairs of equal score by half, as does the rank statistic P(score_s > score_b) +
+    P(score_s = score_b)/2. With negative weights the efficiencies need not be monotonic and may be outside [0, 1];
+    equation 1 is then the rank statistic with signed weights, and may be outside [0, 1] too.
 
     Args:
         scan: yields above every distinct score.

@@ -1,6 +1,6 @@
-"""Every threshold on a score at once: yields, variances and significance above each distinct score.
+"""The scan of all thresholds on a score: yields, variances and significance above each distinct score.
 
-An event is selected when its score is at or above the threshold, so events of equal score stand on the same side.
+An event is selected if its score is at or above the threshold, so events of equal score are selected together.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from zsig_hep.statistics.yields import effective_entries
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ThresholdScan(ShortRepr):
-    """Yields above every distinct score; P processes that are not data, T thresholds.
+    """Yields of P processes, data excluded, above each of T thresholds.
 
     Attributes:
         threshold: the distinct scores in ascending order, shape [T]; the first selects every event.
@@ -36,9 +36,9 @@ class ThresholdScan(ShortRepr):
         significance: figure of merit, shape [T]; NaN or infinite where the background is not positive.
         significance_uncertainty: its standard deviation from the finite simulation, shape [T].
         qualifies: whether the threshold meets every requirement of the settings, shape [T].
-        objective: what `significance` is.
-        common_uncertainty: relative uncertainty that moves all backgrounds together, shape [T], where it is taken from
-            systematic variations; None where it is that of the settings.
+        objective: the figure of merit.
+        common_uncertainty: relative uncertainty common to all backgrounds, with that of the systematic variations,
+            shape [T]; None where it is that of the settings.
     """
 
     threshold: Floats
@@ -60,11 +60,6 @@ class ThresholdScan(ShortRepr):
         return np.asarray(self.processes.summed(self.yields, "signal"))
 
     @cached_property
-    def signal_variance(self) -> Floats:
-        """Sum of squared signal weights above each threshold, shape [T]."""
-        return np.asarray(self.processes.summed(self.variances, "signal"))
-
-    @cached_property
     def background(self) -> Floats:
         """Background yield above each threshold, shape [T]."""
         return np.asarray(self.processes.summed(self.yields, "background"))
@@ -82,17 +77,17 @@ class ThresholdScan(ShortRepr):
     @property
     def signal_efficiency(self) -> Floats:
         """Fraction of the signal yield above each threshold, shape [T]."""
-        # The first threshold selects everything; total_yields, summed in another order, need not give exactly 1.
+        # Not divided by total_yields, which is summed in another order and need not give exactly 1.
         return np.asarray(self.signal / self.signal[0])
 
     @property
     def background_efficiency(self) -> Floats:
-        """Fraction of the background yield above each threshold, weighted with cross sections, shape [T]."""
+        """Fraction of the background yield above each threshold, shape [T]."""
         return np.asarray(self.background / self.background[0])
 
     @property
     def background_entry_efficiency(self) -> Floats:
-        """Fraction of the simulated background events above each threshold, whatever their weights, shape [T]."""
+        """Fraction of the simulated background events above each threshold, without weights, shape [T]."""
         passing = self.processes.summed(self.entries, "background")
         return np.asarray(passing / passing[0])
 
@@ -113,19 +108,20 @@ class ThresholdScan(ShortRepr):
 
 
 def scan_thresholds(events: ScoredEvents, settings: WorkingPointSettings) -> ThresholdScan:
-    """Yields and significance above every distinct score, with one sort and cumulative sums from the highest score down.
+    """Compute yields and significance above every distinct score, by one sort and cumulative sums.
 
     Args:
-        events: data are left out. Their variations give the background uncertainty where `settings.variations_in_figure`
-            says so.
+        events: scored events; data are left out. With `settings.variations_in_figure` their variations give the
+            background uncertainty.
         settings: figure of merit and requirements.
 
     Returns:
         The scan over T <= N distinct scores of signal and background events.
 
     Raises:
-        InputError: an uncertainty is given for what is no background process, the signal (each, unless they are summed)
-            or the background has no positive yield before the cut, or a varied score is not finite.
+        InputError: an uncertainty is given for a name that is no background process, the signal or background yield
+            before the cut is not positive (of each signal process, unless they are summed), or a varied score is not
+            finite.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -159,13 +155,13 @@ def scan_thresholds(events: ScoredEvents, settings: WorkingPointSettings) -> Thr
         objective=objective,
         common_uncertainty=uncertainty,
     )
-    return replace(scan, qualifies=_qualifying(scan, settings))
+    return replace(scan, qualifies=qualifying(scan, settings))
 
 
 def _common_uncertainty(
     events: ScoredEvents, threshold: Floats, yields: Floats, settings: WorkingPointSettings
 ) -> Floats | None:
-    """Relative uncertainty that moves all backgrounds, at every threshold; None for that of the settings."""
+    """Relative uncertainty common to all backgrounds at every threshold; None for that of the settings."""
     if not (settings.variations_in_figure and events.variations):
         return None
     sigma = background_uncertainty_above(events, threshold, yields)
@@ -175,14 +171,14 @@ def _common_uncertainty(
 
 
 def significance_at_signal_efficiency(scan: ThresholdScan, efficiencies: npt.ArrayLike) -> Significance:
-    """Significance at the tightest threshold that keeps a signal efficiency, for comparing classifiers.
+    """Significance at the tightest threshold of at least a given signal efficiency, for comparing classifiers.
 
     Args:
         scan: yields above every distinct score.
-        efficiencies: signal efficiencies to keep, any shape, in [0, 1].
+        efficiencies: signal efficiencies in [0, 1], any shape.
 
     Returns:
-        The significances with their uncertainties, in the shape of `efficiencies`; NaN where no threshold keeps so much.
+        The significances with their uncertainties, in the shape of `efficiencies`; NaN where no threshold reaches it.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -193,7 +189,7 @@ def significance_at_signal_efficiency(scan: ThresholdScan, efficiencies: npt.Arr
         array([inf,  2.])
     """
     wanted = np.asarray(efficiencies, dtype=np.float64)
-    # Signed weights can lower the efficiency from one threshold to the next; the running maximum is what a search needs.
+    # With signed weights the efficiency need not be monotonic; the binary search needs its running maximum.
     reached = np.maximum.accumulate(scan.signal_efficiency[::-1])
     steps = np.searchsorted(reached, wanted, side="left")
     found = steps < reached.size
@@ -205,14 +201,14 @@ def significance_at_signal_efficiency(scan: ThresholdScan, efficiencies: npt.Arr
 
 
 def required_effective_entries(scan: ThresholdScan, settings: WorkingPointSettings) -> tuple[Floats, tuple[str, ...]]:
-    """Effective entries above each threshold of every background that must have enough.
+    """Effective entries above each threshold of the backgrounds to which the requirement applies.
 
     Args:
         scan: yields above every distinct score.
-        settings: says which backgrounds are dominant.
+        settings: definition of the dominant backgrounds.
 
     Returns:
-        Effective entries of K backgrounds, shape [K, T], and their names: the whole, then each dominant process.
+        Effective entries of the whole background and of each dominant process, shape [K, T], and their K names.
     """
     dominant = scan.dominant_backgrounds(settings.dominant_background_fraction)
     names = ("the whole background", *(f"background '{scan.processes.names[index]}'" for index in dominant))
@@ -220,14 +216,14 @@ def required_effective_entries(scan: ThresholdScan, settings: WorkingPointSettin
 
 
 def sufficient_signal(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans:
-    """Whether enough signal stands above each threshold, shape [T].
+    """Whether the signal above each threshold is positive and has the required efficiency, shape [T].
 
-    The required efficiency is that of the summed signal processes, or the mean or the smallest of their efficiencies,
-    as the figure of merit combines them.
+    The efficiency is that of the summed signal processes, or the mean or the smallest of their efficiencies, in the
+    same way as the figure of merit combines the signals.
 
     Args:
         scan: yields above every distinct score.
-        settings: the minimum, and how signal processes are combined.
+        settings: the required efficiency, and how the signals are combined.
     """
     efficiency = scan.signal_efficiency
     if settings.signals != "sum":
@@ -236,18 +232,23 @@ def sufficient_signal(scan: ThresholdScan, settings: WorkingPointSettings) -> Bo
     return np.asarray((efficiency >= settings.minimum_signal_efficiency) & (scan.signal > 0))
 
 
-def _qualifying(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans:
+def qualifying(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans:
+    """Whether each threshold meets the requirements and has a finite significance, shape [T].
+
+    Args:
+        scan: yields above every distinct score; its own `qualifies` is not used.
+        settings: the requirements.
+    """
     counts, _ = required_effective_entries(scan, settings)
-    # Effective entries are 0 where the background is not positive, so that no infinite significance qualifies; one of
-    # several signal hypotheses may lie outside the domain of the figure of merit.
     enough = (counts.min(axis=0) >= settings.minimum_effective_background) & sufficient_signal(scan, settings)
+    # Even then one of several signal hypotheses can be outside the domain of the figure of merit.
     return np.asarray(enough & np.isfinite(scan.significance))
 
 
 def _cumulative(events: ScoredEvents) -> tuple[Floats, Floats, Floats, Integers]:
     """Distinct scores [T], and per process the sums of w, w^2 and 1 at or above each of them [P, T]."""
     rows = len(events.processes)
-    # A stable sort adds tied events in their order on every machine.
+    # A stable sort sums events of equal score in the same order on every machine.
     order = np.argsort(events.score, kind="stable")
     ordered = events.score[order]
     first = np.ones(ordered.size, dtype=np.bool_)
@@ -266,7 +267,7 @@ def _cumulative(events: ScoredEvents) -> tuple[Floats, Floats, Floats, Integers]
 
 
 def _positive_effective_entries(sum_w: Floats, sum_w2: Floats) -> Floats:
-    """Effective entries; 0 where the yield is not positive, since (sum w)^2 does not see the sign."""
+    """Effective entries (sum w)^2 / sum w^2; 0 where sum w is not positive, since the square loses its sign."""
     return np.where(sum_w > 0, effective_entries(sum_w, sum_w2), 0.0)
 
 
@@ -278,13 +279,13 @@ def _require_positive_yields(yields: Floats, processes: ProcessTable, *, each_si
         if not total > 0:
             message = (
                 f"The {role} yield before the cut is {total:g}; a threshold scan needs a positive {role} yield: "
-                f"at least one process of role {role} with events whose weights add up to more than 0."
+                f"at least one process of role {role} whose weights add up to more than 0."
             )
             raise InputError(message)
     empty = [row for row in processes.rows("signal") if not before[row] > 0]
     if each_signal and empty:
         message = (
-            f"The yield of signal process '{processes.names[empty[0]]}' before the cut is {before[empty[0]]:g}; as a "
-            "hypothesis of its own it needs a positive one. Leave the process out, or set signals: sum."
+            f"The yield of signal process '{processes.names[empty[0]]}' before the cut is {before[empty[0]]:g}; a separate "
+            "hypothesis needs a positive yield. Leave the process out, or set signals: sum."
         )
         raise InputError(message)

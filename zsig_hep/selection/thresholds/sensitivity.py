@@ -1,11 +1,11 @@
-"""How the optimal cut and its significance answer to cross sections, luminosity and background uncertainties.
+"""How the optimal cut and its significance depend on cross sections, luminosity and background uncertainties.
 
 The optimal cut t*(theta) = argmax_t Z(t; theta) is a stationary point, so that (S. Gould et al., arXiv:1607.05447)
 
     dt*/dtheta = -Z_t_theta / Z_tt,        dZmax/dtheta = Z_theta at fixed t*,                      (1)
 
-the latter being the envelope theorem: the cut moves, but to first order that changes nothing. theta is the logarithm
-of a quantity, so that dZmax/dtheta is the change of the significance per relative change of that quantity.
+where the second equation is the envelope theorem: the movement of the cut does not change Z to first order. theta is
+the logarithm of a quantity, so dZmax/dtheta is the change of the significance per relative change of that quantity.
 """
 
 from dataclasses import dataclass
@@ -27,31 +27,32 @@ from zsig_hep.statistics.significance import FigureOfMerit
 
 Status = Literal["ok", "several_maxima", "limited", "flat", "kink", "no_working_point"]
 
-# Of the bandwidth: below this a derivative of the cut is rounding, as that in the luminosity where Z scales with its root.
+# As a fraction of the bandwidth; a smaller derivative of the cut is rounding. The one in the luminosity is zero where Z
+# is proportional to its square root.
 _ROUNDING = 1e-10
-# A figure of merit that varies by less than this fraction over all allowed cuts does not choose one.
+# A figure of merit that varies by a smaller fraction over all allowed cuts is flat.
 _FLAT = 1e-3
-# Of |Z_t| h / Z: the rounding of a sum over a million events is far below.
+# Largest |Z_t| h / Z of a stationary point; the rounding of a sum over a million events is far smaller.
 _STATIONARY = 1e-6
 _POINTS_PER_BANDWIDTH, _FEWEST_POINTS, _MOST_POINTS = 2, 50, 2000
-# Replicas are binned: with five bins to the bandwidth equation 1 of `smooth` is wrong by less than 2e-4 of an event.
+# Replicas are binned; five bins per bandwidth change the fraction g of `smooth_figure` by less than 2e-4.
 _BINS_PER_BANDWIDTH = 5
-# Beyond this many bandwidths an event passes or fails to within 2e-9.
+# An event this many bandwidths from the cut passes or fails to within 2e-9.
 _REACH = 20
 
 
 @dataclass(frozen=True)
 class Impact:
-    """What one parameter does to the optimum; derivatives are in the parameter's natural logarithm.
+    """Derivatives of the optimum in the natural logarithm of one parameter.
 
     Attributes:
-        parameter: what is varied.
+        parameter: the parameter.
         significance_slope: dZmax/dtheta; None where the optimum is a kink.
         significance_slope_uncertainty: its standard deviation over the replicas.
-        cut_slope: dt*/dtheta in the unit of the score; None where there is no stationary maximum.
-        cut_slope_uncertainty: half of the central 68 % of the replicas that have one.
+        cut_slope: dt*/dtheta in units of the score; None where there is no stationary maximum.
+        cut_slope_uncertainty: half of the central 68 % interval of the replicas that have one.
         cut_slope_with_bandwidths: dt*/dtheta with half and with twice the bandwidth; None where there is no maximum.
-        shift: change of Z when a background's yield moves up by its systematic uncertainty, k dZmax/dtheta; None for
+        shift: change of Z when a background's yield increases by its systematic uncertainty, k dZmax/dtheta; None for
             other parameters.
     """
 
@@ -69,7 +70,7 @@ class OtherMaximum:
     """Another local maximum of the significance.
 
     Attributes:
-        cut: where it is.
+        cut: position of the maximum.
         significance: Z there.
     """
 
@@ -82,22 +83,23 @@ class ImpactTable:
     """Impacts of all parameters, the largest change of the significance first.
 
     Attributes:
-        status: "ok"; "several_maxima" when another cut is as good within two standard deviations, so that the cut may
-            jump; "limited" when the requirements of the working point keep Z from its maximum, so that the cut does not
-            answer; "flat" when Z prefers no cut; "kink" when the smallest of several significances changes from one
-            signal to another at the optimum; "no_working_point" when no threshold qualifies.
+        status: "ok"; "several_maxima" when the Z of another maximum is equal within two standard deviations, so that
+            the cut may jump; "limited" when the requirements of the working point exclude the maximum of Z, so that the
+            cut does not depend on the parameters; "flat" when Z hardly depends on the cut; "kink" when the smallest of
+            several significances changes from one signal to another at the optimum; "no_working_point" when no
+            threshold qualifies.
         reason: empty when ok; otherwise what was found, with numbers.
         rows: impacts; none without a working point.
-        cut: t*, on all events together.
-        cut_uncertainty: half of the central 68 % of the replicas.
+        cut: t*, one for all folds, on all events.
+        cut_uncertainty: half of the central 68 % interval of the replicas.
         significance: Z of the smoothed yields at t*, on the events that chose it.
         curvature: Z_tt at t*.
         residual: |Z_t| h / Z at t*, which is 0 at a stationary point.
         runner_up: the best other local maximum; None when there is none.
-        bandwidth: h, in the unit of the score.
-        replicas: number of the bootstrap's replicas that have a stationary maximum.
-        figure_of_merit: what is differentiated: that of the settings, or in place of an exact Poisson tail the Asimov
-            significance that it tends to.
+        bandwidth: h, in units of the score.
+        replicas: number of bootstrap replicas that have a stationary maximum.
+        figure_of_merit: the figure of merit that is differentiated: that of the settings, but the Asimov significance
+            in place of an exact Poisson tail.
     """
 
     status: Status
@@ -139,7 +141,7 @@ class _Optimum:
     bandwidth: float
 
     def moves(self, index: int) -> Floats:
-        """dt*/dtheta of one parameter, shape [R]; 0 where only rounding is left."""
+        """dt*/dtheta of one parameter, shape [R]; 0 where it is rounding."""
         found = self.derivatives.response[:, index].numpy()
         return np.where(np.abs(found) < _ROUNDING * self.bandwidth, 0.0, found)
 
@@ -149,22 +151,22 @@ def cut_sensitivities(
 ) -> ImpactTable:
     """Differentiate the optimal cut on all events, with errors from a Poisson bootstrap over events.
 
-    The cut is one for all folds, and the significance is that on the events that chose it: the derivatives, not these
-    two, are what is asked for here. Cuts are sought where thresholds qualify for the working point. The bandwidth is
-    `settings.sensitivity.relative_bandwidth` times the mean distance of the selected signal from the working point's
-    threshold, which follows a change of the score's scale. Replicas count every event n ~ Poisson(1) times and choose
-    their own cut; the classifier is held, so that the errors are those of the simulation that is scanned.
+    There is one cut for all folds, and the significance is that on the events that chose it, so only the derivatives
+    should be quoted. The cut is restricted to the range of thresholds that qualify. The bandwidth is
+    `settings.sensitivity.relative_bandwidth` times the mean distance of the selected signal from the threshold of the
+    working point, so that it scales with the score. Replicas count every event n ~ Poisson(1) times and choose their
+    own cut. The classifier is fixed, so the errors do not include those of the training.
 
     Args:
-        events: with out-of-fold scores; data are left out.
+        events: events with out-of-fold scores; data are left out.
         settings: figure of merit, requirements, bandwidth and number of replicas.
-        generator: source of randomness.
+        generator: random generator.
 
     Returns:
         The table; its status says which derivatives exist.
 
     Raises:
-        InputError: the events cannot be scanned, or their scores spread too far for the bandwidth.
+        InputError: the events cannot be scanned, or the range of scores is too large for the bandwidth.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -192,7 +194,7 @@ def cut_sensitivities(
 
 
 def _mean_excess(events: ScoredEvents, scan: ThresholdScan, cut: float) -> float:
-    """Mean of x - t over the signal above the cut t; the whole range above it if weights leave nothing better."""
+    """Mean of x - t over the signal above the cut t; the range of the scores if signed weights make it negative."""
     selected = scan.processes.is_signal[events.process] & (events.score >= cut)
     weight = events.weight[selected]
     excess = float((weight * (events.score[selected] - cut)).sum() / weight.sum())
@@ -202,8 +204,8 @@ def _mean_excess(events: ScoredEvents, scan: ThresholdScan, cut: float) -> float
 def _grid(low: float, high: float, bandwidth: float) -> Tensor:
     if (high - low) / _MOST_POINTS > bandwidth:
         message = (
-            f"The scores run from {low:.4g} to {high:.4g}, which is too far for a smoothing by {bandwidth:.3g}: map them to "
-            "[0, 1] first, as the share of the signal that scores lower, or raise the bandwidth."
+            f"The scores run from {low:.4g} to {high:.4g}, which is too far for a smoothing by {bandwidth:.3g}: map each score "
+            "to the fraction of the signal with lower scores first, or raise the bandwidth."
         )
         raise InputError(message)
     points = int(np.clip((high - low) / bandwidth * _POINTS_PER_BANDWIDTH, _FEWEST_POINTS, _MOST_POINTS))
@@ -224,7 +226,7 @@ def _optimum(figure: SmoothFigure, grid: Tensor) -> _Optimum:
 def _replicas(
     events: ScoredEvents, figure: SmoothFigure, grid: Tensor, replicas: int, generator: np.random.Generator
 ) -> SmoothFigure:
-    """Histograms of the events, each counted n ~ Poisson(1) times, in bins much narrower than the bandwidth."""
+    """Histograms of replicas that count each event n ~ Poisson(1) times, in bins much narrower than the bandwidth."""
     width, reach = figure.bandwidth / _BINS_PER_BANDWIDTH, _REACH * figure.bandwidth
     start, stop = float(grid[0]) - reach, float(grid[-1]) + reach
     bins, count = int(np.ceil((stop - start) / width)), len(figure.processes)
@@ -328,16 +330,16 @@ def _status(
     if cut in {float(grid[0]), float(grid[-1])}:
         return "limited", (
             f"Z rises up to the {'loosest' if cut == float(grid[0]) else 'tightest'} cut that the requirements of the "
-            f"working point allow, {cut:.4g}: the cut does not answer to the parameters"
+            f"working point allow, {cut:.4g}: the cut does not depend on the parameters"
         )
     slope, curvature = float(nominal.derivatives.cut_slope), float(nominal.derivatives.cut_cut)
     if abs(slope) * nominal.bandwidth >= _STATIONARY * best:
         return "kink", (
-            f"at the highest Z the slope in the cut is {slope:.3g} and not zero: there the smallest significance changes "
-            "from one signal to another; with signals: mean, or sum, derivatives exist"
+            f"at the highest Z the derivative in the cut is {slope:.3g} instead of zero: there the smallest significance "
+            "changes from one signal to another; with signals: mean or signals: sum the derivatives exist"
         )
     if not curvature < 0:
-        return "flat", f"Z has the curvature {curvature:.3g} at its highest cut {cut:.4g} and no maximum there"
+        return "flat", f"Z has no maximum: its curvature is {curvature:.3g} at the cut {cut:.4g} of highest Z"
     if runner_up is not None:
         with torch.no_grad():
             first, second = (

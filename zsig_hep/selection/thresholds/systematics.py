@@ -1,4 +1,4 @@
-"""Systematic variations at a working point: yields up and down, what each does to Z, and the background uncertainty."""
+"""Systematic variations at a working point: yields and Z under each variation, and the background uncertainty."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.significance import FigureOfMerit
 from zsig_hep.statistics.yields import Yield
 
-_UNCERTAIN_RELATIVE = {
+_WITH_UNCERTAINTY = {
     FigureOfMerit.S_OVER_SQRT_B: FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY,
     FigureOfMerit.POISSON: FigureOfMerit.POISSON_WITH_UNCERTAINTY,
 }
@@ -27,11 +27,11 @@ class SystematicRow:
     """One variation at the working point.
 
     Attributes:
-        name: of the variation.
-        kind: what varies.
-        yields: by process that it touches.
-        significance_up: figure of merit with all yields moved up by the variation; NaN where it does not exist.
-        significance_down: likewise downwards.
+        name: name of the variation.
+        kind: what is varied.
+        yields: yields of the processes it touches, by name.
+        significance_up: figure of merit with all yields varied up; NaN where it does not exist.
+        significance_down: figure of merit with all yields varied down; NaN where it does not exist.
     """
 
     name: str
@@ -47,11 +47,11 @@ class SystematicTable:
 
     Attributes:
         rows: one per variation.
-        background_uncertainty: systematic sigma_b of the background yield from all of them, in events.
-        figure: the figure of merit that knows sigma_b.
+        background_uncertainty: systematic uncertainty sigma_b of the background yield from all variations, in events.
+        figure: figure of merit with background uncertainty.
         significance: its value with sigma_b from the variations.
-        significance_without: its value without them.
-        notes: what is unusual of single variations.
+        significance_without: its value without the variations.
+        notes: warnings about single variations.
     """
 
     rows: tuple[SystematicRow, ...]
@@ -73,12 +73,13 @@ def systematic_table(
 ) -> SystematicTable | None:
     """Vary the yields at a held-out working point.
 
-    The cut of each fold stays; events under shape variations have their own scores. The background uncertainty adds up over
-    variations in quadrature and over processes within a variation (`selection.varied_events`, equation 1).
+    The cut of each fold is fixed; events under shape variations have their own scores. For the background uncertainty
+    the shifts are added linearly over the processes of a variation, and in quadrature over variations (equation 1 of
+    `zsig_hep.selection.varied_events.background_uncertainty`).
 
     Args:
         point: the working point.
-        events: with their variations.
+        events: events with their variations.
         settings: figure of merit.
 
     Returns:
@@ -89,18 +90,20 @@ def systematic_table(
     varied = varied_yields(events, varied_selections(events, point.thresholds), point.yields)
     processes, objective = events.processes.simulated, settings.objective
 
-    def moved(process: Mapping[str, Yield], figure: Objective, common_uncertainty: float | None = None) -> float:
-        """Figure of merit where some processes have other yields."""
-        arrays = as_arrays({**point.yields, **process}, processes)
-        return float(figure.evaluate(*arrays, processes, common_uncertainty=common_uncertainty).value)
+    def varied_figure(
+        changed: Mapping[str, Yield], objective: Objective, common_uncertainty: float | None = None
+    ) -> float:
+        """Figure of merit with the yields of some processes changed."""
+        arrays = as_arrays({**point.yields, **changed}, processes)
+        return float(objective.evaluate(*arrays, processes, common_uncertainty=common_uncertainty).value)
 
     rows = tuple(
         SystematicRow(
             name=up.name,
             kind=up.kind,
             yields=varied[up.name],
-            significance_up=moved({name: each.up for name, each in varied[up.name].items()}, objective),
-            significance_down=moved({name: each.down for name, each in varied[up.name].items()}, objective),
+            significance_up=varied_figure({name: each.up for name, each in varied[up.name].items()}, objective),
+            significance_down=varied_figure({name: each.down for name, each in varied[up.name].items()}, objective),
         )
         for up, _ in events.variations
     )
@@ -112,14 +115,14 @@ def systematic_table(
         rows=rows,
         background_uncertainty=sigma,
         figure=uncertain.figure,
-        significance=moved({}, uncertain, common),
-        significance_without=moved({}, uncertain, objective.relative_background_uncertainty),
+        significance=varied_figure({}, uncertain, common),
+        significance_without=varied_figure({}, uncertain),
         notes=tuple(_notes(rows)),
     )
 
 
 def uncertain_relative(figure: FigureOfMerit) -> FigureOfMerit:
-    """The figure of merit with background uncertainty that belongs to one without.
+    """The counterpart with background uncertainty of a figure of merit.
 
     Example:
         >>> str(uncertain_relative(FigureOfMerit.ASIMOV))
@@ -127,7 +130,7 @@ def uncertain_relative(figure: FigureOfMerit) -> FigureOfMerit:
     """
     if figure.knows_background_uncertainty:
         return figure
-    return _UNCERTAIN_RELATIVE.get(figure, FigureOfMerit.ASIMOV_WITH_UNCERTAINTY)
+    return _WITH_UNCERTAINTY.get(figure, FigureOfMerit.ASIMOV_WITH_UNCERTAINTY)
 
 
 def _notes(rows: Sequence[SystematicRow]) -> list[str]:

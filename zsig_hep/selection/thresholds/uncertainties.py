@@ -1,4 +1,4 @@
-"""The uncertainty that the finite simulation leaves on a significance at fixed cuts, three ways."""
+"""Uncertainty of a significance from the finite simulation at fixed cuts, by three methods."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ from zsig_hep.statistics.objective import Objective, SelectionSignificance
 
 @dataclass(frozen=True)
 class SignificanceUncertainties:
-    """Three standard deviations of one significance; they agree if it answers linearly to the events that are selected.
+    """Three estimates of the standard deviation of one significance, which agree if Z is linear in the yields.
 
     Attributes:
         significance: Z of the selected events.
         propagated: from the sums of squared weights and the derivatives of Z; exact for small deviations.
-        bootstrap: standard deviation over replicas that count every event n ~ Poisson(1) times. It sees the curvature
-            of Z; its own relative error is 1 / sqrt(2 replicas).
-        jackknife: from the significances without one fold each. It is blind to weights and derivatives, and sees any
-            dependence between events of one fold; its own relative error is 1 / sqrt(2 (folds - 1)), so that intervals
-            follow Student's distribution of folds - 1 degrees of freedom. None if Z without some fold is not finite.
+        bootstrap: standard deviation over replicas that count every event n ~ Poisson(1) times. It includes the
+            curvature of Z; its relative error is 1 / sqrt(2 replicas).
+        jackknife: from the significances without one fold each. It uses neither sums of squared weights nor
+            derivatives, and it includes correlations between events of one fold. Its relative error is 1 / sqrt(2
+            (folds - 1)), so that intervals follow Student's distribution with folds - 1 degrees of freedom. None if Z
+            without some fold is not finite.
         replicas: number of replicas with a finite significance.
         folds: number of folds.
     """
@@ -45,28 +46,28 @@ def significance_uncertainties(
     replicas: int = 1000,
     common_uncertainty: float | None = None,
 ) -> SignificanceUncertainties:
-    """Propagation, bootstrap over events and jackknife over folds of the significance of a selection.
+    """Uncertainty of the significance of a selection by propagation, bootstrap over events and jackknife over folds.
 
-    With Z_(k) that of the events outside fold k, their weights multiplied by K / (K - 1), the jackknife is
+    With the significance Z_(k) of the events outside fold k, with weights multiplied by K / (K - 1), the jackknife is
 
         sigma^2 = (K - 1)/K sum_k (Z_(k) - mean Z_(k))^2                                       (1)
 
-    (B. Efron and C. Stein, Ann. Statist. 9 (1981) 586). All three hold the cuts, and with them the classifier.
+    (B. Efron and C. Stein, Ann. Statist. 9 (1981) 586). The cuts and the classifier are fixed in all three.
 
     Args:
         selected: events that pass, shape [N].
-        events: the N events, of at least 2 folds; data are left out.
+        events: the N events, with at least 2 folds; data are left out.
         objective: the figure of merit.
-        generator: source of the replicas' randomness.
+        generator: random generator of the replicas.
         replicas: number of replicas, at least 2.
-        common_uncertainty: relative uncertainty of all backgrounds together, in place of that of the objective.
+        common_uncertainty: relative uncertainty common to all backgrounds; replaces that of the objective.
 
     Returns:
-        The significance with its three uncertainties; these are NaN, and None, where the selected background is not
-        positive.
+        The significance with its three uncertainties; if the selected background is not positive, the first two are NaN
+        and the jackknife is None.
 
     Raises:
-        InputError: the selection has another shape or type, or a number is too small.
+        InputError: the selection is not boolean of shape [N], or there are fewer than 2 folds or replicas.
 
     Example:
         >>> rng = np.random.default_rng(1)
@@ -94,7 +95,7 @@ def significance_uncertainties(
 
     yields, variances = by_fold(passing.weight), by_fold(passing.weight**2)
     z = figure(yields.sum(axis=1), variances.sum(axis=1))
-    # Without background some figures have a value by convention, which must not pass for one without uncertainty.
+    # Without background some figures of merit have a value by convention, whose uncertainty is not zero but undefined.
     defined = bool(np.isfinite(z.uncertainty))
     finite = drawn[0][np.isfinite(drawn[0]) & defined]
     return SignificanceUncertainties(
@@ -115,17 +116,17 @@ def held_out_uncertainties(
     *,
     replicas: int = 1000,
 ) -> SignificanceUncertainties | None:
-    """`significance_uncertainties` of a held-out working point, on the events that it was found with.
+    """`significance_uncertainties` of a held-out working point.
 
     Args:
-        point: of `hold_out_working_point` on these events.
-        events: with out-of-fold scores.
+        point: result of `hold_out_working_point` on these events.
+        events: events with out-of-fold scores.
         objective: the figure of merit.
-        generator: source of the replicas' randomness.
+        generator: random generator of the replicas.
         replicas: number of replicas.
 
     Returns:
-        The uncertainties; None where the working point has no significance.
+        The uncertainties; None if the working point has no significance.
     """
     if point.status != "ok":
         return None

@@ -1,28 +1,27 @@
-"""Working points: the threshold that a figure of merit prefers among those with enough simulation behind them."""
+"""Working points: the threshold of highest significance among those that meet the requirements."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from zsig_hep.selection.numbers import SelectionNumbers, selection_numbers
+from zsig_hep.selection.numbers import SelectionNumbers, as_yields, selection_numbers
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import ThresholdScan, required_effective_entries, sufficient_signal
-from zsig_hep.statistics.yields import Yield
 
 Status = Literal["ok", "no_threshold_qualifies", "no_held_out_background"]
 
 
 @dataclass(frozen=True)
 class WorkingPoint(SelectionNumbers):
-    """A chosen cut and what passes it; every number is None, and `yields` empty, unless the status is "ok".
+    """A cut and the numbers of its selection; all are None and `yields` is empty unless the status is "ok".
 
     Attributes:
         status: "ok", or why there is no cut.
-        reason: empty when ok; otherwise which requirement fails, the best that could be had, and what to change.
-        threshold: the cut, selecting scores at or above it.
-        common_uncertainty: relative uncertainty of all backgrounds together in the figure of merit, where systematic
-            variations add to that of the settings.
+        reason: empty when ok; otherwise which requirement fails, the best value that was found, and what to change.
+        threshold: the cut, which selects scores at or above it.
+        common_uncertainty: relative uncertainty common to all backgrounds in the figure of merit, with that of the
+            systematic variations; None where it is that of the settings.
     """
 
     status: Status
@@ -32,10 +31,10 @@ class WorkingPoint(SelectionNumbers):
 
 
 def choose_working_point(scan: ThresholdScan, settings: WorkingPointSettings) -> WorkingPoint:
-    """The threshold of highest significance among those that qualify; the loosest of equals.
+    """The threshold of highest significance among those that qualify; of equal ones the loosest.
 
-    Its significance is biased upward, since the events that chose the cut are the events it is quoted on:
-    `hold_out_working_point` gives the number to publish.
+    Its significance is biased upward, since it is computed from the same events that chose the cut; use
+    `hold_out_working_point` for the number to publish.
 
     Args:
         scan: yields above every distinct score.
@@ -60,10 +59,7 @@ def choose_working_point(scan: ThresholdScan, settings: WorkingPointSettings) ->
     if not scan.qualifies.any():
         return WorkingPoint(status="no_threshold_qualifies", reason=_why_none_qualifies(scan, settings))
     best = int(np.argmax(np.where(scan.qualifies, scan.significance, -np.inf)))
-    passing = {
-        name: Yield(float(scan.yields[row, best]), float(scan.variances[row, best]), int(scan.entries[row, best]))
-        for row, name in enumerate(scan.processes.names)
-    }
+    passing = as_yields(scan.processes, scan.yields[:, best], scan.variances[:, best], scan.entries[:, best])
     before = dict(zip(scan.processes.names, scan.total_yields.tolist(), strict=True))
     common = None if scan.common_uncertainty is None else float(scan.common_uncertainty[best])
     numbers = selection_numbers(passing, before, scan.processes, settings.objective, common)
@@ -79,5 +75,5 @@ def _why_none_qualifies(scan: ThresholdScan, settings: WorkingPointSettings) -> 
         f"with signal efficiency {settings.minimum_signal_efficiency:g} or more, at best {weakest[best]:.3g} effective "
         f"entries of {names[int(counts[:, best].argmin())]} pass (at threshold {scan.threshold[best]:.4g}), and "
         f"{settings.minimum_effective_background:g} are required (minimum_effective_background); simulate more "
-        f"background, or lower the requirement and distrust the significance"
+        f"background, or lower the requirement, which makes the significance less reliable"
     )

@@ -95,7 +95,7 @@ def test_data_above_the_cut_are_in_no_histogram_until_unblinded(finished, search
     assert unblinded["classifiers"][0]["working_point"] == finished[0]["classifiers"][0]["working_point"]
 
 
-def test_a_variation_that_is_added_trains_nothing_again(search, tmp_path):
+def test_a_variation_that_is_added_trains_nothing_again(search, tmp_path, no_figures):
     first, _, _ = run(search, tmp_path / "out")
     second, lines, _ = run(search, tmp_path / "out", variations={"luminosity": VARIATIONS["luminosity"]})
     assert lines == ["choosing working points", "writing histograms, fit inputs and model", "drawing figures"]
@@ -112,7 +112,7 @@ def test_a_variation_that_is_added_trains_nothing_again(search, tmp_path):
     assert (again, lines) == (third, [])
 
 
-def test_the_cut_is_chosen_with_the_uncertainty_of_the_variations_on_request(search, finished, tmp_path):
+def test_the_cut_is_chosen_with_the_uncertainty_of_the_variations_on_request(search, tmp_path, no_figures):
     selection = {"figure_of_merit": "asimov_with_uncertainty", "variations_in_figure": True}
     summary, _, _ = run(search, tmp_path / "out", variations=VARIATIONS, selection=selection)
     for classifier in summary["classifiers"]:

@@ -27,7 +27,9 @@ pytestmark = [
         ),
     ],
 )
-def test_a_training_a_working_point_and_its_report(small_search, tmp_path, selection, differentiated, words):
+def test_a_training_a_working_point_and_its_report(
+    small_search, tmp_path, no_figures, selection, differentiated, words
+):
     analysis = small_search.analysis(training={"loss": {"name": "soft_significance"}}, selection=selection)
     Pipeline(analysis, tmp_path / "out").run()
     summary = json.loads((tmp_path / "out" / "report" / "summary.json").read_text())

@@ -57,17 +57,3 @@ def test_the_report_shows_the_cuts_of_their_stage(search, tmp_path):
     assert moves["status"] == "ok" or moves["reason"] in page
     assert f"Z = {stored['held_out']['significance']:.2f}" in page.replace("\u202f", "")
     assert all(f"<figcaption><b>Figure {n}." in page for n in range(1, len(stored["figures"]) + 8))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({}, "has no cuts to optimise: name its variables"),
-        ({"cuts": {"variables": {"z": "above"}}}, "'z'"),
-        ({"cuts": {"variables": {"x": "over"}}}, "cuts.variables.x"),
-        ({"cuts": {"variables": {}}}, "cuts.variables"),
-    ],
-)
-def test_cuts_that_cannot_be_optimised(search, tmp_path, changes, message):
-    file = search.write(**changes)
-    assert message in cuts(file, "--output", tmp_path / "out", status=1).stderr

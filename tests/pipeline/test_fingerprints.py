@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+
+from tests.array_search import make_table
+from tests.conftest import DATA
+from zsig_hep import Analysis
+from zsig_hep.learning import ZLossSettings
+from zsig_hep.pipeline.fingerprints import Fingerprints
+from zsig_hep.pipeline.output_folder import OutputFolder
+
+BEHIND_A_TRAINING = {"selection", "export", "report"}
+TRAININGS = {"training/z", "training/bce", *BEHIND_A_TRAINING}
+EVERYTHING = {"columns", "cuts", *TRAININGS}
+
+
+def fingerprints(analysis, table=None):
+    made = Fingerprints(analysis, table)
+    trained = {f"training/{name}": made.training(loss) for name, loss in analysis.losses.items()}
+    others = ("columns", "selection", "cuts", "export", "report")
+    return trained | {stage: getattr(made, stage) for stage in others}
+
+
+def changed(before, after):
+    return {stage for stage, value in after.items() if value != before[stage]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "redone"),
+    [
+        ({"title": "Another title"}, {"report"}),
+        ({"presentation": {"label": "Work in progress"}}, {"cuts", "report"}),
+        ({"processes": {"dy": {"color": "red"}}}, {"cuts", "report"}),
+        ({"ntuples": {"chunk_size": 100}}, set()),
+        ({"training": {"device": "auto"}}, {"by a GPU"} if torch.cuda.is_available() else set()),
+        ({"unblind": True}, {"export", "report"}),
+        ({"cuts": {"variables": {"x": "above"}}}, {"cuts", "report"}),
+        ({"categories": {"count": 2}}, BEHIND_A_TRAINING),
+        ({"variations": {"luminosity": {"kind": "luminosity", "relative": 0.02}}}, BEHIND_A_TRAINING),
+        ({"selection": {"figure_of_merit": "s_over_sqrt_b"}}, {"cuts", *BEHIND_A_TRAINING}),
+        ({"training": {"baseline": False}}, BEHIND_A_TRAINING),
+        ({"training": {"loss": {"name": "z", "relative_eps": 0.1}}}, {"training/z", *BEHIND_A_TRAINING}),
+        ({"training": {"seeds": 2}}, TRAININGS),
+        ({"training": {"seed": 5}}, {"cuts", *TRAININGS}),
+        ({"training": {"main": {"epochs": 3}}}, TRAININGS),
+        ({"processes": {"dy": {"label": "Drell-Yan"}}}, {"columns", "cuts", "export", "report"}),
+        ({"luminosity_ifb": 101.0}, EVERYTHING),
+        ({"ntuples": {"folds": 4}}, EVERYTHING),
+        ({"processes": {"dy": {"datasets": {"dy": {"k_factor": 1.1}}}}}, EVERYTHING),
+        ({"processes": {"data": DATA}}, EVERYTHING),
+    ],
+)
+def test_what_depends_on_a_setting(small_search, changes, redone):
+    if redone == {"by a GPU"}:
+        pytest.skip("`auto` is another device here")
+    before = fingerprints(small_search.analysis())
+    assert changed(before, fingerprints(small_search.analysis(**changes))) == redone
+
+
+def test_a_run_records_them(small_search, finished_output):
+    recorded = OutputFolder(finished_output).recorded
+    found = fingerprints(small_search.analysis())
+    del found["cuts"]
+    assert {stage: recorded(stage) for stage in found} == found
+
+
+def test_files_masks_and_functions_are_known_by_what_they_hold(small_search, tmp_path):
+    search = small_search.copy(tmp_path / "search")
+    (search.folder / "weights.py").write_text("def tilt(events):\n    return 1 + events['x'], 1 - events['x']\n")
+    (search.folder / "golden.json").write_text('{"1": [[1, 1]]}')
+    tilt = {"kind": "weight", "function": "weights.py:tilt"}
+    changes = {"processes": {"data": DATA}, "ntuples": {"luminosity_mask": "golden.json"}, "variations": {"tilt": tilt}}
+
+    def now():
+        return fingerprints(search.analysis(**changes))
+
+    before = now()
+    assert now() == before
+    (search.folder / "golden.json").write_text('{"1": [[1, 2]]}')
+    masked = now()
+    assert changed(before, masked) == EVERYTHING
+    # Every file beside columns.py may be imported by it.
+    (search.folder / "weights.py").write_text("def tilt(events):\n    return 1 + events['y'], 1 - events['y']\n")
+    assert changed(masked, now()) == EVERYTHING
+
+
+def test_a_variation_of_weights_is_read_and_trains_nothing(small_search, tmp_path):
+    search = small_search.copy(tmp_path / "search")
+    (tmp_path / "functions").mkdir()
+    function = tmp_path / "functions" / "weights.py"
+    function.write_text("def tilt(events):\n    return 1 + events['x'], 1 - events['x']\n")
+    variations = {"tilt": {"kind": "weight", "function": f"{function}:tilt"}}
+    before, varied = fingerprints(search.analysis()), fingerprints(search.analysis(variations=variations))
+    assert changed(before, varied) == {"columns", *BEHIND_A_TRAINING}
+    function.write_text("def tilt(events):\n    return 1 + events['y'], 1 - events['y']\n")
+    assert changed(varied, fingerprints(search.analysis(variations=variations))) == {"columns", *BEHIND_A_TRAINING}
+
+
+def test_events_that_come_as_arrays_are_known_by_their_content():
+    table = make_table()
+    analysis = Analysis.of_table(table, title="Arrays")
+    before = fingerprints(analysis, table)
+    assert fingerprints(analysis, make_table()) == before
+    other = table.select(np.arange(len(table)) > 0)
+    assert changed(before, fingerprints(analysis, other)) == set(before)
+
+
+def test_a_baseline_is_not_trained_twice(small_search):
+    alone, beside = small_search.analysis(training={"loss": {"name": "bce"}}), small_search.analysis()
+    assert list(alone.losses) == ["bce"]
+    assert list(beside.losses) == ["z", "bce"]
+    assert beside.losses["z"] == ZLossSettings(error="sigmoid")
+    assert Fingerprints(alone).training(alone.losses["bce"]) == Fingerprints(beside).training(beside.losses["bce"])
