@@ -24,7 +24,7 @@ test: $(VENV)/.installed-test
 
 # Without what runs whole pipelines, trains for long, or starts clusters and notebooks.
 quick: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

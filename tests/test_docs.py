@@ -23,7 +23,7 @@ GENERATED = {"_build", "_figures", "analyses", "api"}
 PAGES = sorted(page for page in DOCS.rglob("*.md") if page.relative_to(DOCS).parts[0] not in GENERATED)
 
 # Pages whose blocks train for more than a few seconds.
-SLOW: set[str] = set()
+SLOW = {"choosing_a_cut.md", "fits_and_exports.md"}
 
 # What fragments of an analysis file are merged into.
 MINIMAL = {

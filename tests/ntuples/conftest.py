@@ -14,11 +14,11 @@ import pytest
 import uproot
 from coffea.processor import FuturesExecutor
 
-from tests.ntuples.varied_search import search
+from tests.ntuples.varied_search import search, varied_search
 from zsig_hep.errors import InputError, ZsigError
 from zsig_hep.ntuples import ColumnsResult, Dataset, NtupleSettings, Process, check_inputs, reading, run_columns
 
-__all__ = ["search"]
+__all__ = ["search", "varied_search"]
 
 LUMINOSITY_IFB = 140.0
 
@@ -158,13 +158,13 @@ def processes(tmp_path: Path) -> dict[str, Process]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, processes: dict[str, Process]) -> Callable[..., ColumnsResult]:
+def run(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., ColumnsResult]:
     """Run the columns of the fixture's processes, or of others, in the temporary folder."""
 
     def run_there(*, of: dict[str, Process] | None = None, run_options: dict[str, Any] | None = None, **settings: Any):
         return run_columns(
             NtupleSettings(**({"columns": FLAT_COLUMNS} | settings)),
-            processes if of is None else of,
+            request.getfixturevalue("processes") if of is None else of,
             base_folder=tmp_path,
             luminosity_ifb=LUMINOSITY_IFB,
             output_folder=tmp_path / "out",

@@ -230,7 +230,7 @@ def test_a_scheduler_that_does_not_answer_is_named():
     pytest.importorskip("distributed")
     dask = pytest.importorskip("dask")
     with (
-        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        dask.config.set({"distributed.comm.timeouts.connect": "200ms"}),
         pytest.raises(InputError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9 .*leave --scheduler out"),
         _dask_client(1, "tcp://127.0.0.1:9"),
     ):

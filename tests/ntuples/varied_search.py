@@ -34,15 +34,21 @@ def broken(events):
 """
 
 
-@pytest.fixture
-def search(small_search, tmp_path):
+@pytest.fixture(scope="session")
+def varied_search(small_search, tmp_path_factory):
     """The small search with a columns function that knows variations, and ntuples with varied weights."""
-    search = small_search.copy(tmp_path / "search")
+    search = small_search.copy(tmp_path_factory.mktemp("varied"))
     (search.folder / "columns.py").write_text(COLUMNS)
     (search.folder / "weights.py").write_text(WEIGHTS)
     for name in ("signal", "dy", "top"):
         add_weights(search.folder / f"{name}.root")
     return search
+
+
+@pytest.fixture
+def search(varied_search, tmp_path):
+    """A copy whose files may be changed."""
+    return varied_search.copy(tmp_path / "search")
 
 
 def add_weights(path):

@@ -55,7 +55,7 @@ def test_the_row_of_a_name():
     ("roles", "words"),
     [
         (["signal"], "found 2 processes and 1 roles"),
-        (["signal", "backgrond"], "'dy' has role 'backgrond'; roles are signal, background, data"),
+        (["signal", "background_"], "'dy' has role 'background_'; roles are signal, background, data"),
     ],
 )
 def test_what_is_no_table_is_refused(roles, words):

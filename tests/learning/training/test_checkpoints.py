@@ -38,7 +38,7 @@ def test_the_state_comes_back_without_what_it_belongs_to(tmp_path):
 
 def test_all_that_differs_is_named_and_nothing_is_taken_up(tmp_path):
     store(Counting(state={"epoch": 3}), tmp_path / "state.safetensors")
-    other = Counting({"configuration": {"hidden": [9]}, "events": "abd"}, {"epoch": 0})
+    other = Counting({"configuration": {"hidden": [9]}, "events": "other"}, {"epoch": 0})
     with pytest.raises(ModelFileError, match="written with another configuration and events"):
         restore(other, tmp_path / "state.safetensors")
     assert other.state == {"epoch": 0}

@@ -60,6 +60,7 @@ def test_the_round_that_is_kept_is_the_best_of_its_fold(table):
             assert 0 <= history.best_epoch[member] < 4
 
 
+@pytest.mark.slow
 def test_the_networks_of_a_fold_go_with_its_best_round(table):
     loss = {"name": "z", "error": "sigmoid", "relative_eps": "auto", "path": (0.5, 0.1, 0.001)}
     options, goal = settings(loss=loss), training_goal(WorkingPointSettings(minimum_effective_background=5))
@@ -120,6 +121,7 @@ def test_an_automatic_eps_records_its_path(table):
     assert history.phase[3:] == ("Z loss",) * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -188,6 +188,7 @@ def paper_toy(case, n=2000):
     )
 
 
+@pytest.mark.slow
 def test_the_papers_eps_collapses_and_the_way_out_does_not():
     table = paper_toy(case=2)
     cold = {"epochs": 0, "batch_size": 1000, "learning_rate": 1e-2}

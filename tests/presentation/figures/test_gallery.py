@@ -36,6 +36,7 @@ def all_figures(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_data", [False, True])
 def test_figures_are_labelled_clear_and_leave_no_trace(
     evaluations: Evaluations,
