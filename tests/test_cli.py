@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from tests.conftest import write_events
 from zsig_hep import __version__
 from zsig_hep.cli import main
+from zsig_hep.pipeline.output_folder import OutputFolder
 from zsig_hep.pipeline.stages import Pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -212,7 +214,7 @@ def test_quiet_is_silent_and_json_is_all_that_stands_on_the_standard_output(zsig
 
 def test_the_output_folder_is_named_after_the_analysis(zsig, search):
     result = zsig("columns", search.folder)
-    assert sorted(path.name for path in Path("output/small").iterdir()) == ["columns"]
+    assert sorted(path.name for path in Path("output/small").iterdir()) == [".zsig-lock", "columns", "zsig-output.json"]
     assert "output: output/small" in result.stderr
     assert result.stderr.startswith("reading ntuples\n")
 
@@ -275,6 +277,61 @@ def test_an_absent_device(zsig, search):
     assert result.stderr.startswith("zsig: The device 'cuda' is not available here; there is: cpu.")
 
 
+@pytest.mark.parametrize("option", ["--output", "--ntuples"])
+def test_an_empty_path_is_wrong_usage(zsig, search, option):
+    Path("columns").mkdir()
+    Path("columns/mine").write_text("mine")
+    result = zsig("columns", search.folder, option, "", status=2)
+    assert "the path is empty" in result.stderr
+    assert Path("columns/mine").read_text() == "mine"
+
+
+def test_a_working_directory_with_files_is_no_output_folder(zsig, search):
+    Path("mine").write_text("mine")
+    result = zsig("columns", search.folder, "--output", ".", status=1)
+    assert "is not empty (it holds 'mine') and was not made by this version of zsig" in words(result.stderr)
+    assert [path.name for path in Path.cwd().iterdir()] == ["mine"]
+
+
+def test_a_second_run_refuses_when_it_may_not_wait(zsig, search):
+    with OutputFolder(Path("out")).writing():
+        result = zsig("columns", search.folder, "-o", "out", "--no-wait", status=1)
+    assert "another run writes to out" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 1), (["schema"], 1)])
+def test_a_full_disk_behind_the_standard_output(arguments, status, tmp_path):
+    command = [str(Path(sysconfig.get_path("scripts")) / "zsig"), *arguments]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == status
+    assert result.stderr == "zsig: cannot write to the standard output: No space left on device\n"
+
+
+@pytest.mark.slow
+def test_a_full_disk_behind_the_standard_error_stops_nothing(search, tmp_path):
+    command = [str(Path(sysconfig.get_path("scripts")) / "zsig"), "columns", search.folder, "-o", "out", "--json"]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["processes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_closed_pipe_ends_without_a_traceback(search, tmp_path, stream):
+    command = [str(Path(sysconfig.get_path("scripts")) / "zsig"), "columns", search.folder, "-o", "out", "--json"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    other = "stderr" if stream == "stdout" else "stdout"
+    streams = {stream: writing, other: subprocess.PIPE}
+    result = subprocess.run(command, **streams, text=True, check=False, cwd=tmp_path)
+    os.close(writing)
+    assert result.returncode == 1
+    assert "Traceback" not in getattr(result, other)
+
+
 def test_an_interruption_says_how_to_go_on(zsig, search, monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt
@@ -301,7 +358,7 @@ def test_the_installed_command_reads_and_tells_its_mistakes(search, tmp_path):
     assert result.stdout == ""
     assert "tree 'Events' has no branch 'yy'. Did you mean 'y'?" in result.stderr
     assert "Traceback" not in result.stderr
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out" / "columns").exists()
     search.write()
     result = in_a_process("columns", search.folder, "-o", tmp_path / "out", "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -315,7 +372,7 @@ def test_workers_of_coffea_give_the_same(zsig, search, finished_output):
     table = Path("out/columns/events.parquet").read_bytes()
     assert table == (finished_output / "columns" / "events.parquet").read_bytes()
     assert not [path for path in Path("out/columns").iterdir() if path.name.startswith(".")]
-    assert [path.name for path in Path("out").iterdir()] == ["columns"]
+    assert sorted(path.name for path in Path("out").iterdir()) == [".zsig-lock", "columns", "zsig-output.json"]
 
 
 @pytest.mark.parametrize(

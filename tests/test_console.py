@@ -1,7 +1,10 @@
 import io
 import logging
+import os
+import signal
 
 import pytest
+import torch
 from rich.console import Console
 
 from zsig_hep.console import (
@@ -79,6 +82,46 @@ def test_an_interruption_is_status_130_and_a_bug_stays_one(console):
     assert "run again to go on from here" in lines(console)[0]
     with pytest.raises(ZeroDivisionError), errors_as_status(console):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGTERM, "ended by SIGTERM"), (signal.SIGHUP, "ended by SIGHUP")])
+def test_a_signal_is_one_line_and_128_plus_its_number(console, number, how):
+    with pytest.raises(SystemExit) as status, errors_as_status(console):
+        os.kill(os.getpid(), number)
+    assert status.value.code == 128 + number
+    assert lines(console) == [f"zsig: {how}; run again to go on from here"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 8 TiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB"),
+    ],
+)
+def test_too_little_memory_is_one_message(console, error):
+    with pytest.raises(SystemExit) as status, errors_as_status(console):
+        raise error
+    assert status.value.code == 1
+    assert lines(console)[0].startswith("zsig: out of memory (")
+    with pytest.raises(RuntimeError), errors_as_status(console):
+        raise RuntimeError
+
+
+def test_markup_in_names_is_text(console, small_search):
+    row = {"name": "tt[semilep]", "role": "background", "entries": 9, "effective_entries": 8.0}
+    summary = {"processes": [row | {"yield": 4.0, "uncertainty": 1.0}], "notes": []}
+    print_yields(console, small_search.analysis(title="Search [red]"), summary)
+    assert "Search [red]: yields" in lines(console)[0]
+    assert any("tt[semilep]" in line for line in lines(console))
+
+
+def test_a_bar_shows_a_label_as_it_is():
+    terminal = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    with training_progress(terminal) as progress:
+        progress("Z loss [bold]", "Z loss [bold]", 1, 1, 0.5)
+    assert "Z loss [bold]" in terminal.file.getvalue()
 
 
 def test_a_training_tells_its_first_and_last_epoch_where_there_is_no_terminal(console):

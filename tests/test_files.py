@@ -1,13 +1,15 @@
 """Files that appear whole or not at all."""
 
 import errno
+import hashlib
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from zsig_hep.errors import OutputError
-from zsig_hep.files import atomic_path, cannot_write, scratch_folder
+from zsig_hep.files import atomic_path, cannot_write, file_digest, flush_to_disk, scratch_folder
 
 
 def half_write(target: Path, error: Exception) -> None:
@@ -24,7 +26,49 @@ def test_a_file_appears_when_the_block_ends(tmp_path):
         assert not target.exists()
     assert target.read_text() == "whole"
     assert list(target.parent.iterdir()) == [target]
-    assert target.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_mode_follows_the_umask_whatever_writes(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.unlink()
+            temporary.write_text("another file")
+            temporary.chmod(0o400)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == mode
+
+
+def test_data_are_on_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
+    flushed = []
+    fsync = os.fsync
+
+    def record(handle):
+        flushed.append((str(Path(f"/proc/self/fd/{handle}").readlink()), (tmp_path / "a.txt").exists()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", record)
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole")
+    assert flushed == [(str(temporary), False), (str(tmp_path), True)]
+
+
+def test_a_file_system_without_such_a_call_is_accepted(tmp_path, monkeypatch):
+    def refuse(_handle, number=errno.EINVAL):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    flush_to_disk(tmp_path)
+    monkeypatch.setattr(os, "fsync", partial(refuse, number=errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left"):
+        flush_to_disk(tmp_path)
+
+
+def test_a_digest_is_that_of_the_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_digest(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_an_older_file_survives_an_error(tmp_path):

@@ -20,6 +20,7 @@ from zsig_hep.console import (
     print_friend,
     print_working_points,
     print_yields,
+    results_may_not_fit,
     training_progress,
 )
 
@@ -29,11 +30,31 @@ if TYPE_CHECKING:
     from zsig_hep.analysis import Analysis
     from zsig_hep.pipeline.stages import Pipeline
 
+
+class _Folder(click.Path):
+    """A folder that is given by its name; an empty text, which stands for the working directory, is not."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail('the path is empty; "." is the working directory.', param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Program(click.Group):
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with results_may_not_fit():
+            return super().main(*args, **kwargs)
+
+
 ANALYSIS = click.argument("analysis", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on the standard output.")
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
-NTUPLES = click.option(
-    "--ntuples", type=click.Path(path_type=Path, file_okay=False), help="Read the ntuples from this folder instead."
+NTUPLES = click.option("--ntuples", type=_Folder(), help="Read the ntuples from this folder instead.")
+NO_WAIT = click.option(
+    "--no-wait", is_flag=True, help="Refuse, instead of waiting, when another run writes to the output folder."
 )
 EXECUTOR = (
     click.option(
@@ -54,7 +75,7 @@ def _stage_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--output",
             "-o",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=_Folder(),
             help="Output folder; default: output/NAME in the working directory.",
         ),
         NTUPLES,
@@ -62,6 +83,7 @@ def _stage_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to train."),
         click.option("--force", is_flag=True, help="Repeat stages that are current."),
         click.option("--unblind", is_flag=True, help="Use the data above the cut."),
+        NO_WAIT,
         QUIET,
         JSON,
     )
@@ -70,13 +92,13 @@ def _stage_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="zsig_hep", prog_name="zsig")
 def main() -> None:
     """Significance-optimised event selection: from ROOT ntuples to a trained selection with its held-out significance.
 
     ANALYSIS is an analysis file or a folder that holds analysis.yaml. Exit status: 0 for success, 1 if the analysis
-    cannot be done, 2 for wrong usage.
+    cannot be done, 2 for wrong usage; 130, 143 or 129 if it is ended by Ctrl-C, SIGTERM or SIGHUP.
     """
     # Set before torch is imported: OpenMP threads that wait actively slow each other down on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -182,12 +204,10 @@ def schema() -> None:
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=_Folder(),
     help="Output folder of the run that trained; default: output/NAME in the working directory.",
 )
-@click.option(
-    "--friends", type=click.Path(path_type=Path, file_okay=False), help="Where to write; default: OUTPUT/friends."
-)
+@click.option("--friends", type=_Folder(), help="Where to write; default: OUTPUT/friends.")
 @click.option(
     "--format",
     "file_format",
@@ -199,6 +219,7 @@ def schema() -> None:
 @click.option("--dataset", help="Dataset to which all files belong; default: recognised by the path of each file.")
 @click.option("--model", type=click.Path(path_type=Path, exists=True), help="Use this exported model.onnx instead.")
 @click.option("--overwrite", is_flag=True, help="Replace friend trees that exist.")
+@NO_WAIT
 @NTUPLES
 @QUIET
 @JSON
@@ -217,7 +238,7 @@ def apply(analysis: Path, files: tuple[str, ...], **options: Any) -> None:
         loaded = _load(analysis, options["ntuples"], device=None)
         output = options["output"] or Path("output") / loaded.name
         written = apply_to_files(
-            Results(loaded, OutputFolder(output)),
+            Results(loaded, OutputFolder(output, wait=not options["no_wait"], announce=announce(console))),
             files,
             options["friends"] or output / "friends",
             model=options["model"],
@@ -248,11 +269,12 @@ def _run_stage(stage: str, options: dict[str, Any]) -> None:
             workers=options["workers"],
             scheduler=options["scheduler"],
             force=options["force"],
+            wait=not options["no_wait"],
         )
         with training_progress(console) as progress:
             pipeline = Pipeline(loaded, output, run_options, announce=announce(console), training_progress=progress)
-            getattr(pipeline, stage)()
-        _show_result(console, pipeline, stage, as_json=options["as_json"])
+            result = getattr(pipeline, stage)()
+        _show_result(console, pipeline, stage, result, as_json=options["as_json"])
 
 
 def _load(path: Path, ntuples: Path | None, device: str | None) -> "Analysis":
@@ -264,21 +286,18 @@ def _load(path: Path, ntuples: Path | None, device: str | None) -> "Analysis":
     return loaded if device is None else loaded.with_training(device=device)
 
 
-def _show_result(console: "Console", pipeline: "Pipeline", stage: str, *, as_json: bool) -> None:
+def _show_result(console: "Console", pipeline: "Pipeline", stage: str, result: Any, *, as_json: bool) -> None:
     folder, has_report = pipeline.output_folder.root, stage in {"run", "plot"}
-    files = {"columns": "columns/columns.json", "scan": "selection/selection.json", "cuts": "cuts/cuts.json"}
-    file = "report/summary.json" if has_report else files.get(stage)
-    summary = json.loads((folder / file).read_text()) if file else {"folder": str(folder)}
     if as_json:
-        click.echo(json.dumps(summary, indent=1))
+        click.echo(json.dumps({"folder": str(folder)} if result is None else result, indent=1))
         return
     if has_report or stage == "columns":
-        print_yields(console, pipeline.analysis, summary)
+        print_yields(console, pipeline.analysis, result)
     if has_report or stage == "scan":
-        print_working_points(console, summary)
-    if has_report and summary["cuts"]:
-        print_cuts(console, summary["cuts"])
+        print_working_points(console, result)
+    if has_report and result["cuts"]:
+        print_cuts(console, result["cuts"])
     if stage == "cuts":
-        print_cuts(console, summary)
+        print_cuts(console, result)
     shown = f"report: {folder / 'report' / 'report.html'}" if has_report else f"output: {folder}"
     announce(console)(shown)

@@ -1,10 +1,17 @@
 """Output of the command line on the standard error: yields, working points, progress and errors."""
 
+import errno
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO, cast
+
+from zsig_hep.errors import ZsigError, first_line
+from zsig_hep.interruption import interruptible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,12 +21,37 @@ if TYPE_CHECKING:
     from zsig_hep.scoring import FriendResult
 
 
+class _Messages:
+    """The standard error, whose failure does not end a run: what cannot be written is dropped."""
+
+    def write(self, text: str) -> int:
+        self._attempt(lambda: sys.stderr.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._attempt(sys.stderr.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    @staticmethod
+    def _attempt(action: Callable[[], object]) -> None:
+        try:
+            action()
+        except BrokenPipeError:
+            # Nobody reads any more, as behind `| head`: end as other programs do.
+            _silence(sys.stderr)
+            sys.exit(1)
+        except OSError:
+            _silence(sys.stderr)
+
+
 def open_console(*, quiet: bool) -> "Console":
     """A console on the standard error, where warnings are written too; the standard output is for results."""
     from rich.console import Console
     from rich.logging import RichHandler
 
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = Console(file=cast("IO[str]", _Messages()), quiet=quiet, highlight=False)
     handler = RichHandler(console=console, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     return console
@@ -32,19 +64,60 @@ def announce(console: "Console") -> Callable[[str], None]:
 
 @contextmanager
 def errors_as_status(console: "Console") -> Iterator[None]:
-    """Turn errors of the package into one message and exit status 1; other errors are bugs and keep their traceback."""
-    from zsig_hep.errors import ZsigError
+    """Turn errors of the package into one message and exit status 1, and signals into 128 plus their number.
+
+    Other errors are bugs and keep their traceback.
+    """
+
+    def end(message: str, status: int) -> NoReturn:
+        console.quiet = False
+        console.print(f"zsig: {message}", style="bold red", markup=False, soft_wrap=True)
+        sys.exit(status)
 
     try:
-        yield
+        with interruptible():
+            yield
     except ZsigError as error:
-        console.quiet = False
-        console.print(f"zsig: {error}", style="bold red", markup=False, soft_wrap=True)
+        end(str(error), 1)
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
+        how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+        end(f"{how}; run again to go on from here", 128 + number)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        end(
+            f"out of memory ({first_line(error)}): use a smaller chunk_size or batch_size, fewer seeds, or a machine "
+            "with more memory",
+            1,
+        )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch raises a RuntimeError on the CPU, and on a GPU one of its own that is a RuntimeError too.
+    return isinstance(error, MemoryError) or any(
+        words in str(error) for words in ("can't allocate memory", "not enough memory", "out of memory")
+    )
+
+
+@contextmanager
+def results_may_not_fit() -> Iterator[None]:
+    """End with status 1 and one line if the standard output cannot be written to, as on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
+            raise
+        _silence(sys.stdout)
+        with suppress(OSError):
+            sys.stderr.write(f"zsig: cannot write to the standard output: {error.strerror}\n")
         sys.exit(1)
-    except KeyboardInterrupt:
-        console.quiet = False
-        console.print("zsig: interrupted; run again to go on from here", style="bold red")
-        sys.exit(130)
+
+
+def _silence(stream: TextIO) -> None:
+    """Let what a stream still holds, which Python writes at the end of the program, go nowhere."""
+    with suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @contextmanager
@@ -61,7 +134,8 @@ def training_progress(console: "Console") -> Iterator["TrainingProgress"]:
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
+    name, value = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[loss]}"))
+    columns = (name, BarColumn(), value, TimeRemainingColumn())
     with Progress(*columns, console=console) as bars:
         tasks: dict[tuple[str, str], Any] = {}
 
@@ -111,10 +185,12 @@ def print_friend(console: "Console", friend: "FriendResult") -> None:
 def print_yields(console: "Console", analysis: "Analysis", summary: Any) -> None:
     """Print the yields before the cut, and the notes."""
     from rich.table import Table
+    from rich.text import Text
 
     from zsig_hep.presentation.rounding import round_to_uncertainty
 
-    table = Table(title=f"{analysis.title}: yields at {analysis.luminosity_ifb:g}/fb", title_justify="left")
+    title = Text(f"{analysis.title}: yields at {analysis.luminosity_ifb:g}/fb")
+    table = Table(title=title, title_justify="left")
     for heading in ("process", "role"):
         table.add_column(heading)
     for heading in ("entries", "effective", "yield", "stat. error"):
@@ -125,7 +201,7 @@ def print_yields(console: "Console", analysis: "Analysis", summary: Any) -> None
             f"{row['effective_entries']:.0f}",
             *round_to_uncertainty(row["yield"], row["uncertainty"]),
         )
-        table.add_row(row["name"], row["role"], *numbers)
+        table.add_row(Text(row["name"]), row["role"], *numbers)
     console.print(table)
     for note in summary["notes"]:
         announce(console)(f"note: {note}")

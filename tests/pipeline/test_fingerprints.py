@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +9,13 @@ from tests.array_search import make_table
 from tests.conftest import DATA
 from zsig_hep import Analysis
 from zsig_hep.learning import ZLossSettings
-from zsig_hep.pipeline.fingerprints import Fingerprints
+from zsig_hep.pipeline.fingerprints import (
+    Fingerprints,
+    code_fingerprint,
+    file_identity,
+    fingerprint,
+    source_fingerprint,
+)
 from zsig_hep.pipeline.output_folder import OutputFolder
 
 BEHIND_A_TRAINING = {"selection", "export", "report"}
@@ -111,3 +120,64 @@ def test_a_baseline_is_not_trained_twice(small_search):
     assert list(beside.losses) == ["z", "bce"]
     assert beside.losses["z"] == ZLossSettings(error="sigmoid")
     assert Fingerprints(alone).training(alone.losses["bce"]) == Fingerprints(beside).training(beside.losses["bce"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ({"a": 1.0000001}, "x"),
+        ({"a": 1, "b": None}, "x"),
+        ({"b": 1}, "x"),
+        ({"a": 1}, "y"),
+        ({"a": 1},),
+        ("x", {"a": 1}),
+    ],
+)
+def test_a_fingerprint_sees_every_difference(other):
+    assert fingerprint(*other) != fingerprint({"a": 1}, "x")
+
+
+def test_a_fingerprint_ignores_the_order_of_keys_and_keeps_that_of_lists():
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint([1, 2]) == fingerprint((1, 2)) != fingerprint([2, 1])
+    assert fingerprint(Path("a")) == fingerprint("a")
+
+
+def test_a_fingerprint_of_code_is_that_of_its_rooms():
+    assert code_fingerprint("statistics") == code_fingerprint("statistics")
+    rooms = [("statistics",), ("ntuples",), ("statistics", "ntuples"), ("learning",), ("presentation",)]
+    assert len({code_fingerprint(*names) for names in rooms}) == len(rooms)
+
+
+def test_the_code_of_the_presentation_includes_its_template(monkeypatch, tmp_path):
+    (tmp_path / "room").mkdir()
+    monkeypatch.setattr("zsig_hep.pipeline.fingerprints.__file__", str(tmp_path / "pipeline" / "fingerprints.py"))
+    seen = set()
+    for name, text in [("a.py", "1"), ("a.py", "2"), ("report.html.j2", "1"), ("report.html.j2", "2")]:
+        (tmp_path / "room" / name).write_text(text)
+        seen.add(code_fingerprint("room"))
+    assert len(seen) == 4
+    (tmp_path / "room" / "a.pyc").write_text("compiled")
+    assert code_fingerprint("room") in seen
+
+
+def test_a_source_is_known_by_its_text_and_that_of_the_files_beside_it(tmp_path):
+    columns = tmp_path / "columns.py"
+    seen = {source_fingerprint(columns)}
+    for name, text in [("columns.py", "1"), ("columns.py", "2"), ("helpers.py", "1"), ("other.py", "1")]:
+        (tmp_path / name).write_bytes(text.encode() + b"\xe9")
+        seen.add(source_fingerprint(columns))
+    assert len(seen) == 5
+    (tmp_path / "notes.txt").write_text("no code")
+    columns.touch()
+    assert source_fingerprint(columns) in seen
+
+
+def test_a_file_is_known_by_name_size_and_time(tmp_path):
+    path = tmp_path / "a.root"
+    path.write_text("12")
+    first = file_identity(str(path), is_remote=False)
+    assert file_identity(str(path), is_remote=False) == first
+    os.utime(path, ns=(1, 1))
+    assert file_identity(str(path), is_remote=False) != first
+    assert file_identity("root://host//a.root", is_remote=True) == ["root://host//a.root"]

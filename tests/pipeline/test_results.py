@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from zsig_hep.errors import InputError, ModelFileError
 from zsig_hep.learning import Classifier
 from zsig_hep.ntuples import EventTable
 from zsig_hep.pipeline.output_folder import OutputFolder
@@ -72,6 +73,21 @@ def test_a_summed_signal_has_one_exclusion_and_separate_ones_have_their_own(resu
     assert {name: list(each) for name, each in found.items()} == {"z": ["higgs"], "bce": ["higgs"]}
     one, other = (each["z"][signal].expected for each, signal in ((results.exclusions, ""), (found, "higgs")))
     assert one.median_limit == pytest.approx(other.median_limit)
+
+
+def test_a_model_of_other_events_is_refused(small_search, finished_output, results):
+    other = Results(
+        small_search.analysis(), OutputFolder(finished_output), results.table.select(results.table.fold > 0)
+    )
+    with pytest.raises(ModelFileError, match=r"training/z/model\.safetensors was trained on other events"):
+        _ = other.classifiers
+
+
+def test_results_of_other_settings_are_not_read(small_search, finished_output):
+    other = Results(small_search.analysis(training={"seed": 77}), OutputFolder(finished_output))
+    assert len(other.table) > 0
+    with pytest.raises(InputError, match=r"training/z does not hold a result for the present settings"):
+        _ = other.classifiers
 
 
 def test_a_table_at_hand_is_not_read_again(small_search, tmp_path, results):

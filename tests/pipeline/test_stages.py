@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -86,7 +87,8 @@ def times(output: Path) -> dict[str, int]:
 
 
 def files(output: Path) -> list[str]:
-    return sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
+    """Files of stages."""
+    return sorted(str(path.relative_to(output)) for path in output.glob("*/**/*") if path.is_file())
 
 
 def tensors(output: Path, name: str = "z") -> dict[str, torch.Tensor]:
@@ -158,7 +160,8 @@ def test_a_forced_run_redoes_everything_and_finds_the_same(output, chain, no_fig
         "drawing figures",
     ]
     assert forced.lines == lines
-    assert all(time != before[name] for name, time in times(output).items() if (output / name).is_file())
+    after = times(output)
+    assert all(after[name] != before[name] for name in files(output))
     assert same_tensors(tensors(output), model)
     del summary["provenance"], old["provenance"]
     assert summary == old
@@ -190,9 +193,8 @@ def test_changed_requirements_redo_selection_export_and_report_only(output, chai
     summary = changed.run()
     assert changed.lines == ["choosing working points", "writing histograms, fit inputs and model", "drawing figures"]
     after = times(output)
-    for name in after:
-        if (output / name).is_file():
-            assert (after[name] == before[name]) == name.startswith(("columns/", "training/"))
+    for name in files(output):
+        assert (after[name] == before[name]) == name.startswith(("columns/", "training/"))
     points = [each["working_point"] for each in summary["classifiers"]]
     assert all(point["signal_efficiency"] > 0.8 for point in points)
     assert summary["classifiers"] != old["classifiers"]
@@ -273,7 +275,7 @@ def test_changed_inputs_redo_the_columns(small_search, chain, tmp_path, monkeypa
     [
         ("columns/events.parquet", ["reading ntuples"]),
         ("training/bce/model.safetensors", ["training with the weighted BCE"]),
-        ("training/z/stage.json", ["training with the Z loss"]),
+        ("training/z/model.json", ["training with the Z loss"]),
     ],
 )
 def test_what_was_deleted_is_made_again(output, chain, lost, lines):
@@ -282,6 +284,103 @@ def test_what_was_deleted_is_made_again(output, chain, lost, lines):
     again.train()
     assert again.lines == lines
     assert (output / lost).exists()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "lines"),
+    [
+        ("columns/events.parquet", ["reading ntuples"]),
+        ("training/bce/model.safetensors", ["training with the weighted BCE"]),
+    ],
+)
+def test_what_was_altered_is_made_again_before_it_is_used(output, chain, damaged, lines):
+    flip_a_bit(output / damaged)
+    again = chain(output, selection={"figure_of_merit": "s_over_sqrt_b"})
+    again.scan()
+    assert again.lines == [*lines, "choosing working points"]
+
+
+def test_an_altered_summary_is_not_shown(output, chain):
+    flip_a_bit(output / "report" / "summary.json")
+    match = r"report/summary\.json is not what was written, by its digest: .*Repeat its stage with --force"
+    with pytest.raises(InputError, match=match):
+        chain(output).run()
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_stage_without_its_record_is_not_replaced(output, chain):
+    (output / "training" / "z" / "stage.json").unlink()
+    before = times(output / "training")
+    with pytest.raises(OutputError, match="training/z is not a result of this program: it is not replaced"):
+        chain(output).train()
+    assert times(output / "training") == before
+
+
+def test_a_finished_run_is_read_without_writing_anything(output, chain):
+    before = times(output) | {".": output.stat().st_mtime_ns}
+    chain(output).run()
+    assert times(output) | {".": output.stat().st_mtime_ns} == before
+
+
+def test_the_same_pipeline_notices_what_has_changed_since_its_last_call(small_search, chain, tmp_path):
+    search = small_search.copy(tmp_path / "search")
+    made = chain(tmp_path / "out", search)
+    before = made.columns()
+    columns = search.folder / "columns.py"
+    columns.write_text(columns.read_text().replace('"x": events["x"]', '"x": -events["x"]'))
+    assert made.columns() != before or made.lines == ["reading ntuples"] * 2
+    stored = EventTable.from_parquet(tmp_path / "out" / "columns" / "events.parquet")
+    assert np.array_equal(made.table.features, stored.features)
+
+
+def test_input_that_changes_while_it_is_read_is_noticed(small_search, chain, tmp_path, monkeypatch):
+    search = small_search.copy(tmp_path / "search")
+    made = chain(tmp_path / "out", search)
+    read = Pipeline._read
+
+    def read_and_touch(self, folder):
+        result = read(self, folder)
+        os.utime(search.folder / "dy.root", ns=(1, 1))
+        return result
+
+    monkeypatch.setattr(Pipeline, "_read", read_and_touch)
+    with pytest.raises(
+        InputError, match=r"an ntuple, .* was changed while the stage columns was made from it: run again"
+    ):
+        made.columns()
+    assert not (tmp_path / "out" / "columns").exists()
+    monkeypatch.undo()
+    made.columns()
+    assert (tmp_path / "out" / "columns").exists()
+
+
+@pytest.mark.slow
+def test_runs_with_other_settings_at_the_same_time_report_their_own_numbers(small_search, tmp_path):
+    searches = [small_search.copy(tmp_path / name) for name in ("first", "second")]
+    searches[0].write(luminosity_ifb=100.0, title="First")
+    searches[1].write(luminosity_ifb=300.0, title="Second")
+    command = [Path(sysconfig.get_path("scripts")) / "zsig", "run", "--json", "-o", tmp_path / "out"]
+    processes = [
+        subprocess.Popen([*command, search.folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for search in searches
+    ]
+    printed = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    summaries = [json.loads(out) for out, _ in printed]
+    assert [each["title"] for each in summaries] == ["First", "Second"]
+    yields = [{row["name"]: row["yield"] for row in each["processes"]} for each in summaries]
+    assert yields[1] == pytest.approx({name: 3 * value for name, value in yields[0].items()})
+    for each in summaries:
+        points = [classifier["working_point"] for classifier in each["classifiers"]]
+        total = sum(row["yield"] for row in each["processes"] if row["role"] == "background")
+        assert all(0 < point["background"]["yield"] < total for point in points if point["status"] == "ok")
+    assert sum("waiting for another run" in err for _, err in printed) == 1
+    assert read_json(tmp_path / "out" / "report" / "summary.json") in summaries
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4])
@@ -368,7 +467,7 @@ def test_a_failed_reading_keeps_the_older_columns(small_search, chain, tmp_path)
     with pytest.raises(InputError, match=r"columns\.py, line 2"):
         chain(tmp_path / "out", search).columns()
     assert times(tmp_path / "out" / "columns") == before
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["columns"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".zsig-lock", "columns", "zsig-output.json"]
 
 
 @pytest.mark.slow
@@ -416,10 +515,10 @@ def test_an_absent_device_is_refused_before_anything_is_read(chain, tmp_path):
     with pytest.raises(TrainingError, match="'cuda' is not available here"):
         made.run()
     assert made.lines == []
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_folder_in_the_way_of_a_file(chain, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
-        chain(tmp_path / "file")
+        chain(tmp_path / "file").columns()

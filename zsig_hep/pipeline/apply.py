@@ -1,11 +1,11 @@
 """Apply a trained classifier to ntuples: friend trees with the score of every entry."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from zsig_hep.errors import ModelFileError
 from zsig_hep.ntuples import Dataset, chunk_reader, resolve_datasets, resolve_files
-from zsig_hep.pipeline.fingerprints import Fingerprints
 from zsig_hep.pipeline.results import Results
 from zsig_hep.scoring import FriendResult, apply_model, datasets_by_path, load_scorer
 from zsig_hep.scoring.friends import FriendFormat
@@ -44,7 +44,7 @@ def apply_to_files(
         OutputError: a friend tree exists or cannot be written.
     """
     analysis, output = results.analysis, results.output_folder
-    if model is None and not output.is_current("selection", Fingerprints(analysis).selection):
+    if model is None and not output.is_current("selection", results.fingerprints.selection):
         message = (
             f"{output.root} holds no model and cut for the present settings of this analysis: run `zsig run` with the same "
             "--output first, or give an exported model with --model."
@@ -53,15 +53,17 @@ def apply_to_files(
     scorer = load_scorer(model) if model is not None else load_scorer(results.model_folder, results.model_metadata)
     settings, processes, folder = analysis.ntuples, analysis.processes, analysis.folder
     known = datasets_by_path({each.name: each.files for each in resolve_datasets(settings, processes, folder)})
-    return apply_model(
-        # Files are resolved as those of a dataset, which needs a cross section; it is not used.
-        resolve_files(Dataset(files=list(files), cross_section_pb=1.0), Path.cwd(), settings.tree),
-        chunk_reader(settings, processes, base_folder=folder),
-        scorer,
-        output_folder,
-        file_format=file_format,
-        dataset=dataset or known,
-        schema=settings.schema_name,
-        chunk_size=settings.chunk_size,
-        overwrite=overwrite,
-    )
+    is_inside = output_folder.resolve().is_relative_to(output.root.resolve())
+    with output.writing() if is_inside else nullcontext():
+        return apply_model(
+            # Files are resolved as those of a dataset, which needs a cross section; it is not used.
+            resolve_files(Dataset(files=list(files), cross_section_pb=1.0), Path.cwd(), settings.tree),
+            chunk_reader(settings, processes, base_folder=folder),
+            scorer,
+            output_folder,
+            file_format=file_format,
+            dataset=dataset or known,
+            schema=settings.schema_name,
+            chunk_size=settings.chunk_size,
+            overwrite=overwrite,
+        )

@@ -1,13 +1,53 @@
 """Fingerprints of the stages of an analysis: one hash per stage of everything that the stage depends on."""
 
+import hashlib
+import json
 from functools import cached_property
 from pathlib import Path
 
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import LossSettings, choose_device, depends_on_goal
 from zsig_hep.ntuples import EventTable, resolve_datasets
-from zsig_hep.pipeline.output_folder import code_fingerprint, file_identity, fingerprint, source_fingerprint
 from zsig_hep.scoring import can_export_onnx
+
+
+def fingerprint(*parts: object) -> str:
+    """Hash of JSON values; objects of other types are hashed as text.
+
+    Example:
+        >>> fingerprint({"folds": 5}, "text") == fingerprint({"folds": 5}, "text")
+        True
+    """
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def code_fingerprint(*rooms: str) -> str:
+    """Hash of the source code and templates of sub-packages, so that results of older code are not current.
+
+    Args:
+        rooms: names of sub-packages of zsig_hep.
+    """
+    digest = hashlib.sha256()
+    for room in rooms:
+        for path in sorted((Path(__file__).parents[1] / room).rglob("*")):
+            if path.suffix in {".py", ".j2"}:
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def source_fingerprint(columns_file: Path) -> str:
+    """Hash of a Python file and of those in the same folder, which it may import."""
+    files = sorted({columns_file, *columns_file.parent.glob("*.py")})
+    return fingerprint([[path.name, path.read_bytes().hex()] for path in files if path.is_file()])
+
+
+def file_identity(path: str, *, is_remote: bool) -> list[object]:
+    """Identity of a file: path, size and modification time of a local file, the address of a remote one."""
+    if is_remote:
+        return [path]
+    status = Path(path).stat()
+    return [path, status.st_size, status.st_mtime_ns]
 
 
 class Fingerprints:

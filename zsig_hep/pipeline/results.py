@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.analysis import Analysis
+from zsig_hep.errors import ModelFileError
 from zsig_hep.fits import Channels, FitTemplates, build_templates
-from zsig_hep.learning import Classifier, LossSettings, choose_device
+from zsig_hep.learning import Classifier, LossSettings, choose_device, make_sample
 from zsig_hep.ntuples import TABLE_NAME, EventTable
 from zsig_hep.ntuples.reading import shape_table_name
 from zsig_hep.ntuples.variations import DIRECTIONS, Variation, names_of_kind, varied_name
+from zsig_hep.pipeline.fingerprints import Fingerprints
 from zsig_hep.pipeline.output_folder import OutputFolder
 from zsig_hep.scoring import ModelMetadata, model_metadata
 from zsig_hep.selection import (
@@ -51,10 +53,22 @@ class Results:
         analysis: the analysis.
         output_folder: folder of its stages; a stage must be finished before its results are used.
         table: the selected events; by default they are read from the columns stage.
+        fingerprints: of the stages; by default those of the files and settings of the analysis.
+
+    Raises:
+        InputError: when something is used, if its stage is not finished with the fingerprint, or a file is not what was
+            written.
     """
 
-    def __init__(self, analysis: Analysis, output_folder: OutputFolder, table: EventTable | None = None) -> None:
+    def __init__(
+        self,
+        analysis: Analysis,
+        output_folder: OutputFolder,
+        table: EventTable | None = None,
+        fingerprints: Fingerprints | None = None,
+    ) -> None:
         self.analysis, self.output_folder, self._table = analysis, output_folder, table
+        self.fingerprints = fingerprints or Fingerprints(analysis)
 
     @property
     def losses(self) -> dict[str, LossSettings]:
@@ -66,7 +80,7 @@ class Results:
         """The selected events."""
         if self._table is not None:
             return self._table
-        return EventTable.from_parquet(self.output_folder.folder("columns") / TABLE_NAME)
+        return self._stored_table(TABLE_NAME)
 
     @cached_property
     def variations(self) -> dict[str, Variation]:
@@ -76,19 +90,18 @@ class Results:
     @cached_property
     def shapes(self) -> dict[str, EventTable]:
         """Events selected under each direction of a shape variation, by varied name such as "jesUp"."""
-        folder = self.output_folder.folder("columns")
         names = [
             varied_name(name, direction)
             for name in names_of_kind(self.variations, "shape")
             for direction in DIRECTIONS
             if direction == "up" or not getattr(self.variations[name], "one_sided", False)
         ]
-        return {name: EventTable.from_parquet(folder / shape_table_name(name)) for name in names}
+        return {name: self._stored_table(shape_table_name(name)) for name in names}
 
     @cached_property
     def classifiers(self) -> dict[str, Classifier]:
         """The trained classifiers, by name."""
-        return {name: Classifier.load(self.output_folder.folder(f"training/{name}")) for name in self.losses}
+        return {name: self._stored_classifier(name, loss) for name, loss in self.losses.items()}
 
     @property
     def model_folder(self) -> Path:
@@ -227,6 +240,26 @@ class Results:
     @property
     def _objective(self) -> Objective:
         return self.analysis.selection.objective
+
+    def _stored_table(self, name: str) -> EventTable:
+        with self.output_folder.reading("columns", self.fingerprints.columns, name) as folder:
+            return EventTable.from_parquet(folder / name)
+
+    def _stored_classifier(self, name: str, loss: LossSettings) -> Classifier:
+        expected = self.fingerprints.training(loss)
+        with self.output_folder.reading(f"training/{name}", expected, "model.safetensors") as folder:
+            classifier = Classifier.load(folder)
+            if classifier.input_hash != self._sample_hash:
+                message = (
+                    f"{folder / 'model.safetensors'} was trained on other events than those of this analysis. Repeat "
+                    "the training with --force."
+                )
+                raise ModelFileError(message)
+            return classifier
+
+    @cached_property
+    def _sample_hash(self) -> str:
+        return make_sample(self.table, self.analysis.training).hash()
 
     def _scored(self, classifier: Classifier) -> ScoredEvents:
         score = self._scores_of(classifier, self.table)

@@ -2,9 +2,10 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,9 +14,9 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
 from zsig_hep.analysis import Analysis
-from zsig_hep.errors import AnalysisFileError
+from zsig_hep.errors import AnalysisFileError, InputError
 from zsig_hep.fits import write_fit_inputs, write_histograms
-from zsig_hep.learning import choose_device, schedule_advice, train
+from zsig_hep.learning import LossSettings, choose_device, schedule_advice, train
 from zsig_hep.ntuples import TABLE_NAME, ColumnsResult, EventTable, run_columns
 from zsig_hep.ntuples.reading import Executor
 from zsig_hep.pipeline.fingerprints import Fingerprints
@@ -30,6 +31,8 @@ from zsig_hep.selection import simulation_caveats
 
 _LOG = logging.getLogger(__name__)
 
+Finish = Callable[[], None]
+
 TrainingProgress = Callable[[str, str, int, int, float], None]
 """Called with the label of the classifier, the phase, the epoch, the number of epochs and the mean validation loss."""
 
@@ -43,12 +46,29 @@ class RunOptions:
         workers: number of processes of the executor.
         scheduler: address of a Dask scheduler; None for a local cluster.
         force: whether stages that are current are repeated.
+        wait: whether to wait for another run that writes to the output folder; otherwise that is an error.
     """
 
     executor: Executor = "iterative"
     workers: int = 2
     scheduler: str | None = None
     force: bool = False
+    wait: bool = True
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a run.
+
+    Attributes:
+        fingerprint: its fingerprint among those of an analysis.
+        build: writes its files into a folder; what it returns is called when the folder is in place.
+        after: stages that it needs.
+    """
+
+    fingerprint: Callable[[Fingerprints], str]
+    build: Callable[[Path], Finish | None]
+    after: tuple[str, ...] = ()
 
 
 class Pipeline:
@@ -59,14 +79,14 @@ class Pipeline:
 
     Args:
         analysis: the analysis.
-        output: the output folder; created if it does not exist.
+        output: the output folder; created with the first stage.
         options: options of the run.
         table: the selected events, if they do not come from ntuples; its processes must be those of the analysis.
         announce: called with one line of text when a stage starts.
         training_progress: called after every epoch.
 
     Raises:
-        OutputError: the output folder cannot be written to.
+        OutputError: the output folder is an empty path.
         AnalysisFileError: processes or luminosity of the table differ from those of the analysis.
     """
 
@@ -84,11 +104,11 @@ class Pipeline:
             analysis.require_processes(table)
         self.analysis, self.options, self.announce = analysis, options or RunOptions(), announce
         self.training_progress = training_progress
-        self.output_folder = OutputFolder(Path(output))
+        self.output_folder = OutputFolder(output, wait=self.options.wait, announce=announce)
         self.fingerprints = Fingerprints(analysis, table)
-        self.results = Results(analysis, self.output_folder)
+        self.results = Results(analysis, self.output_folder, fingerprints=self.fingerprints)
         self._given_table = table
-        self._forced = self.options.force
+        self._known: dict[str, str] = {}
 
     @classmethod
     def of_table(cls, table: EventTable, output: Path | str, *, title: str, **settings: Any) -> Self:
@@ -120,67 +140,37 @@ class Pipeline:
         """
         # Raises the error for an absent device before the ntuples are read.
         choose_device(self.analysis.training.device)
-        self.columns()
-        self.train()
-        self.scan()
-        if self.analysis.cuts is not None:
-            self.cuts()
-        self.export()
-        self.plot()
-        return self.summary
+        with self._up_to_date(*self._stages):
+            return self.summary
 
-    def columns(self) -> None:
-        """Read the ntuples, or take the table: `columns/events.parquet` and `columns/columns.json`."""
-        if self._current("columns", self.fingerprints.columns):
-            return
-        self.announce("reading ntuples" if self._given_table is None else "taking events from a table")
-        with self.output_folder.building("columns", self.fingerprints.columns) as folder:
-            result = self._read(folder)
-            _write_json(folder / "columns.json", columns_summary(self.analysis, result))
-        self.results = Results(self.analysis, self.output_folder, result.table)
+    def columns(self) -> JsonDict:
+        """Read the ntuples, or take the table: `columns/events.parquet` and `columns/columns.json`.
+
+        Returns:
+            The content of `columns.json`.
+        """
+        with self._up_to_date("columns"):
+            return self._content("columns", "columns.json")
 
     def train(self) -> None:
         """Train the classifier and its baseline, with one folder each under `training/`."""
-        self._bring_up_to_date(self.columns)
-        progress = self.training_progress
-        for name, loss in self.results.losses.items():
-            stage, expected = f"training/{name}", self.fingerprints.training(loss)
-            if self._current(stage, expected):
-                continue
-            self.announce(f"training with the {loss.label}")
-            checkpoint = self._checkpoint(name, expected)
-            with self.output_folder.building(stage, expected) as folder:
-                classifier = train(
-                    self.table,
-                    self.analysis.training,
-                    loss=loss,
-                    goal=self.analysis.goal,
-                    checkpoint=checkpoint,
-                    progress=None if progress is None else partial(progress, loss.label),
-                )
-                classifier.save(folder)
-            checkpoint.unlink(missing_ok=True)
-            self.results = Results(self.analysis, self.output_folder, self.table)
-            if advice := classifier.history.advice():
-                _LOG.warning(advice)
+        with self._up_to_date(*self._trainings):
+            pass
 
-    def scan(self) -> None:
-        """Choose the working points on held-out folds: `selection/scores.parquet` and `selection/selection.json`."""
-        self._bring_up_to_date(self.train)
-        if self._current("selection", self.fingerprints.selection):
-            return
-        self.announce("choosing working points")
-        with self.output_folder.building("selection", self.fingerprints.selection) as folder:
-            columns = {"identity": self.table.identity, "process": self.table.process, "fold": self.table.fold}
-            scores = {f"score_{name}": events.score for name, events in self.results.events.items()}
-            pq.write_table(pa.table(columns | {"weight": self.table.weight} | scores), folder / "scores.parquet")
-            _write_json(folder / "selection.json", selections_summary(self.results))
-        for evaluation in self.results.evaluations:
-            if evaluation.working_point.status != "ok":
-                _LOG.warning("%s: %s", evaluation.label, evaluation.working_point.reason)
+    def scan(self) -> JsonDict:
+        """Choose the working points on held-out folds: `selection/scores.parquet` and `selection/selection.json`.
 
-    def cuts(self) -> None:
+        Returns:
+            The content of `selection.json`.
+        """
+        with self._up_to_date("selection"):
+            return self._content("selection", "selection.json")
+
+    def cuts(self) -> JsonDict:
         """Optimise rectangular cuts, which needs no training: `cuts/cuts.json` and `cuts/figures/`.
+
+        Returns:
+            The content of `cuts.json`.
 
         Raises:
             AnalysisFileError: the analysis has no variables to cut on.
@@ -191,15 +181,8 @@ class Pipeline:
                 "{dijet_mass: above, dimuon_mass: window}}`."
             )
             raise AnalysisFileError(message)
-        self._bring_up_to_date(self.columns)
-        if self._current("cuts", self.fingerprints.cuts):
-            return
-        self.announce("optimising cuts")
-        with self.output_folder.building("cuts", self.fingerprints.cuts) as folder:
-            found = self.results.cuts(self.analysis.cuts)
-            drawn = self._draw(folder / "figures", cut_gallery(self.results, found).figures())
-            figures = [{"caption": caption, "file": f"figures/{png.name}"} for caption, png in drawn]
-            _write_json(folder / "cuts.json", plain(found) | {"figures": figures})
+        with self._up_to_date("cuts"):
+            return self._content("cuts", "cuts.json")
 
     def export(self) -> None:
         """Write files for other programs.
@@ -209,50 +192,122 @@ class Pipeline:
         are separate hypotheses. `export/model.onnx` is the classifier with the loss of the analysis, if the extra
         `onnx` is installed.
         """
-        self._bring_up_to_date(self.scan)
-        if self._current("export", self.fingerprints.export):
-            return
-        self.announce("writing histograms, fit inputs and model")
-        with self.output_folder.building("export", self.fingerprints.export) as folder:
-            histograms = {evaluation.name: evaluation.score_histogram for evaluation in self.results.evaluations}
-            write_histograms(folder / "scores.root", histograms)
-            self._write_fits(folder / "fit")
-            if can_export_onnx():
-                results = self.results
-                export_onnx(
-                    results.classifiers[results.evaluations[0].name], folder / "model.onnx", results.model_metadata
-                )
-            else:
-                self.announce("the model is not exported: this needs the extra `onnx` (pip install 'zsig_hep[onnx]')")
+        with self._up_to_date("export"):
+            pass
 
-    def plot(self) -> None:
-        """Draw the figures and write the report: `report/report.html`, `report/summary.json`, `report/figures/`."""
-        self._bring_up_to_date(self.scan)
-        if self.analysis.cuts is not None:
-            self._bring_up_to_date(self.cuts)
-        if self._current("report", self.fingerprints.report):
-            return
-        self.announce("drawing figures")
-        with self.output_folder.building("report", self.fingerprints.report) as folder:
-            figures = self._draw(folder / "figures", report_gallery(self.results).figures())
-            if cuts := self._cuts_found:
-                figures += [
-                    (each["caption"], self.output_folder.folder("cuts") / each["file"]) for each in cuts["figures"]
-                ]
-            summary = plain(self._summary())
-            _write_json(folder / "summary.json", summary)
-            write_report(folder / "report.html", summary, figures)
+    def plot(self) -> JsonDict:
+        """Draw the figures and write the report: `report/report.html`, `report/summary.json`, `report/figures/`.
+
+        Returns:
+            The summary.
+        """
+        with self._up_to_date("report"):
+            return self.summary
 
     @property
     def summary(self) -> JsonDict:
-        """The summary of the last report."""
-        content: JsonDict = json.loads((self.output_folder.folder("report") / "summary.json").read_text())
-        return content
+        """The summary of the last report.
+
+        Raises:
+            InputError: there is no report for the present settings and input.
+        """
+        return self._content("report", "summary.json")
 
     @property
     def table(self) -> EventTable:
         """The selected events, from the finished columns stage."""
         return self.results.table
+
+    @cached_property
+    def _stages(self) -> dict[str, Stage]:
+        """All stages by name, in an order in which each stands behind those that it needs."""
+        trainings = {
+            f"training/{name}": Stage(
+                partial(Fingerprints.training, loss=loss), partial(self._build_training, name, loss), ("columns",)
+            )
+            for name, loss in self.analysis.losses.items()
+        }
+        cuts = {"cuts": Stage(lambda known: known.cuts, self._build_cuts, ("columns",))}
+        if self.analysis.cuts is None:
+            cuts = {}
+        return {
+            "columns": Stage(lambda known: known.columns, self._build_columns),
+            **trainings,
+            "selection": Stage(lambda known: known.selection, self._build_selection, tuple(trainings)),
+            **cuts,
+            "export": Stage(lambda known: known.export, self._build_export, ("selection",)),
+            "report": Stage(lambda known: known.report, self._build_report, ("selection", *cuts)),
+        }
+
+    @property
+    def _trainings(self) -> list[str]:
+        return [name for name in self._stages if name.startswith("training/")]
+
+    @contextmanager
+    def _up_to_date(self, *targets: str) -> Iterator[None]:
+        """Build stages that are not current, and yield; another run can change nothing before the block ends.
+
+        If all stages are current, nothing is locked or written.
+        """
+        self._take_fingerprints()
+        needed = self._with_those_before(targets)
+        forced = targets if self.options.force else ()
+        folder = self.output_folder
+        if not forced and all(folder.is_current(name, self._expected(name)) for name in needed):
+            yield
+            return
+        with folder.writing():
+            for name in needed:
+                if name in forced or not folder.is_intact(name, self._expected(name)):
+                    self._build(name)
+            yield
+
+    def _with_those_before(self, targets: Iterable[str]) -> list[str]:
+        needed = set(targets)
+        for name in reversed(self._stages):
+            if name in needed:
+                needed.update(self._stages[name].after)
+        return [name for name in self._stages if name in needed]
+
+    def _take_fingerprints(self) -> None:
+        """Take the fingerprints of the input as it is now, and forget results of what has changed."""
+        before, self._known = self._known, {}
+        self.fingerprints = Fingerprints(self.analysis, self._given_table)
+        if any(self._expected(name) != known for name, known in before.items()):
+            self.results = Results(self.analysis, self.output_folder, fingerprints=self.fingerprints)
+
+    def _expected(self, name: str) -> str:
+        if name not in self._known:
+            self._known[name] = self._stages[name].fingerprint(self.fingerprints)
+        return self._known[name]
+
+    def _build(self, name: str) -> None:
+        stage, expected = self._stages[name], self._expected(name)
+        with self.output_folder.building(name, expected) as folder:
+            finish = stage.build(folder)
+            if stage.fingerprint(Fingerprints(self.analysis, self._given_table)) != expected:
+                message = (
+                    f"an ntuple, a Python file of the analysis or the program itself was changed while the stage {name} "
+                    "was made from it: run again"
+                )
+                raise InputError(message)
+        if finish is not None:
+            finish()
+
+    def _content(self, stage: str, file: str) -> JsonDict:
+        """The content of a JSON file of a finished stage."""
+        with self.output_folder.reading(stage, self._expected(stage), file) as folder:
+            content: JsonDict = json.loads((folder / file).read_text())
+            return content
+
+    def _new_results(self, table: EventTable) -> None:
+        self.results = Results(self.analysis, self.output_folder, table, self.fingerprints)
+
+    def _build_columns(self, folder: Path) -> Finish:
+        self.announce("reading ntuples" if self._given_table is None else "taking events from a table")
+        result = self._read(folder)
+        _write_json(folder / "columns.json", columns_summary(self.analysis, result))
+        return partial(self._new_results, result.table)
 
     def _read(self, folder: Path) -> ColumnsResult:
         if self._given_table is not None:
@@ -270,16 +325,75 @@ class Pipeline:
             scheduler=self.options.scheduler,
         )
 
-    def _current(self, stage: str, expected: str) -> bool:
-        return not self._forced and self.output_folder.is_current(stage, expected)
+    def _build_training(self, name: str, loss: LossSettings, folder: Path) -> Finish:
+        self.announce(f"training with the {loss.label}")
+        progress = self.training_progress
+        checkpoint = self._checkpoint(name, self._expected(f"training/{name}"))
+        classifier = train(
+            self.table,
+            self.analysis.training,
+            loss=loss,
+            goal=self.analysis.goal,
+            checkpoint=checkpoint,
+            progress=None if progress is None else partial(progress, loss.label),
+        )
+        classifier.save(folder)
 
-    def _bring_up_to_date(self, stage: Callable[[], None]) -> None:
-        """Run an earlier stage if it is not current; `force` does not apply to it."""
-        forced, self._forced = self._forced, False
-        try:
-            stage()
-        finally:
-            self._forced = forced
+        def finish() -> None:
+            checkpoint.unlink(missing_ok=True)
+            self._new_results(self.table)
+            if advice := classifier.history.advice():
+                _LOG.warning(advice)
+
+        return finish
+
+    def _build_selection(self, folder: Path) -> Finish:
+        self.announce("choosing working points")
+        columns = {"identity": self.table.identity, "process": self.table.process, "fold": self.table.fold}
+        scores = {f"score_{name}": events.score for name, events in self.results.events.items()}
+        pq.write_table(pa.table(columns | {"weight": self.table.weight} | scores), folder / "scores.parquet")
+        _write_json(folder / "selection.json", selections_summary(self.results))
+        return self._warn_of_selections
+
+    def _warn_of_selections(self) -> None:
+        for evaluation in self.results.evaluations:
+            if evaluation.working_point.status != "ok":
+                _LOG.warning("%s: %s", evaluation.label, evaluation.working_point.reason)
+
+    def _build_cuts(self, folder: Path) -> None:
+        self.announce("optimising cuts")
+        if self.analysis.cuts is not None:
+            found = self.results.cuts(self.analysis.cuts)
+            drawn = self._draw(folder / "figures", cut_gallery(self.results, found).figures())
+            figures = [{"caption": caption, "file": f"figures/{png.name}"} for caption, png in drawn]
+            _write_json(folder / "cuts.json", plain(found) | {"figures": figures})
+
+    def _build_export(self, folder: Path) -> None:
+        self.announce("writing histograms, fit inputs and model")
+        histograms = {evaluation.name: evaluation.score_histogram for evaluation in self.results.evaluations}
+        write_histograms(folder / "scores.root", histograms)
+        self._write_fits(folder / "fit")
+        if can_export_onnx():
+            results = self.results
+            export_onnx(results.classifiers[results.evaluations[0].name], folder / "model.onnx", results.model_metadata)
+        else:
+            self.announce("the model is not exported: this needs the extra `onnx` (pip install 'zsig_hep[onnx]')")
+
+    def _build_report(self, folder: Path) -> None:
+        self.announce("drawing figures")
+        columns = self._content("columns", "columns.json")
+        cuts = self._content("cuts", "cuts.json") if "cuts" in self._stages else None
+        figures = self._draw(folder / "figures", report_gallery(self.results).figures())
+        summary = plain(self._summary(columns, cuts))
+        _write_json(folder / "summary.json", summary)
+        drawn = [] if cuts is None else cuts["figures"]
+        if not drawn:
+            write_report(folder / "report.html", summary, figures)
+            return
+        files = [each["file"] for each in drawn]
+        with self.output_folder.reading("cuts", self._expected("cuts"), *files) as cuts_folder:
+            figures += [(each["caption"], cuts_folder / each["file"]) for each in drawn]
+            write_report(folder / "report.html", summary, figures)
 
     def _checkpoint(self, name: str, expected: str) -> Path:
         """File in which a training stores its state, named by its fingerprint so that other settings start anew."""
@@ -306,8 +420,7 @@ class Pipeline:
         for signal in templates.signals:
             write_fit_inputs(folder / signal, templates.with_signals([signal]), settings)
 
-    def _summary(self) -> JsonDict:
-        columns = json.loads((self.output_folder.folder("columns") / "columns.json").read_text())
+    def _summary(self, columns: JsonDict, cuts: JsonDict | None) -> JsonDict:
         columns["notes"] += theory_notes(self.analysis) + list(schedule_advice(self.analysis.training))
         for evaluation in self.results.evaluations:
             columns["notes"] += simulation_caveats(evaluation, self.analysis.selection)
@@ -315,21 +428,9 @@ class Pipeline:
             "command": command_line(),
             "versions": package_versions(),
             "device": choose_device(self.analysis.training.device).type,
-            "stages": {
-                "columns": self.fingerprints.columns,
-                **{f"training/{name}": self.fingerprints.training(loss) for name, loss in self.results.losses.items()},
-                "selection": self.fingerprints.selection,
-            },
+            "stages": {name: self._expected(name) for name in ("columns", *self._trainings, "selection")},
         }
-        selections = selections_summary(self.results) | {"cuts": self._cuts_found}
-        return run_summary(self.analysis, columns, selections, provenance)
-
-    @property
-    def _cuts_found(self) -> Any:
-        """Content of `cuts/cuts.json` from the finished cuts stage; None if the analysis has no cuts."""
-        if self.analysis.cuts is None:
-            return None
-        return json.loads((self.output_folder.folder("cuts") / "cuts.json").read_text())
+        return run_summary(self.analysis, columns, selections_summary(self.results) | {"cuts": cuts}, provenance)
 
     def _draw(self, folder: Path, figures: Iterable[tuple[str, str, Figure]]) -> list[tuple[str, Path]]:
         """Save figures under their names, and return the caption and the PNG file of each."""
