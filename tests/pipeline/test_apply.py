@@ -11,6 +11,7 @@ import uproot
 from click.testing import CliRunner
 
 from zsig_hep.cli import main
+from zsig_hep.pipeline.output_folder import OutputFolder
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -43,6 +44,23 @@ def test_friends_have_the_scores_of_the_run_entry_by_entry(small_search, output,
     assert np.isnan(friend["zsig_score"][~selected]).all()
     assert "exists already" in apply(*files, "--format", file_format, status=1).stderr
     apply(*files, "--format", file_format, "--overwrite")
+
+
+def test_a_finished_output_is_only_read_when_friends_are_elsewhere(small_search, output, tmp_path):
+    def state():
+        return {str(path): path.stat().st_mtime_ns for path in (output, *output.rglob("*"))}
+
+    before = state()
+    apply(small_search.folder, small_search.folder / "top.root", "--output", output, "--friends", tmp_path / "f")
+    assert state() == before
+
+
+def test_friends_in_the_output_folder_wait_for_other_runs(small_search, output):
+    files = [small_search.folder, small_search.folder / "top.root", "--output", output]
+    with OutputFolder(output).writing():
+        result = apply(*files, "--no-wait", status=1)
+    assert "another run writes to" in result.stderr
+    apply(*files, "--no-wait")
 
 
 def test_an_exported_model_scores_new_events_by_the_whole_ensemble(small_search, output, tmp_path):
