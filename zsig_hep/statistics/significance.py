@@ -44,6 +44,19 @@ class FigureOfMerit(StrEnum):
         return self.value.endswith("_with_uncertainty")
 
     @property
+    def with_background_uncertainty(self) -> "FigureOfMerit | None":
+        """The figure that includes an uncertainty of the background and equals this one without it; None if there is none.
+
+        Example:
+            >>> FigureOfMerit.ASIMOV.with_background_uncertainty, FigureOfMerit.PUNZI.with_background_uncertainty
+            (<FigureOfMerit.ASIMOV_WITH_UNCERTAINTY: 'asimov_with_uncertainty'>, None)
+        """
+        if self.knows_background_uncertainty:
+            return self
+        name = f"{self.value}_with_uncertainty"
+        return FigureOfMerit(name) if name in set(FigureOfMerit) else None
+
+    @property
     def differentiable_counterpart(self) -> "FigureOfMerit":
         """The figure itself; for an exact Poisson tail, which has no gradients, its limit, the Asimov significance."""
         return {

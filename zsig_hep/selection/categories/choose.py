@@ -182,6 +182,7 @@ class Division(ShortRepr):
             _between(self.scan.yields, columns),
             _between(self.scan.variances, columns),
             _between(self.scan.entries, columns),
+            (_between(self.scan.higher_moments[0], columns), _between(self.scan.higher_moments[1], columns)),
             self.limits.objective,
         )
         lower = tuple(self.scan.threshold[columns].tolist())

@@ -31,6 +31,7 @@ class ThresholdScan(ShortRepr):
         yields: sum of weights at or above each threshold, shape [P, T], in events.
         variances: sum of squared weights, shape [P, T].
         entries: number of simulated events, shape [P, T].
+        higher_moments: sums of the third and of the fourth powers of weights, shape [P, T] each.
         total_yields: yield before the cut, shape [P].
         total_entries: number of simulated events before the cut, shape [P].
         significance: figure of merit, shape [T]; NaN or infinite where the background is not positive.
@@ -46,6 +47,7 @@ class ThresholdScan(ShortRepr):
     yields: Floats
     variances: Floats
     entries: Integers
+    higher_moments: tuple[Floats, Floats]
     total_yields: Floats
     total_entries: Integers
     significance: Floats
@@ -137,16 +139,17 @@ def scan_thresholds(events: ScoredEvents, settings: WorkingPointSettings) -> Thr
     objective = settings.objective
     objective.require_known_backgrounds(events.processes)
     events = events.simulated
-    threshold, yields, variances, entries = _cumulative(events)
+    threshold, yields, variances, entries, higher = _cumulative(events)
     _require_positive_yields(yields, events.processes, each_signal=objective.signals != "sum")
     uncertainty = _common_uncertainty(events, threshold, yields, settings)
-    z = objective.evaluate(yields, variances, events.processes, common_uncertainty=uncertainty)
+    z = objective.evaluate(yields, variances, events.processes, higher_moments=higher, common_uncertainty=uncertainty)
     scan = ThresholdScan(
         threshold=threshold,
         processes=events.processes,
         yields=yields,
         variances=variances,
         entries=entries,
+        higher_moments=higher,
         total_yields=yields[:, 0].copy(),
         total_entries=entries[:, 0].copy(),
         significance=z.value,
@@ -245,8 +248,8 @@ def qualifying(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans:
     return np.asarray(enough & np.isfinite(scan.significance))
 
 
-def _cumulative(events: ScoredEvents) -> tuple[Floats, Floats, Floats, Integers]:
-    """Distinct scores [T], and per process the sums of w, w^2 and 1 at or above each of them [P, T]."""
+def _cumulative(events: ScoredEvents) -> tuple[Floats, Floats, Floats, Integers, tuple[Floats, Floats]]:
+    """Distinct scores [T], and per process the sums of w, w^2, 1, w^3 and w^4 at or above each of them [P, T]."""
     rows = len(events.processes)
     # A stable sort sums events of equal score in the same order on every machine.
     order = np.argsort(events.score, kind="stable")
@@ -263,7 +266,9 @@ def _cumulative(events: ScoredEvents) -> tuple[Floats, Floats, Floats, Integers]
         np.cumsum(downward, axis=1, out=downward)
         return sums
 
-    return threshold, above(w), above(w * w), above(None).astype(np.int64, copy=False)
+    square = w * w
+    higher = above(square * w), above(square * square)
+    return threshold, above(w), above(square), above(None).astype(np.int64, copy=False), higher
 
 
 def _positive_effective_entries(sum_w: Floats, sum_w2: Floats) -> Floats:

@@ -59,7 +59,11 @@ def choose_working_point(scan: ThresholdScan, settings: WorkingPointSettings) ->
     if not scan.qualifies.any():
         return WorkingPoint(status="no_threshold_qualifies", reason=_why_none_qualifies(scan, settings))
     best = int(np.argmax(np.where(scan.qualifies, scan.significance, -np.inf)))
-    passing = as_yields(scan.processes, scan.yields[:, best], scan.variances[:, best], scan.entries[:, best])
+    at_best = np.s_[:, best]
+    passing = as_yields(
+        scan.processes, scan.yields[at_best], scan.variances[at_best], scan.entries[at_best],
+        (scan.higher_moments[0][at_best], scan.higher_moments[1][at_best]),
+    )  # fmt: skip
     before = dict(zip(scan.processes.names, scan.total_yields.tolist(), strict=True))
     common = None if scan.common_uncertainty is None else float(scan.common_uncertainty[best])
     numbers = selection_numbers(passing, before, scan.processes, settings.objective, common)
