@@ -36,7 +36,11 @@ class TestEvaluate:
             b, ratio = (grid.ravel() for grid in np.meshgrid([0.5, 1e4], [1e-6, 1e-2, 0.5, 1e4, -0.4]))
             s, var_s, var_b = ratio * b, 0.03 * b, 0.2 * b
             points = list(zip(s.tolist(), b.tolist(), var_b.tolist(), strict=True))
-            slope_s, slope_b = (np.array([numerical(function, *point, index=i) for point in points]) for i in (0, 1))
+            slope_s, slope_b, slope_v = (
+                np.array([numerical(function, *point, index=i) for point in points]) for i in range(3)
+            )
+            # Of equal weights sum w^2 changes with b in proportion.
+            slope_b = slope_b + slope_v * var_b / b if simulation else slope_b
             options = {"simulation_uncertainty_in_figure": simulation, "parameters": PARAMETERS}
             found = evaluate(figure, s, b, var_s, var_b, k, **options)
             with mpmath.workdps(60):
