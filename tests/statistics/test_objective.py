@@ -102,9 +102,7 @@ def test_the_fluctuation_of_the_variance_is_in_the_uncertainty_of_every_hypothes
 
 @pytest.mark.parametrize("signals", ["mean", "minimum"])
 def test_samples_of_hypotheses_scatter_by_what_is_quoted(signals):
-    objective = Objective(
-        FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, simulation_uncertainty_in_figure=True, signals=signals
-    )
+    objective = Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, simulation_uncertainty_in_figure=True, signals=signals)
     # Effective entries of the backgrounds: 40 and 25.
     weight, expected = np.array([0.01, 1.0, 0.01, 0.6]), np.array([300, 40, 200, 25])
     counts = np.random.default_rng(0).poisson(expected, (20_000, 4)).T

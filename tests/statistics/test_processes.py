@@ -45,7 +45,7 @@ def test_value_slopes_and_uncertainty_against_sixty_digits(figure, yields):
 
         with mpmath.workdps(60):
             *slopes, slope_v = [
-                float(mpmath.diff(lambda x, i=i: function(*arguments[:i], x, *arguments[i + 1 :]), arguments[i]))
+                float(mpmath.diff(lambda x, i=i, at=arguments: function(*at[:i], x, *at[i + 1 :]), arguments[i]))
                 if i < 3 or simulation
                 else 0.0
                 for i in range(4)

@@ -10,7 +10,7 @@ from zsig_hep.selection.events import Floats, Integers
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
 from zsig_hep.statistics.significance import Significance
-from zsig_hep.statistics.yields import Yield
+from zsig_hep.statistics.yields import NO_EVENTS, Yield
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,8 @@ def selection_numbers(
         objective: the figure of merit.
         common_uncertainty: relative uncertainty common to all backgrounds; replaces that of the objective.
     """
-    nothing = Yield(0.0, 0.0, 0)
     signal, background = (
-        sum((passing[name] for name in names), nothing) for names in (processes.signals, processes.backgrounds)
+        sum((passing[name] for name in names), NO_EVENTS) for names in (processes.signals, processes.backgrounds)
     )
     yields, variances = as_arrays(passing, processes)
     options: dict[str, Any] = {"common_uncertainty": common_uncertainty}

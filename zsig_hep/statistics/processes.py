@@ -114,21 +114,39 @@ def evaluate_processes(
     slopes_b = xp.broadcast_to(slopes_b, (b_p.shape[0] + 1, *value.shape))
     slope_v = slopes_b[-1] - slopes_b[0] if simulation_uncertainty_in_figure else 0.0 * slope_s
     slopes_b = slopes_b[:-1]
-    moments = _moments(b_p, var_p, higher_moments)
-    spread = xp.sqrt(slope_s**2 * var_s + _background_part(slopes_b, slope_v, moments))
+    moments = weight_moments(b_p, var_p, higher_moments)
+    spread = xp.sqrt(slope_s**2 * var_s + background_fluctuation(slopes_b, slope_v, moments))
     return ProcessSignificance(value, spread, slope_s, slopes_b, slope_v)
 
 
-def _moments(yields: Any, variances: Any, higher: HigherMoments | None) -> tuple[Any, Any, Any]:
-    """Sums of w^2, w^3 and w^4 of each process."""
+def weight_moments(yields: Any, variances: Any, higher: HigherMoments | None) -> tuple[Any, ...]:
+    """Sums of w^2, w^3 and w^4 of each process, by default of equal weights, shape [P, ...] each.
+
+    Example:
+        >>> import numpy as np
+        >>> weight_moments(np.array([6.0]), np.array([12.0]), None)
+        (array([12.]), array([24.]), array([48.]))
+    """
     if higher is not None:
         return floating_arrays(variances, *higher)
     mean_weight = variances / where(yields > 0, yields, np.inf)
     return variances, mean_weight * variances, mean_weight**2 * variances
 
 
-def _background_part(slopes: Any, slope_v: Any, moments: tuple[Any, Any, Any]) -> Any:
-    """The sum over backgrounds in equation 3, from slopes [P, ...] and a slope in sum w^2 [...]."""
+def background_fluctuation(slopes: Any, slope_v: Any, moments: tuple[Any, ...]) -> Any:
+    """Variance of a function of the background yields and of sum w^2: the sum over backgrounds in equation 3.
+
+    Args:
+        slopes: derivative in the yield of each process at constant sum w^2, shape [P, ...].
+        slope_v: derivative in sum w^2, shape [...], or [P, ...] where only some processes count.
+        moments: sums of w^2, w^3 and w^4, shape [P, ...] each.
+
+    Example:
+        >>> import numpy as np
+        >>> one = np.ones(1)
+        >>> float(background_fluctuation(-3.0 * one, -1.0, (4.0 * one, 8.0 * one, 16.0 * one)))
+        100.0
+    """
     second, third, fourth = moments
     xp = namespace(slopes)
     terms = slopes**2 * second + 2 * slopes * slope_v * third + slope_v**2 * fourth
@@ -192,8 +210,8 @@ def combine_hypotheses(
         value, slope_s = xp.min(values, axis=0), where(chosen, slopes_s, 0.0)
         slope_b = xp.sum(where(xp.broadcast_to(chosen, slopes_b.shape), slopes_b, 0.0), axis=1)
         slope_v = xp.sum(where(chosen, slopes_v, 0.0), axis=0)
-    moments = _moments(var_p if backgrounds is None else backgrounds, var_p, higher_moments)
-    spread = xp.sqrt(xp.sum(slope_s**2 * var_s, axis=0) + _background_part(slope_b, slope_v, moments))
+    moments = weight_moments(var_p if backgrounds is None else backgrounds, var_p, higher_moments)
+    spread = xp.sqrt(xp.sum(slope_s**2 * var_s, axis=0) + background_fluctuation(slope_b, slope_v, moments))
     return ProcessSignificance(where(finite, value, np.nan), where(finite, spread, np.nan), slope_s, slope_b, slope_v)
 
 

@@ -65,6 +65,10 @@ class Yield:
         )
 
 
+NO_EVENTS = Yield(0.0, 0.0, 0, 0.0, 0.0)
+"""The yield to start a sum from: all of its moments are known."""
+
+
 def weighted_yield(weight: npt.ArrayLike) -> Yield:
     """Sum event weights in float64 into a yield.
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.selection import ScoredEvents, WorkingPointSettings, scan_thresholds
 
 NAMES, ROLES = ("hmumu", "dy", "top", "data"), ("signal", "background", "background", "data")
-LOOSE = WorkingPointSettings(
+LOOSE = exact_yields(
     figure_of_merit="s_over_sqrt_b",
     minimum_effective_background=1,
     minimum_signal_efficiency=0,
@@ -13,10 +14,11 @@ LOOSE = WorkingPointSettings(
 )
 # Settings in which different parts of a division matter.
 OPTIONS = {
+    "default": WorkingPointSettings(),
     "simple": LOOSE,
-    "asimov": WorkingPointSettings(minimum_effective_background=4, minimum_signal_efficiency=0.4),
-    "limits of each background": WorkingPointSettings(minimum_effective_background=6, minimum_signal_efficiency=0),
-    "own uncertainty": WorkingPointSettings(
+    "asimov": exact_yields(minimum_effective_background=4, minimum_signal_efficiency=0.4),
+    "limits of each background": exact_yields(minimum_effective_background=6, minimum_signal_efficiency=0),
+    "own uncertainty": exact_yields(
         figure_of_merit="asimov_with_uncertainty",
         background_uncertainties={"top": 0.3},
         relative_background_uncertainty=0.1,

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.selection.categories.category_toy import LOOSE, NAMES, OPTIONS, scan_of, toy
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.selection import (
     CategorySettings,
     ScoredEvents,
@@ -116,7 +117,7 @@ class TestProperties:
                 np.testing.assert_allclose(signals, signals.mean(), atol=3 * largest)
 
     def test_categories_honour_the_limits(self):
-        options = WorkingPointSettings(minimum_effective_background=20, minimum_signal_efficiency=0.3)
+        options = exact_yields(minimum_effective_background=20, minimum_signal_efficiency=0.3)
         score, weight, process = toy(2, 4000, levels=400)
         found = chosen_of(score, weight, process, options, count=6, minimum_effective_background=30)
         assert found[-1].status == "ok"

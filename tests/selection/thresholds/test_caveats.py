@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.selection import ScoredEvents, WorkingPointSettings, evaluate_classifier, simulation_caveats
 from zsig_hep.selection.thresholds import caveats
 from zsig_hep.statistics.significance import asimov
@@ -23,14 +24,14 @@ def evaluated(tail_of_top, settings, n=3000):
 
 
 def test_a_dominant_background_that_runs_out_is_named_as_the_limit():
-    settings = WorkingPointSettings(minimum_effective_background=20)
+    settings = exact_yields(minimum_effective_background=20)
     (sentence, *_) = simulation_caveats(evaluated(0, settings), settings)
     assert sentence.startswith("Z loss: the working point is limited by the simulation of background 'top'")
     assert "0.0 effective entries of this background, and 20 are required" in sentence
 
 
 def test_only_a_notable_gain_is_worth_a_sentence(monkeypatch):
-    settings = WorkingPointSettings(minimum_effective_background=20)
+    settings = exact_yields(minimum_effective_background=20)
     evaluation = evaluated(0, settings)
     scan = evaluation.scan
     # With 20 effective entries of the whole background, whatever is left of the top pairs.
@@ -45,7 +46,7 @@ def test_only_a_notable_gain_is_worth_a_sentence(monkeypatch):
 
 @pytest.mark.parametrize("tail", [0, 1, 2])
 def test_a_background_that_hardly_passes_is_weighed(tail):
-    settings = WorkingPointSettings(minimum_effective_background=20, dominant_background_fraction=0.9)
+    settings = exact_yields(minimum_effective_background=20, dominant_background_fraction=0.9)
     evaluation = evaluated(tail, settings)
     point = evaluation.working_point
     assert point.yields["top"].entries == tail
@@ -56,7 +57,7 @@ def test_a_background_that_hardly_passes_is_weighed(tail):
 
 
 def test_ample_simulation_needs_no_caveat():
-    settings = WorkingPointSettings(minimum_effective_background=20, dominant_background_fraction=0.9)
+    settings = exact_yields(minimum_effective_background=20, dominant_background_fraction=0.9)
     evaluation = evaluated(3, settings)
     assert evaluation.working_point.yields["top"].entries == 3
     assert simulation_caveats(evaluation, settings) == ()

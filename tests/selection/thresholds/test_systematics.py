@@ -4,13 +4,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.selection.exact_yields import exact_yields
 from tests.selection.varied_toy import VARIATIONS, every_kind, make_table, score_of, varied_toy, with_variations
 from zsig_hep.ntuples.variations import NormalisationVariation
 from zsig_hep.selection import WorkingPointSettings, hold_out_working_point, systematic_table
 from zsig_hep.selection.thresholds.systematics import uncertain_relative
 from zsig_hep.statistics import FigureOfMerit, asimov, asimov_with_uncertainty
 
-PLAIN = WorkingPointSettings()
+PLAIN = exact_yields()
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +67,19 @@ class TestAgainstSumsByHand:
         assert xs.significance_down == pytest.approx(float(asimov(s, dy + 0.9 * top)))
 
 
-def test_variations_add_to_the_common_uncertainty_of_the_settings():
+@pytest.mark.parametrize("inside", [False, None])
+def test_variations_add_to_the_common_uncertainty_of_the_settings(inside):
     events = varied_toy()
-    settings = WorkingPointSettings(
+    settings = exact_yields(
         figure_of_merit="asimov_with_uncertainty",
         relative_background_uncertainty=0.1,
         background_uncertainties={"top": 0.3},
+        simulation_uncertainty_in_figure=inside,
     )
     point = hold_out_working_point(events, settings)
     found = systematic_table(point, events, settings)
     s, b, top = point.signal.value, point.background.value, point.yields["top"].value
-    squares = (0.1 * b) ** 2 + (0.3 * top) ** 2
+    squares = (0.1 * b) ** 2 + (0.3 * top) ** 2 + (0.0 if inside is False else point.background.variance)
     with_all = np.sqrt(squares + found.background_uncertainty**2)
     assert found.significance == pytest.approx(float(asimov_with_uncertainty(s, b, with_all)), rel=1e-12)
     assert found.significance_without == pytest.approx(float(asimov_with_uncertainty(s, b, np.sqrt(squares))))

@@ -115,9 +115,13 @@ class Intervals(ShortRepr):
         most = above.max(axis=1)[:, None] - np.minimum.reduceat(beyond, starts, axis=1)
         least = above.min(axis=1)[:, None] - np.maximum.reduceat(beyond, starts, axis=1)
         extreme = np.where(self.groups.is_signal[:, None], most, least)
-        z = self.objective.evaluate(extreme, np.zeros_like(extreme), self.groups).value
+        z = self.objective.evaluate(extreme, self._least_variances(lower, upper_starts), self.groups).value
         known = np.isfinite(z) & (extreme[self.has_own_uncertainty] >= 0).all(axis=0)
         return np.where(known, np.square(np.maximum(z, 0.0)) * _MARGIN, np.finfo(np.float64).max)
+
+    def _least_variances(self, lower: Integers, upper_starts: Integers) -> Floats:
+        """Sums of squared weights of the smallest interval of each tile, which every other interval of it contains."""
+        return np.maximum(self.variances[:, [lower.max()]] - self.variances[:, upper_starts], 0.0)
 
     @property
     def has_own_uncertainty(self) -> Booleans:

@@ -14,7 +14,7 @@ from zsig_hep.selection.thresholds.differences import Difference
 from zsig_hep.statistics.combination import combine_independent
 from zsig_hep.statistics.objective import Objective, SelectionSignificance
 from zsig_hep.statistics.process_table import ProcessTable
-from zsig_hep.statistics.yields import Yield
+from zsig_hep.statistics.yields import NO_EVENTS, Yield
 
 
 @dataclass(frozen=True)
@@ -180,11 +180,10 @@ class CategorySums(ShortRepr):
             self.processes, self.yields[here], self.variances[here], self.entries[here],
             (self.higher_moments[0][here], self.higher_moments[1][here]),
         )  # fmt: skip
-        nothing = Yield(0.0, 0.0, 0)
         return Category(
             yields,
-            sum((yields[name] for name in self.processes.signals), nothing),
-            sum((yields[name] for name in self.processes.backgrounds), nothing),
+            sum((yields[name] for name in self.processes.signals), NO_EVENTS),
+            sum((yields[name] for name in self.processes.backgrounds), NO_EVENTS),
             float(self.z.value[index]),
             float(self.z.uncertainty[index]),
         )

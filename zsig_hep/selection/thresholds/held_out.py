@@ -68,7 +68,7 @@ def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings)
         ...     roles=["signal", "background"])
         >>> point = hold_out_working_point(events, WorkingPointSettings())
         >>> point.status, len(point.thresholds), round(point.significance, 1)
-        ('ok', 5, 0.7)
+        ('ok', 5, 0.6)
     """
     events = events.simulated
     chosen = choose_by_fold(

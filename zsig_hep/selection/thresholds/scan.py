@@ -21,40 +21,23 @@ from zsig_hep.statistics.significance import Significance
 from zsig_hep.statistics.yields import effective_entries
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ThresholdScan(ShortRepr):
-    """Yields of P processes, data excluded, above each of T thresholds.
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class SelectionSums(ShortRepr):
+    """Yields of P processes, data excluded, in T selections, as far as requirements depend on them.
 
     Attributes:
-        threshold: the distinct scores in ascending order, shape [T]; the first selects every event.
         processes: the signal and background processes.
-        yields: sum of weights at or above each threshold, shape [P, T], in events.
+        yields: sum of weights in each selection, shape [P, T], in events; the first selects every event.
         variances: sum of squared weights, shape [P, T].
-        entries: number of simulated events, shape [P, T].
-        higher_moments: sums of the third and of the fourth powers of weights, shape [P, T] each.
-        total_yields: yield before the cut, shape [P].
-        total_entries: number of simulated events before the cut, shape [P].
+        total_yields: yield before the selections, shape [P].
         significance: figure of merit, shape [T]; NaN or infinite where the background is not positive.
-        significance_uncertainty: its standard deviation from the finite simulation, shape [T].
-        qualifies: whether the threshold meets every requirement of the settings, shape [T].
-        objective: the figure of merit.
-        common_uncertainty: relative uncertainty common to all backgrounds, with that of the systematic variations,
-            shape [T]; None where it is that of the settings.
     """
 
-    threshold: Floats
     processes: ProcessTable
     yields: Floats
     variances: Floats
-    entries: Integers
-    higher_moments: tuple[Floats, Floats]
     total_yields: Floats
-    total_entries: Integers
     significance: Floats
-    significance_uncertainty: Floats
-    qualifies: Booleans
-    objective: Objective
-    common_uncertainty: Floats | None = None
 
     @cached_property
     def signal(self) -> Floats:
@@ -88,25 +71,55 @@ class ThresholdScan(ShortRepr):
         return np.asarray(self.background / self.background[0])
 
     @property
-    def background_entry_efficiency(self) -> Floats:
-        """Fraction of the simulated background events above each threshold, without weights, shape [T]."""
-        passing = self.processes.summed(self.entries, "background")
-        return np.asarray(passing / passing[0])
-
-    @property
     def purity(self) -> Floats:
         """Signal fraction s / (s + b), shape [T]; NaN where s + b is not positive."""
         total = self.signal + self.background
         return np.divide(self.signal, total, out=np.full_like(total, np.nan), where=total > 0)
 
     def dominant_backgrounds(self, fraction: float) -> Integers:
-        """Indices of the background processes that make more than a fraction of the background before the cut."""
+        """Indices of the background processes that make more than a fraction of the background before the cut.
+
+        With the fraction 1 none does, even if another process has a negative yield.
+        """
         background = self.processes.is_background
-        return np.flatnonzero(background & (self.total_yields / self.total_yields[background].sum() > fraction))
+        share = self.total_yields / self.total_yields[background].sum()
+        return np.flatnonzero(background & (share > fraction) & (fraction < 1))
 
     def effective_entries_of(self, process: int) -> Floats:
         """Effective entries of one process above each threshold, shape [T]; 0 where its yield is not positive."""
         return _positive_effective_entries(self.yields[process], self.variances[process])
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ThresholdScan(SelectionSums):
+    """Yields of P processes, data excluded, above each of T thresholds.
+
+    Attributes:
+        threshold: the distinct scores in ascending order, shape [T]; the first selects every event.
+        entries: number of simulated events, shape [P, T].
+        higher_moments: sums of the third and of the fourth powers of weights, shape [P, T] each.
+        total_entries: number of simulated events before the cut, shape [P].
+        significance_uncertainty: standard deviation of the figure of merit from the finite simulation, shape [T].
+        qualifies: whether the threshold meets every requirement of the settings, shape [T].
+        objective: the figure of merit.
+        common_uncertainty: relative uncertainty common to all backgrounds, with that of the systematic variations,
+            shape [T]; None where it is that of the settings.
+    """
+
+    threshold: Floats
+    entries: Integers
+    higher_moments: tuple[Floats, Floats]
+    total_entries: Integers
+    significance_uncertainty: Floats
+    qualifies: Booleans
+    objective: Objective
+    common_uncertainty: Floats | None = None
+
+    @property
+    def background_entry_efficiency(self) -> Floats:
+        """Fraction of the simulated background events above each threshold, without weights, shape [T]."""
+        passing = self.processes.summed(self.entries, "background")
+        return np.asarray(passing / passing[0])
 
 
 def scan_thresholds(events: ScoredEvents, settings: WorkingPointSettings) -> ThresholdScan:
@@ -134,7 +147,7 @@ def scan_thresholds(events: ScoredEvents, settings: WorkingPointSettings) -> Thr
         >>> scan.threshold, scan.signal, scan.background
         (array([0.1, 0.4, 0.6, 0.9]), array([3., 3., 2., 2.]), array([7., 4., 4., 0.]))
         >>> scan.significance.round(3), scan.qualifies
-        (array([1.134, 1.5  , 1.   ,   inf]), array([False, False, False, False]))
+        (array([0.53 , 0.671, 0.447,   inf]), array([False, False, False, False]))
     """
     objective = settings.objective
     objective.require_known_backgrounds(events.processes)
@@ -188,8 +201,8 @@ def significance_at_signal_efficiency(scan: ThresholdScan, efficiencies: npt.Arr
         ...     [0.9, 0.4, 0.6, 0.1], [2.0, 2.0, 4.0, 3.0], [0, 0, 1, 1], names=["hmumu", "dy"],
         ...     roles=["signal", "background"])
         >>> scan = scan_thresholds(events, WorkingPointSettings(figure_of_merit="s_over_sqrt_b"))
-        >>> significance_at_signal_efficiency(scan, [0.5, 0.75]).value
-        array([inf,  2.])
+        >>> significance_at_signal_efficiency(scan, [0.5, 0.75]).value.round(3)
+        array([  inf, 0.894])
     """
     wanted = np.asarray(efficiencies, dtype=np.float64)
     # With signed weights the efficiency need not be monotonic; the binary search needs its running maximum.
@@ -203,7 +216,7 @@ def significance_at_signal_efficiency(scan: ThresholdScan, efficiencies: npt.Arr
     )
 
 
-def required_effective_entries(scan: ThresholdScan, settings: WorkingPointSettings) -> tuple[Floats, tuple[str, ...]]:
+def required_effective_entries(scan: SelectionSums, settings: WorkingPointSettings) -> tuple[Floats, tuple[str, ...]]:
     """Effective entries above each threshold of the backgrounds to which the requirement applies.
 
     Args:
@@ -218,7 +231,7 @@ def required_effective_entries(scan: ThresholdScan, settings: WorkingPointSettin
     return np.stack([scan.effective_background, *(scan.effective_entries_of(int(index)) for index in dominant)]), names
 
 
-def sufficient_signal(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans:
+def sufficient_signal(scan: SelectionSums, settings: WorkingPointSettings) -> Booleans:
     """Whether the signal above each threshold is positive and has the required efficiency, shape [T].
 
     The efficiency is that of the summed signal processes, or the mean or the smallest of their efficiencies, in the
@@ -235,11 +248,11 @@ def sufficient_signal(scan: ThresholdScan, settings: WorkingPointSettings) -> Bo
     return np.asarray((efficiency >= settings.minimum_signal_efficiency) & (scan.signal > 0))
 
 
-def qualifying(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans:
+def qualifying(scan: SelectionSums, settings: WorkingPointSettings) -> Booleans:
     """Whether each threshold meets the requirements and has a finite significance, shape [T].
 
     Args:
-        scan: yields above every distinct score; its own `qualifies` is not used.
+        scan: yields above every distinct score, or of other selections.
         settings: the requirements.
     """
     counts, _ = required_effective_entries(scan, settings)

@@ -16,11 +16,6 @@ from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.significance import FigureOfMerit
 from zsig_hep.statistics.yields import Yield
 
-_WITH_UNCERTAINTY = {
-    FigureOfMerit.S_OVER_SQRT_B: FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY,
-    FigureOfMerit.POISSON: FigureOfMerit.POISSON_WITH_UNCERTAINTY,
-}
-
 
 @dataclass(frozen=True)
 class SystematicRow:
@@ -122,15 +117,13 @@ def systematic_table(
 
 
 def uncertain_relative(figure: FigureOfMerit) -> FigureOfMerit:
-    """The counterpart with background uncertainty of a figure of merit.
+    """The counterpart with background uncertainty of a figure of merit; the Asimov significance if it has none.
 
     Example:
         >>> str(uncertain_relative(FigureOfMerit.ASIMOV))
         'asimov_with_uncertainty'
     """
-    if figure.knows_background_uncertainty:
-        return figure
-    return _WITH_UNCERTAINTY.get(figure, FigureOfMerit.ASIMOV_WITH_UNCERTAINTY)
+    return figure.with_background_uncertainty or FigureOfMerit.ASIMOV_WITH_UNCERTAINTY
 
 
 def _notes(rows: Sequence[SystematicRow]) -> list[str]:

@@ -52,8 +52,8 @@ def choose_working_point(scan: ThresholdScan, settings: WorkingPointSettings) ->
         ...     settings = WorkingPointSettings(
         ...         figure_of_merit="s_over_sqrt_b", minimum_effective_background=minimum)
         ...     point = choose_working_point(scan_thresholds(events, settings), settings)
-        ...     point.status, point.threshold, point.significance
-        ('ok', 0.4, 1.5)
+        ...     point.status, point.threshold, point.significance and round(point.significance, 4)
+        ('ok', 0.4, 0.6708)
         ('no_threshold_qualifies', None, None)
     """
     if not scan.qualifies.any():
