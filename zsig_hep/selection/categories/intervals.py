@@ -4,7 +4,7 @@ With E candidate edges in ascending order, a category is an interval [i, j): sco
 where j = E means no upper edge.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -100,8 +100,11 @@ class Intervals(ShortRepr):
     def squared_bound(self, lower: Integers, upper_starts: Integers) -> Floats:
         """An upper bound of Z^2 in all intervals of a tile.
 
-        The figure of merit does not decrease with the signal, and does not increase with any background or variance, as
-        long as the yields of backgrounds with an uncertainty of their own are not negative.
+        The figure of merit does not decrease with the signal and does not increase with sigma_b, as long as the yields of
+        backgrounds with an uncertainty of their own are not negative. With a background it decreases, but for Z_A with
+        background uncertainty at many more signal than background events: there the relative uncertainty of a larger
+        background is smaller, and Z_A increases before it decreases. Where it increases at the smallest backgrounds, the
+        bound is that without any uncertainty.
 
         Args:
             lower: lower edges, common to all tiles.
@@ -115,7 +118,17 @@ class Intervals(ShortRepr):
         most = above.max(axis=1)[:, None] - np.minimum.reduceat(beyond, starts, axis=1)
         least = above.min(axis=1)[:, None] - np.maximum.reduceat(beyond, starts, axis=1)
         extreme = np.where(self.groups.is_signal[:, None], most, least)
-        z = self.objective.evaluate(extreme, self._least_variances(lower, upper_starts), self.groups).value
+        found = self.objective.evaluate(extreme, self._least_variances(lower, upper_starts), self.groups)
+        z = np.asarray(found.value)
+        increases = (np.asarray(found.slopes)[self.groups.is_background] > 0).any(axis=0)
+        if increases.any():
+            exact = replace(
+                self.objective,
+                background_uncertainties={},
+                relative_background_uncertainty=0.0,
+                simulation_uncertainty_in_figure=False,
+            )
+            z = np.where(increases, exact.evaluate(extreme, np.zeros_like(extreme), self.groups).value, z)
         known = np.isfinite(z) & (extreme[self.has_own_uncertainty] >= 0).all(axis=0)
         return np.where(known, np.square(np.maximum(z, 0.0)) * _MARGIN, np.finfo(np.float64).max)
 
