@@ -94,6 +94,8 @@ class SelectionSums(ShortRepr):
 class ThresholdScan(SelectionSums):
     """Yields of P processes, data excluded, above each of T thresholds.
 
+    The attributes `processes`, `yields`, `variances`, `total_yields` and `significance` are those of `SelectionSums`.
+
     Attributes:
         threshold: the distinct scores in ascending order, shape [T]; the first selects every event.
         entries: number of simulated events, shape [P, T].
