@@ -49,7 +49,8 @@ class TestAgainstSumsByHand:
 
     def test_the_background_and_its_significance(self, case):
         def shift(row):
-            return sum(each.shift for process, each in row.yields.items() if process != "hmumu")
+            shifts = [each.shifts for process, each in row.yields.items() if process != "hmumu"]
+            return np.sqrt(np.square(np.sum(shifts, axis=0)).mean())
 
         sigma = np.sqrt(sum(shift(row) ** 2 for row in case.found.rows))
         s, b = case.nominal[0], case.nominal[1:].sum()
