@@ -216,6 +216,7 @@ class TestHypotheses:
                 "asimov_with_uncertainty", signals, backgrounds[:, None], variances, variances[:, None], [0.1, 0.3]
             ),
             variances,
+            backgrounds,
             variances,
         )
 
@@ -245,14 +246,14 @@ class TestHypotheses:
     def test_common_background_is_correlated(self):
         # Two equal hypotheses without signal variance: the mean knows no more than each.
         two = evaluate_processes("s_over_sqrt_b", [10.0, 10.0], [[25.0]], 0.0, [[4.0]], [0.0])
-        mean = combine_hypotheses(two, [0.0, 0.0], [4.0], "mean")
+        mean = combine_hypotheses(two, [0.0, 0.0], [25.0], [4.0], "mean")
         assert float(mean.uncertainty) == pytest.approx(float(two.uncertainty[0]), rel=1e-15)
 
     def test_one_hypothesis_is_itself(self, library):
         b = library(np.array([[3.0, 8.0]]))
         one = evaluate_processes("asimov", library(np.array([[1.0, 2.0]])), b[:, None], 0.2, 0.1, [0.0])
         for combination in ("mean", "minimum"):
-            found = combine_hypotheses(one, 0.2, 0.1, combination)
+            found = combine_hypotheses(one, 0.2, b, 0.1, combination)
             np.testing.assert_allclose(found.value, one.value[0], rtol=1e-15)
             np.testing.assert_allclose(found.uncertainty, one.uncertainty[0], rtol=1e-15)
 
@@ -260,6 +261,6 @@ class TestHypotheses:
     def test_without_background_nothing_is_known(self, combination, library):
         b = library(np.array([[0.0, 2.0]]))
         two = evaluate_processes("asimov", library(np.array([[1.0, 2.0], [-1.0, 2.0]])), b[:, None], 0.2, 0.1, [0.0])
-        found = combine_hypotheses(two, 0.2, 0.1, combination)
+        found = combine_hypotheses(two, 0.2, b, 0.1, combination)
         assert np.isnan(np.asarray(found.value)).tolist() == [True, False]
         assert np.isnan(np.asarray(found.uncertainty)).tolist() == [True, False]

@@ -159,7 +159,7 @@ class Objective:
             each = evaluate_processes(
                 self.figure, s, b[:, None], var_s, var_b[:, None], k_p, higher_moments=of_each, **options
             )
-            z = combine_hypotheses(each, var_s, var_b, self.signals, backgrounds=b, higher_moments=higher)
+            z = combine_hypotheses(each, var_s, b, var_b, self.signals, higher_moments=higher)
             of_signals, hypotheses = list(z.signal_slope), Significance(each.value, each.uncertainty)
         slopes = dict(zip(signal + background, [*of_signals, *z.background_slopes], strict=True))
         ordered = xp.stack([slopes[row] for row in range(len(processes))])

@@ -157,10 +157,10 @@ def background_fluctuation(slopes: Any, slope_v: Any, moments: tuple[Any, ...]) 
 def combine_hypotheses(
     hypotheses: ProcessSignificance,
     signal_variances: Any,
+    backgrounds: Any,
     background_variances: Any,
     combination: Literal["mean", "minimum"],
     *,
-    backgrounds: Any = None,
     higher_moments: HigherMoments | None = None,
 ) -> ProcessSignificance:
     """Mean or smallest significance of several signal hypotheses over one common background.
@@ -174,9 +174,9 @@ def combine_hypotheses(
     Args:
         hypotheses: of `evaluate_processes` with signals of shape [H, ...] and backgrounds of shape [P, 1, ...].
         signal_variances: sums of squared weights of each hypothesis, shape [H, ...].
+        backgrounds: yields of each background, shape [P, ...].
         background_variances: sums of squared weights of each background, shape [P, ...].
         combination: "mean" or "minimum".
-        backgrounds: yields of each background, shape [P, ...]; needed where the figure includes the simulation.
         higher_moments: as for `evaluate_processes`, shape [P, ...].
 
     Returns:
@@ -185,16 +185,17 @@ def combine_hypotheses(
 
     Example:
         >>> two = evaluate_processes(FigureOfMerit.S_OVER_SQRT_B, [10.0, 20.0], [[25.0]], 0.0, [[4.0]], [0.0])
-        >>> mean = combine_hypotheses(two, [0.0, 0.0], [4.0], "mean")
+        >>> mean = combine_hypotheses(two, [0.0, 0.0], [25.0], [4.0], "mean")
         >>> float(mean.value), round(float(mean.uncertainty), 3), mean.signal_slope.tolist()
         (3.0, 0.12, [0.1, 0.1])
     """
-    values, slopes_s, slopes_b, slopes_v, var_s, var_p = floating_arrays(
+    values, slopes_s, slopes_b, slopes_v, var_s, b_p, var_p = floating_arrays(
         hypotheses.value,
         hypotheses.signal_slope,
         hypotheses.background_slopes,
         hypotheses.variance_slope,
         signal_variances,
+        backgrounds,
         background_variances,
     )
     xp = namespace(values)
@@ -210,7 +211,7 @@ def combine_hypotheses(
         value, slope_s = xp.min(values, axis=0), where(chosen, slopes_s, 0.0)
         slope_b = xp.sum(where(xp.broadcast_to(chosen, slopes_b.shape), slopes_b, 0.0), axis=1)
         slope_v = xp.sum(where(chosen, slopes_v, 0.0), axis=0)
-    moments = weight_moments(var_p if backgrounds is None else backgrounds, var_p, higher_moments)
+    moments = weight_moments(b_p, var_p, higher_moments)
     spread = xp.sqrt(xp.sum(slope_s**2 * var_s, axis=0) + background_fluctuation(slope_b, slope_v, moments))
     return ProcessSignificance(where(finite, value, np.nan), where(finite, spread, np.nan), slope_s, slope_b, slope_v)
 
