@@ -419,7 +419,7 @@ def test_names_that_are_paths_or_hide_are_refused_with_their_key(problems, addit
             "the file: training.hidden, training.seeds and ntuples.folds make 4.3e+10",
         ),
         (
-            "training: {seeds: 1000, hidden: [512, 512]}",
+            "training: {seeds: 500, hidden: [512, 512]}",
             "the file: training.hidden, training.seeds and ntuples.folds make",
         ),
         (
@@ -472,6 +472,13 @@ def test_values_of_ntuples_and_luminosity_that_no_analysis_has_are_refused(probl
         "ntuples.fold_seed (line 5): should be less than or equal to 1000000000000000000, found 9000000000000000000",
         "ntuples.folds (line 6): should be less than or equal to 1000, found 1000000",
         "ntuples.chunk_size (line 7): should be less than or equal to 1000000000, found 1000000000000",
+    ]
+
+
+def test_a_million_networks_are_refused(problems):
+    text = BASE.replace("columns: [x, y]", "columns: [x, y]\n  folds: 1000") + "training: {seeds: 1000, hidden: [1]}\n"
+    assert problems(text) == [
+        "the file: training.seeds and ntuples.folds make 1000000 networks; at most 10000 can be trained together"
     ]
 
 

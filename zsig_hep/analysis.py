@@ -21,6 +21,9 @@ from zsig_hep.statistics import FigureOfMerit, ProcessTable
 # Adam holds four numbers for each parameter, 8 GB together.
 _MOST_PARAMETERS = 500_000_000
 
+# Each network has scores of all events of a batch, and curves of its losses.
+_MOST_NETWORKS = 10_000
+
 
 class Analysis(Settings):
     """The settings of an analysis: input, training, selection, figures and exports."""
@@ -136,16 +139,20 @@ class Analysis(Settings):
         return self
 
     def _size_problems(self, training: TrainingSettings) -> list[str]:
-        """The problem of an ensemble that no memory holds; the input features, not known yet, add little."""
+        """Problems of an ensemble that no memory holds; the input features, not known yet, add little."""
+        networks = training.seeds * self.ntuples.folds
         of_network = sum(training.hidden) + sum(first * second for first, second in pairwise(training.hidden))
-        count = of_network * training.seeds * self.ntuples.folds
-        if count <= _MOST_PARAMETERS:
-            return []
-        message = (
-            f"training.hidden, training.seeds and ntuples.folds make {count:.1e} parameters in {training.seeds} networks "
-            f"for each of {self.ntuples.folds} folds; at most {_MOST_PARAMETERS:.0e} can be trained together"
-        )
-        return [message]
+        problems = []
+        if networks > _MOST_NETWORKS:
+            problems.append(
+                f"training.seeds and ntuples.folds make {networks} networks; at most {_MOST_NETWORKS} can be trained together"
+            )
+        if networks * of_network > _MOST_PARAMETERS:
+            problems.append(
+                f"training.hidden, training.seeds and ntuples.folds make {networks * of_network:.1e} parameters in "
+                f"{networks} networks; at most {_MOST_PARAMETERS:.0e} can be trained together"
+            )
+        return problems
 
     def _drawing_problems(self) -> list[str]:
         """Labels and colours that matplotlib would refuse after the training."""

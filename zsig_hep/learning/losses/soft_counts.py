@@ -343,7 +343,7 @@ class BinnedAsimovLossSettings(BaseLossSettings):
 
     name: Literal["binned_asimov"] = "binned_asimov"
     """Chooses this loss."""
-    bins: int = Field(default=10, gt=0, le=10_000)
+    bins: int = Field(default=10, gt=0, le=1000)
     """Number of bins of the score."""
     smoothing: PositiveNumber = 0.2
     """Width of the smeared edge of a bin, in units of the bin width."""
