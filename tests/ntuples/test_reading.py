@@ -20,7 +20,7 @@ from tests.ntuples.conftest import (
 from zsig_hep.errors import InputError, NormalisationError, OutputError
 from zsig_hep.ntuples import Dataset, EventTable, NtupleSettings, Process, SignOf, SumValue, check_inputs, run_columns
 from zsig_hep.ntuples import storage as storage_module
-from zsig_hep.ntuples.reading import _dask_client
+from zsig_hep.ntuples.reading import _dask_client, shape_table_name
 
 SAMPLES = Path(__file__).parents[2] / "data_samples"
 
@@ -243,3 +243,8 @@ def test_two_local_clusters_share_a_machine():
     pytest.importorskip("distributed")
     with _dask_client(1, None) as first, _dask_client(1, None) as second:
         assert first.submit(sum, [1, 2]).result() == second.submit(sum, [2, 1]).result() == 3
+
+
+def test_the_file_of_a_shape_variation_is_inside_its_folder():
+    assert shape_table_name("jesUp") == "shapes/jesUp.parquet"
+    assert shape_table_name("jes_../../xUp").count("/") == 1

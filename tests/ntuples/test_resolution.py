@@ -109,3 +109,11 @@ def test_data_without_a_mask_beside_certified_data_have_to_say_so(search, tmp_pa
 def test_a_file_is_not_data_and_simulation_at_once(search, tmp_path):
     with pytest.raises(InputError, match=r"dy\.root is data and simulation at once"):
         read(search, tmp_path / "out", {}, **with_data(files=["dy.root"]))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "~nobody-here/a.root", "a**/b.root"])
+def test_paths_that_the_system_refuses(tmp_path, name):
+    given = Dataset.model_construct(files=[name], tree=None)
+    with pytest.raises(InputError, match="cannot be looked up") as caught:
+        resolve_files(given, tmp_path)
+    assert len(str(caught.value)) < 1000

@@ -16,6 +16,7 @@ from uproot.source.file import MemmapSource
 
 from zsig_hep.errors import InputError, ZsigError, first_line
 from zsig_hep.files import scratch_folder
+from zsig_hep.names import slug
 from zsig_hep.ntuples.assembly import (
     ReadDataset,
     assemble_shapes,
@@ -140,8 +141,10 @@ def shape_table_name(varied: str) -> str:
     Example:
         >>> shape_table_name("jesUp")
         'shapes/jesUp.parquet'
+        >>> shape_table_name("jes_../../xUp")
+        'shapes/jes_.._.._xUp-cab90ed5.parquet'
     """
-    return f"shapes/{varied}.parquet"
+    return f"shapes/{slug(varied)}.parquet"
 
 
 def _require_certified_data(read: Sequence[ReadDataset]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.errors import InputError, first_line, nearest_name, shortened
 from zsig_hep.ntuples.datasets import Dataset, NtupleSettings, Process, SumOfWeights, Weight, weight_branches
 from zsig_hep.statistics.process_table import Role
 
@@ -92,11 +92,16 @@ def resolve_files(dataset: Dataset, folder: Path, default_tree: str = "Events") 
 
 
 def _local_matches(name: str, folder: Path) -> list[str]:
-    pattern = folder.resolve() / Path(name).expanduser()
-    if pattern.exists():
-        return [str(pattern)]
-    anchor = Path(pattern.anchor)
-    matches = sorted(str(path) for path in anchor.glob(str(pattern.relative_to(anchor))) if path.is_file())
+    try:
+        pattern = folder.resolve() / Path(name).expanduser()
+        if pattern.exists():
+            return [str(pattern)]
+        anchor = Path(pattern.anchor)
+        matches = sorted(str(path) for path in anchor.glob(str(pattern.relative_to(anchor))) if path.is_file())
+    # A path that is too long or may not be read, `a**` in it, and a home folder that does not exist.
+    except (OSError, ValueError, RuntimeError) as error:
+        msg = f"{shortened(name, 200)!r} cannot be looked up: {shortened(first_line(error), 200)}"
+        raise InputError(msg) from error
     if matches:
         return matches
     if glob.has_magic(name):

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from zsig_hep.errors import TrainingError, nearest_name
 from zsig_hep.representation import ShortRepr
+from zsig_hep.settings import FeatureValue
 
-ImputationRule = Literal["mean", "median"] | float
+ImputationRule = Literal["mean", "median"] | FeatureValue
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
