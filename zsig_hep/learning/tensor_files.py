@@ -80,7 +80,7 @@ def _digest(tensors: Mapping[str, Tensor], description: str) -> str:
     outline = [(name, str(tensor.dtype), list(tensor.shape)) for name, tensor in sorted(tensors.items())]
     digest = hashlib.sha256(json.dumps([description, outline]).encode())
     for name, _, _ in outline:
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
