@@ -51,7 +51,7 @@ def test_an_absent_file_says_what_to_do(tmp_path):
         read_tensors(tmp_path / "none.safetensors")
 
 
-@pytest.mark.parametrize("damage", ["text", "truncated", "no description", "description is no JSON"])
+@pytest.mark.parametrize("damage", ["text", "truncated", "no description"])
 def test_a_file_that_is_damaged_or_of_another_program_is_named(tmp_path, damage):
     path = tmp_path / "state.safetensors"
     if damage == "text":
@@ -60,8 +60,7 @@ def test_a_file_that_is_damaged_or_of_another_program_is_named(tmp_path, damage)
         write_tensors(path, {"a": torch.ones(50)}, {})
         path.write_bytes(path.read_bytes()[:100])
     else:
-        header = {"description": "{"} if damage.endswith("JSON") else {"format": json.dumps({})}
-        save_file({"a": torch.ones(2)}, path, metadata=header)
+        save_file({"a": torch.ones(2)}, path, metadata={"format": json.dumps({})})
     with pytest.raises(ModelFileError, match=r"state\.safetensors is damaged or was not written by zsig_hep"):
         read_tensors(path)
 
@@ -100,20 +99,20 @@ def test_content_that_was_exchanged_is_refused(tmp_path, changed):
 def test_a_file_without_a_digest_is_of_another_version(tmp_path):
     path = tmp_path / "state.safetensors"
     save_file({"a": torch.ones(2)}, path, metadata={"description": "{}"})
-    with pytest.raises(ModelFileError, match=r"state\.safetensors has no digest .* written by another version"):
+    with pytest.raises(ModelFileError, match=r"state\.safetensors has no digest .*was written by another version"):
         read_tensors(path)
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("[1]", "no JSON object"), ("[" * 100_000, "not written by zsig_hep"), ("9" * 5000, "not written by zsig_hep")],
-    ids=["list", "depth", "digits"],
+    [("{", "Expecting"), ("[1]", "no JSON object"), ("[" * 100_000, "recursion"), ("9" * 5000, "limit .* digits")],
+    ids=["no JSON", "list", "depth", "digits"],
 )
 def test_a_description_that_python_cannot_take_is_refused(tmp_path, monkeypatch, text, reason):
     path = tmp_path / "state.safetensors"
     monkeypatch.setattr(json, "dumps", lambda content: text if content == {} else dumps(content))
     write_tensors(path, {"a": torch.ones(2)}, {})
-    with pytest.raises(ModelFileError, match=reason):
+    with pytest.raises(ModelFileError, match=rf"state\.safetensors was not written by zsig_hep .*{reason}"):
         read_tensors(path)
 
 

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsig_hep.errors import ModelFileError
+from zsig_hep.errors import ModelFileError, first_line
 from zsig_hep.files import atomic_path, cannot_write
 
 Outline = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
@@ -54,25 +54,31 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
         with safe_open(path, framework="pt") as stored:
             header = stored.metadata() or {}
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
-        text = header["description"]
-        description = json.loads(text)
     except FileNotFoundError as error:
         message = f"There is no model file {path}. Train first: `zsig train ANALYSIS`."
         raise ModelFileError(message) from error
-    # A text nested too deeply is a RecursionError, a number with too many digits a ValueError, as is text of no JSON.
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
-        message = f"{path} is damaged or was not written by zsig_hep ({error}). Delete it and train again."
-        raise ModelFileError(message) from error
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, f"is damaged or was not written by zsig_hep ({first_line(error)})") from error
+    if "description" not in header:
+        raise _damaged(path, "is damaged or was not written by zsig_hep (it has no description)")
     if "sha256" not in header:
-        message = f"{path} has no digest of its content: it was written by another version of zsig_hep. Train again."
-        raise ModelFileError(message)
-    if header["sha256"] != _digest(tensors, text):
-        message = f"{path} is damaged: its content does not have the digest in its header. Delete it and train again."
-        raise ModelFileError(message)
+        raise _damaged(
+            path, "has no digest of its content: it is damaged or was written by another version of zsig_hep"
+        )
+    if header["sha256"] != _digest(tensors, header["description"]):
+        raise _damaged(path, "is damaged: its content does not have the digest in its header")
+    try:
+        description = json.loads(header["description"])
+    # A text nested too deeply is a RecursionError, a number with too many digits a ValueError, as is text of no JSON.
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"was not written by zsig_hep (its description: {first_line(error)})") from error
     if not isinstance(description, dict):
-        message = f"{path} was not written by zsig_hep: its description is no JSON object. Delete it and train again."
-        raise ModelFileError(message)
+        raise _damaged(path, "was not written by zsig_hep (its description is no JSON object)")
     return tensors, description
+
+
+def _damaged(path: Path, what: str) -> ModelFileError:
+    return ModelFileError(f"{path} {what}. Delete it and train again.")
 
 
 def _digest(tensors: Mapping[str, Tensor], description: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter
 
 from zsig_hep import __version__
 from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.representation import short
 
 if TYPE_CHECKING:
     from zsig_hep.learning.classifier.classifier import Classifier
@@ -78,7 +79,7 @@ class ModelMetadata:
         """
         values = {field.name: json.loads(properties[_PREFIX + field.name]) for field in fields(cls)}
         if values["format"] != FORMAT:
-            message = f"format {values['format']}, expected {FORMAT}"
+            message = f"format {short(values['format'])}, expected {FORMAT}"
             raise ValueError(message)
         # In JSON lists stand for tuples also where types are strict.
         metadata = TypeAdapter(cls).validate_json(json.dumps(values), strict=True)

@@ -22,7 +22,7 @@ from zsig_hep.learning.classifier.history import StoredContent, StoredHistory, T
 from zsig_hep.learning.classifier.network import Activation, StackedMLP
 from zsig_hep.learning.classifier.preprocessing import Preprocessing, Standardisation
 from zsig_hep.learning.tensor_files import Outline, read_tensors, require_finite, require_outline, write_tensors
-from zsig_hep.representation import ShortRepr
+from zsig_hep.representation import ShortRepr, short
 from zsig_hep.settings import first_reason
 
 MODEL_FORMAT = 1
@@ -249,7 +249,7 @@ class _Description(StoredContent):
 
 def _from_description(tensors: dict[str, Tensor], content: dict[str, object]) -> Classifier:
     if content.get("format") != MODEL_FORMAT:
-        message = f"format {content.get('format')}, expected {MODEL_FORMAT}"
+        message = f"format {short(content.get('format'))}, expected {MODEL_FORMAT}"
         raise ValueError(message)
     # In JSON, unlike in Python, lists stand for tuples and objects for dataclasses also where types are strict.
     description = _Description.model_validate_json(json.dumps(content))
