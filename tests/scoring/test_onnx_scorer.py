@@ -126,11 +126,15 @@ def exchange_columns(graph):
     concat.input[0], concat.input[1] = concat.input[1], concat.input[0]
 
 
-def shift_the_score(graph):
-    last = graph.node[-1]
-    last.output[0] = "unshifted"
-    graph.initializer.append(onnx.numpy_helper.from_array(np.float64(7.0), "seven"))
-    graph.node.append(onnx.helper.make_node("Add", ["unshifted", "seven"], ["score"]))
+def append(operator, value):
+    """A change that makes the score the result of one more operator with a constant."""
+
+    def edit(graph):
+        graph.node[-1].output[0] = "before"
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), "constant"))
+        graph.node.append(onnx.helper.make_node(operator, ["before", "constant"], ["score"]))
+
+    return edit
 
 
 @pytest.mark.parametrize(
@@ -138,10 +142,14 @@ def shift_the_score(graph):
     [
         (drop_an_output, "the metadata have 5 folds, the outputs are"),
         (exchange_columns, "fold_0, fold_1... are not the columns of fold_scores"),
-        (shift_the_score, r"no scores in \[0, 1\]"),
+        (append("Add", 7.0), r"no scores in \[0, 1\]"),
+        (append("Mul", -1.0), r"no scores in \[0, 1\]"),
+        (append("Gather", [0, 0, 0]), "gives 3 scores for 2 events"),
+        (append("Reshape", [7]), "cannot be computed: .*Reshape"),
     ],
 )
 def test_a_graph_with_other_outputs_is_refused(stored, tmp_path, edit, message):
+    assert stored[1].scores(np.zeros((1, 2), "f4")) > 0
     path = edited(stored[3], tmp_path, edit=edit)
     with pytest.raises(ModelFileError, match=message):
         OnnxScorer(path)
