@@ -105,7 +105,8 @@ def test_a_flipped_bit_is_refused(stored, tmp_path, place):
         ({"fold_count": 4, "thresholds": []}, "the metadata have 4 folds, the outputs are"),
         ({"fold_count": 10**9, "thresholds": []}, "the metadata have 1000000000 folds"),
         ({"feature_names": ["x", "y", "z"]}, r"the metadata have 3 features, the inputs are .*\[2\]"),
-        ({"may_be_missing": ["x", "y"]}, r"no scores in \[0, 1\] to events with the features in the metadata"),
+        ({"may_be_missing": ["x", "y"]}, "not those of its graph: other features may be missing"),
+        ({"may_be_missing": []}, "not those of its graph: other features may be missing"),
         ({"thresholds": [0.5]}, "not one that this version of zsig_hep wrote .1 thresholds for 5 folds"),
         ({"fold_count": True}, "fold_count: Input should be a valid integer, found True"),
     ],
@@ -142,9 +143,10 @@ def append(operator, value):
     [
         (drop_an_output, "the metadata have 5 folds, the outputs are"),
         (exchange_columns, "fold_0, fold_1... are not the columns of fold_scores"),
-        (append("Add", 7.0), r"no scores in \[0, 1\]"),
-        (append("Mul", -1.0), r"no scores in \[0, 1\]"),
-        (append("Gather", [0, 0, 0]), "gives 3 scores for 2 events"),
+        (append("Add", 7.0), r"gives scores that are not in \[0, 1\]"),
+        (append("Mul", -1.0), r"gives scores that are not in \[0, 1\]"),
+        (append("Gather", [0, 0]), "gives 2 scores for 3 events"),
+        (append("Unsqueeze", [1]), "not all of the outputs .* are scores of one fold"),
         (append("Reshape", [7]), "cannot be computed: .*Reshape"),
     ],
 )

@@ -212,8 +212,8 @@ def _metadata_of(session: Any, path: str) -> ModelMetadata:
 def _require_graph_of(metadata: ModelMetadata, session: Any, path: str) -> None:
     """Refuse a graph with other inputs, outputs or folds than in the metadata.
 
-    What a graph declares need not be what it computes, which is therefore compared for two events: one of zeros, and one
-    that lacks all features that may be missing.
+    What a graph declares need not be what it computes, which is therefore compared for an event of zeros, and for one
+    without each feature.
     """
     features, folds = len(metadata.feature_names), metadata.fold_count
     inputs = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
@@ -225,15 +225,18 @@ def _require_graph_of(metadata: ModelMetadata, session: Any, path: str) -> None:
     single = ["score", *(f"fold_{fold}" for fold in range(folds))]
     if any(outputs.get(name) != ("tensor(double)", []) for name in single):
         _refuse_graph(path, f"not all of the outputs {outputs} are scores of one fold")
-    events = np.zeros((2, features), dtype=np.float32)
-    events[1, [name in metadata.may_be_missing for name in metadata.feature_names]] = np.nan
+    events = np.zeros((1 + features, features), dtype=np.float32)
+    np.fill_diagonal(events[1:], np.nan)
+    without_score = np.array([False, *(name not in metadata.may_be_missing for name in metadata.feature_names)])
     fold_scores, score, *by_fold = _compute(session, ["fold_scores", *single], events, path)
-    if fold_scores.shape != (2, folds) or not np.array_equal(fold_scores, np.array(by_fold).T, equal_nan=True):
-        _refuse_graph(path, "its outputs fold_0, fold_1... are not the columns of fold_scores")
-    # A mean over folds can be above one by rounding. NaN, of an event without a score, is not close to anything.
-    scores = np.concatenate([score, fold_scores.ravel()])
-    if score.shape != (2,) or not np.allclose(scores, scores.clip(0, 1), rtol=0, atol=1e-9):
-        _refuse_graph(path, "it gives no scores in [0, 1] to events with the features in the metadata")
+    if score.shape != (len(events),) or not np.array_equal(fold_scores, np.array(by_fold).T, equal_nan=True):
+        _refuse_graph(path, "score is no column, or fold_0, fold_1... are not the columns of fold_scores")
+    scores = np.column_stack([score, fold_scores])
+    if not (np.isnan(scores) == without_score[:, None]).all():
+        _refuse_graph(path, "other features may be missing")
+    # A mean over folds can be above one by rounding.
+    if not np.allclose(scores, scores.clip(0, 1), rtol=0, atol=1e-9, equal_nan=True):
+        _refuse_graph(path, "it gives scores that are not in [0, 1]")
 
 
 def _refuse_graph(path: str, reason: str) -> NoReturn:
