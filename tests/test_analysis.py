@@ -390,7 +390,10 @@ DATASET = "{files: [a.root], cross_section_pb: 1}"
         ('  "a\\0": {role: background, datasets: {a: DATASET}}', "processes.a\\x00 (line 8): a name may not have the"),
         ('  " a": {role: background, datasets: {a: DATASET}}', "processes. a (line 8): a name may not start or end"),
         (f"  {'a' * 300}: {{role: background, datasets: {{a: DATASET}}}}", "processes.aaa"),
-        ("  a: {role: background, datasets: {a/b: DATASET}}", "processes.a.datasets.a/b (line 8): a name may not have"),
+        (
+            '  a: {role: background, datasets: {" b": DATASET}}',
+            "processes.a.datasets. b (line 8): a name may not start",
+        ),
         ("variations: {jes/x: {kind: shape}}", "variations.jes/x (line 8): a name may not have the path separator"),
         ("training: {features: [a/b]}", "training.features.0 (line 8): a name may not have the path separator"),
         ("presentation: {axis_labels: {a/b: x}}", "presentation.axis_labels.a/b (line 8): a name may not have"),

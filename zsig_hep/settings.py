@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema
 
 from zsig_hep.errors import AnalysisFileError, nearest_name, shortened
 from zsig_hep.names import line_problem, name_problem
+from zsig_hep.representation import short
 
 # libyaml is ten times as fast as the parser in Python; not every build of PyYAML has it.
 try:
@@ -344,6 +345,23 @@ def problem(place: Location, what: str, lines: Lines) -> Problem:
     """A problem with its place, and its line where that is known."""
     line = _line(lines, place)
     return line, f"{_dotted(place) or 'the file'}{f' (line {line})' if line else ''}: {what}"
+
+
+def first_reason(error: ValidationError) -> str:
+    """The first problem of content that a program wrote, with its place, on one line; for users' files `problems_of`.
+
+    Example:
+        >>> from pydantic import TypeAdapter
+        >>> try:
+        ...     TypeAdapter(dict[str, list[int]]).validate_python({"folds": [0, "x"]}, strict=True)
+        ... except ValidationError as error:
+        ...     first_reason(error)
+        "folds.1: Input should be a valid integer, found 'x'"
+    """
+    first = error.errors(include_url=False)[0]
+    what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
+    shown = f", found {short(first['input'])}" if _is_scalar(first["input"]) else ""
+    return f"{_dotted(first['loc'])}: {what}{shown}".removeprefix(": ")
 
 
 def _place(details: Mapping[str, Any], model: type[BaseModel]) -> Location:
