@@ -94,7 +94,10 @@ def write_ntuple(
                 written.extend({name: array[start : start + 400] for name, array in arrays.items()})
         if runs is not None:
             sums = {"genEventCount": np.array([count]), "genEventSumw": np.array([total])}
-            sums["genEventSumw2"] = np.array([float(np.square(weight).sum())])
+            # Of the events themselves, or at least what sums of so many events require.
+            sums["genEventSumw2"] = np.array(
+                [max(float(np.square(weight[np.isfinite(weight)]).sum()), 1.1 * total**2 / max(count, 1))]
+            )
             file.mktree("Runs", {name: value.dtype for name, value in sums.items()}).extend(sums)
     return Written(path, arrays, total)
 

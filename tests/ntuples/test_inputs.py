@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import uproot
 
 from tests.ntuples.conftest import event_arrays, two_processes, with_changed, write_ntuple
 from tests.ntuples.varied_search import read
@@ -27,6 +28,30 @@ def test_truncated_file(refused, tmp_path, share, kind):
     path = write_ntuple(tmp_path / "b.root", 2000, kind=kind).path
     os.truncate(path, int(path.stat().st_size * share))
     refused(r"b\.root is truncated or damaged")
+
+
+@pytest.mark.parametrize("key", [b"genEventSumw2", b"genEventCount"])
+def test_damaged_runs_tree(refused, checked, tmp_path, key):
+    """A length of 255 before a name: uproot reads beyond the header of the tree."""
+    path = write_ntuple(tmp_path / "b.root", 100).path
+    content = path.read_bytes()
+    assert content.count(bytes([len(key)]) + key) >= 1
+    path.write_bytes(content.replace(bytes([len(key)]) + key, b"\xf0" + key))
+    match = r"b\.root is truncated or damaged: copy or produce it again \("
+    refused(match)
+    with pytest.raises(InputError, match=match):
+        checked()
+
+
+def test_a_branch_that_lost_entries(refused, tmp_path):
+    """The header of the tree counts one event less than its branches: it would vanish without a word."""
+    path = write_ntuple(tmp_path / "b.root", 1234).path
+    content = path.read_bytes()
+    with uproot.open(path) as file:
+        start = file["Events"].cursor.index
+    fewer = content[:start] + content[start:].replace((1234).to_bytes(8, "big"), (1233).to_bytes(8, "big"), 1)
+    path.write_bytes(fewer)
+    refused(r"b\.root is truncated or damaged.*: tree 'Events' has 1233 entries, its branch '\w+' 1234")
 
 
 def test_missing_tree(refused, tmp_path):

@@ -183,6 +183,24 @@ def branch(events: Any, name: str) -> Any:
     raise InputError(msg)
 
 
+def flat_branch(events: Any, name: str, where: str) -> NDArray[Any]:
+    """A branch with one number per event.
+
+    Raises:
+        InputError: there is no such branch, or it has another shape.
+    """
+    try:
+        array = branch(events, name)
+    except InputError as error:
+        msg = f"{where}: {error}"
+        raise InputError(msg) from error
+    numbers = np.asarray(ak.to_numpy(array)) if array.ndim == 1 else np.empty(0, dtype=np.object_)
+    if numbers.dtype.kind not in "iubf":
+        msg = f"{where}: branch {name!r} is not one number per event"
+        raise InputError(msg)
+    return numbers
+
+
 def _split(returned: Any, where: str) -> tuple[Mapping[str, Any], Any]:
     features, cuts = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
     if not isinstance(features, Mapping) or not features:

@@ -13,7 +13,7 @@ import numpy as np
 import uproot
 
 from zsig_hep.errors import InputError, NormalisationError, ZsigError, first_line, nearest_name
-from zsig_hep.ntuples.columns import load_columns
+from zsig_hep.ntuples.columns import is_reading_error, load_columns
 from zsig_hep.ntuples.datasets import NtupleSettings, Process, SignOf
 from zsig_hep.ntuples.luminosity import RUN_BRANCHES
 from zsig_hep.ntuples.normalisation import (
@@ -72,7 +72,7 @@ def open_file(file: SourceFile) -> Iterator[Any]:
         The open `uproot` file.
 
     Raises:
-        InputError: the file is missing, not a ROOT file, or truncated.
+        InputError: the file is missing, not a ROOT file, or truncated; or what the block reads of it is damaged.
     """
     try:
         opened = uproot.open({file.path: None})
@@ -81,7 +81,16 @@ def open_file(file: SourceFile) -> Iterator[Any]:
     with opened:
         if not file.is_remote and Path(file.path).stat().st_size < opened.file.fEND:
             raise InputError(_truncation_message(file))
-        yield opened
+        try:
+            yield opened
+        except ZsigError:
+            raise
+        except Exception as error:
+            # What uproot raises on damaged content can be of any type.
+            if not is_reading_error(error):
+                raise
+            msg = f"{_truncation_message(file)} ({first_line(error)})"
+            raise InputError(msg) from error
 
 
 def _opening_message(file: SourceFile, error: Exception) -> str:
@@ -108,14 +117,12 @@ def open_tree(opened: Any, file: SourceFile) -> Any:
     Raises:
         InputError: there is no such tree; names the nearest one.
     """
+    # Errors of uproot are those of `open_file`, whose block this is called in.
     trees = [name for name, kind in opened.classnames(cycle=False).items() if kind.startswith(_TREE_CLASSES)]
     if file.tree not in trees:
         msg = f"{file.path} has no tree {file.tree!r}.{nearest_name(file.tree, trees)}"
         raise InputError(msg)
-    try:
-        return opened[file.tree]
-    except Exception as error:
-        raise InputError(_truncation_message(file)) from error
+    return opened[file.tree]
 
 
 def inspect_inputs(
@@ -194,7 +201,12 @@ def _check_tree(tree: Any, file: SourceFile, needed: Mapping[str, str]) -> int:
         hints = " ".join(f"{name!r}.{nearest_name(name, names)}{needed[name]}" for name in missing)
         msg = f"{file.path}: tree {file.tree!r} has no branch {hints}"
         raise InputError(msg)
-    return int(tree.num_entries)
+    entries = int(tree.num_entries)
+    for name in needed:
+        if (stored := int(tree[name].num_entries)) != entries:
+            msg = f"{_truncation_message(file)}: tree {file.tree!r} has {entries} entries, its branch {name!r} {stored}"
+            raise InputError(msg)
+    return entries
 
 
 def _wants_runs(dataset: ResolvedDataset, opened: Any) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError, ZsigError, first_line
-from zsig_hep.ntuples.columns import branch, is_reading_error
+from zsig_hep.ntuples.columns import branch, flat_branch, is_reading_error
 from zsig_hep.ntuples.variations import WeightVariation
 
 Floats = NDArray[np.float64]
@@ -54,7 +54,7 @@ def _of_branch(events: Any, name: str, place: str) -> Floats:
     if array.ndim != 1:
         msg = f"{place}: branch {name!r} is not one number per event; name `branch` and the elements `up` and `down`"
         raise InputError(msg)
-    return np.asarray(ak.to_numpy(array)).astype(np.float64)
+    return flat_branch(events, name, place).astype(np.float64)
 
 
 def _element(events: Any, name: str, element: int | str, place: str) -> Floats:
@@ -66,7 +66,11 @@ def _element(events: Any, name: str, element: int | str, place: str) -> Floats:
     if not 0 <= int(element) < fewest:
         msg = f"{place}: branch {name!r} has {fewest} elements in some events, so there is no element {element}"
         raise InputError(msg)
-    return np.asarray(ak.to_numpy(array[:, int(element)])).astype(np.float64)
+    numbers = np.asarray(ak.to_numpy(array[:, int(element)]))
+    if numbers.dtype.kind not in "iubf":
+        msg = f"{place}: the elements of branch {name!r} are not numbers"
+        raise InputError(msg)
+    return numbers.astype(np.float64)
 
 
 def _branch(events: Any, name: str, place: str) -> Any:
