@@ -39,6 +39,29 @@ def test_columns_that_raise(run, tmp_path, executor):
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.usefixtures("shared_pool")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize(
+    "executor", ["iterative", *(pytest.param(each, marks=pytest.mark.slow) for each in ("futures", "dask"))]
+)
+def test_columns_that_exit(run, tmp_path, executor):
+    write_ntuple(tmp_path / "signal.root", 50)
+    write_ntuple(tmp_path / "b.root", 50)
+    (tmp_path / "columns.py").write_text("import sys\ndef columns(events):\n    sys.exit(3)\n")
+    match = r"columns\.py, line 3 \(sys\.exit\(3\)\): columns\(events\) called sys\.exit\(3\) on dataset '[hb]', file .*\.root$"
+    with pytest.raises(InputError, match=match):
+        run(of=two_processes(["b.root"]), columns="columns.py:columns", run_options={"executor": executor})
+
+
+def test_an_interrupt_in_columns_is_no_error_of_theirs(run, tmp_path):
+    write_ntuple(tmp_path / "signal.root", 50)
+    write_ntuple(tmp_path / "b.root", 50)
+    (tmp_path / "columns.py").write_text("def columns(events):\n    raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        run(of=two_processes(["b.root"]), columns="columns.py:columns")
+    assert not list((tmp_path / "out").iterdir())
+
+
 @pytest.mark.parametrize(
     ("body", "match"),
     [

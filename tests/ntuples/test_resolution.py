@@ -58,6 +58,38 @@ def test_files_are_found_in_order(tmp_path):
     ]
 
 
+def test_file_addresses_are_local_files(tmp_path):
+    for name in ("b 1.root", "b 2.root", "c%20.root"):
+        (tmp_path / name).touch()
+    patterns = [f"file://{tmp_path}/b%20*.root:T", f"FILE://localhost{tmp_path}/c%20.root"]
+    found = resolve_files(Dataset(**dataset(files=patterns)), tmp_path)
+    assert [(file.path, file.tree) for file in found] == [
+        (f"{tmp_path}/b 1.root", "T"),
+        (f"{tmp_path}/b 2.root", "T"),
+        (f"{tmp_path}/c%20.root", "Events"),
+    ]
+    assert not any(file.is_remote for file in found)
+
+
+def test_a_missing_file_address_is_a_missing_file(tmp_path):
+    (tmp_path / "signal.root").touch()
+    for scheme in ("file://", "file://localhost", ""):
+        with pytest.raises(InputError) as caught:
+            resolve_files(Dataset(**dataset(files=[f"{scheme}{tmp_path}/signa.root"])), tmp_path)
+        assert str(caught.value) == f"file {tmp_path}/signa.root does not exist. Did you mean 'signal.root'?"
+
+
+def test_a_file_address_of_another_computer(tmp_path):
+    with pytest.raises(InputError, match=r"'file://host/a\.root' names the computer 'host'; valid are a path"):
+        resolve_files(Dataset(**dataset(files=["file://host/a.root"])), tmp_path)
+
+
+def test_a_file_and_its_address_are_the_same_file(tmp_path):
+    (tmp_path / "a.root").touch()
+    with pytest.raises(InputError, match=r"a\.root is listed twice"):
+        resolve_files(Dataset(**dataset(files=["a.root", f"file://{tmp_path}/a.root"])), tmp_path)
+
+
 def test_names_with_brackets_are_files_first(tmp_path):
     (tmp_path / "a[1].root").touch()
     assert len(resolve_files(Dataset(**dataset(files=["a[1].root"])), tmp_path)) == 1

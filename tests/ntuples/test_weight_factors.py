@@ -1,3 +1,5 @@
+import sys
+
 import awkward as ak
 import numpy as np
 import pytest
@@ -63,6 +65,7 @@ def raising(events):
 @pytest.mark.parametrize(
     ("function", "match"),
     [
+        (lambda events: sys.exit("no"), r"its function called sys\.exit\('no'\)$"),
         (raising, "its function raised NameError: name 'undefined'"),
         (lambda events: "twice", "its function returned str; valid are the factors"),
         (lambda events: np.array([1.0, np.nan]), r"the factor of event 1 of the chunk is nan \(1 such events\)"),

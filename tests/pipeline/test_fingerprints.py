@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -111,3 +113,12 @@ def test_a_baseline_is_not_trained_twice(small_search):
     assert list(beside.losses) == ["z", "bce"]
     assert beside.losses["z"] == ZLossSettings(error="sigmoid")
     assert Fingerprints(alone).training(alone.losses["bce"]) == Fingerprints(beside).training(beside.losses["bce"])
+
+
+def test_a_changed_file_is_noticed_behind_a_file_address(small_search, tmp_path):
+    search = small_search.copy(tmp_path / "search")
+    files = {"files": [f"file://{search.folder}/dy.root"]}
+    analysis = search.analysis(processes={"dy": {"datasets": {"dy": files}}})
+    before = fingerprints(analysis)
+    os.utime(search.folder / "dy.root", ns=(1, 1))
+    assert "columns" in changed(before, fingerprints(analysis))

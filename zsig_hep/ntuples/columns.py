@@ -15,7 +15,7 @@ from coffea.analysis_tools import PackedSelection
 from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError, ZsigError, first_line, nearest_name
-from zsig_hep.ntuples.functions import FileFunction, line_in, load_function
+from zsig_hep.ntuples.functions import FileFunction, deed, line_in, load_function, reason
 from zsig_hep.ntuples.table import as_feature
 
 _NO_FIELD = re.compile(r"no field named '([^']+)'|no field '([^']+)'|key \"([^\"]+)\" does not exist")
@@ -95,7 +95,7 @@ def select_columns(
         Features and cuts.
 
     Raises:
-        InputError: the function raises, or returns something other than features of equal lengths.
+        InputError: the function raises, exits, or returns something other than features of equal lengths.
     """
     if callable(columns):
         arguments = (events,) if variation is None else (events, variation)
@@ -113,14 +113,14 @@ def _call(function: Callable[..., Any], arguments: tuple[Any, ...], where: str) 
         return function(*arguments)
     except ZsigError:
         raise
-    except Exception as error:
-        if is_reading_error(error):
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Exception) and is_reading_error(error):
             msg = f"{where} cannot be read, it may be truncated or damaged: {first_line(error)}"
             raise InputError(msg) from error
         path = _file_of(function)
         hint = _branch_hint(error, arguments[0])
         line = line_in(path, error.__traceback__)
-        msg = f"{path}{line}: columns(events) raised {type(error).__name__} on {where}: {first_line(error)}{hint}"
+        msg = f"{path}{line}: columns(events) {deed(error)} on {where}{reason(error)}{hint}"
         raise InputError(msg) from error
 
 
@@ -131,7 +131,7 @@ def _file_of(function: Callable[..., Any]) -> str:
     return str(code.co_filename) if code else repr(function)
 
 
-def _branch_hint(error: Exception, events: Any) -> str:
+def _branch_hint(error: BaseException, events: Any) -> str:
     missing = _NO_FIELD.search(str(error))
     name = next(filter(None, missing.groups()), "") if missing else ""
     return nearest_name(name, _branch_names(events)) if name else ""

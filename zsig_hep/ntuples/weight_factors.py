@@ -7,8 +7,9 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from zsig_hep.errors import InputError, ZsigError, first_line
+from zsig_hep.errors import InputError, ZsigError
 from zsig_hep.ntuples.columns import branch, flat_branch, is_reading_error
+from zsig_hep.ntuples.functions import FileFunction, deed, reason
 from zsig_hep.ntuples.variations import WeightVariation
 
 Floats = NDArray[np.float64]
@@ -95,10 +96,11 @@ def _of_function(function: Callable[[Any], Any], events: Any, place: str) -> lis
         returned = function(events)
     except ZsigError:
         raise
-    except Exception as error:
-        if is_reading_error(error):
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Exception) and is_reading_error(error):
             raise
-        msg = f"{place}: its function raised {type(error).__name__}: {first_line(error)}"
+        file = f" of {function.path}" if isinstance(function, FileFunction) else ""
+        msg = f"{place}: its function{file} {deed(error)}{reason(error)}"
         raise InputError(msg) from error
     both = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned,)
     try:

@@ -80,6 +80,7 @@ def test_local_names_are_made_absolute_and_addresses_stay(tmp_path):
     assert located("a/b.root", tmp_path) == str(tmp_path / "a" / "b.root")
     assert located("/data/b.root", tmp_path) == "/data/b.root"
     assert located("root://eos.cern.ch//b.root", tmp_path) == "root://eos.cern.ch//b.root"
+    assert located("file:///data/b.root", tmp_path) == "/data/b.root"
 
 
 def test_a_group_may_be_absent_or_empty_and_nothing_else():

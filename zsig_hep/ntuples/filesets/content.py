@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from zsig_hep.errors import InputError
-from zsig_hep.ntuples.resolution import SourceFile
+from zsig_hep.ntuples.resolution import SourceFile, without_file_scheme
 from zsig_hep.statistics.process_table import Role
 
 Roles = Mapping[str, Role | None]
@@ -149,8 +149,13 @@ def innermost(samples: Iterable[str], roles: Roles) -> str | None:
 
 
 def located(file: str, folder: Path) -> str:
-    """Absolute path of a local name; an address is not changed."""
-    return file if "://" in file else str(folder / Path(file).expanduser())
+    """Absolute path of a local name or a `file://` address; other addresses are not changed.
+
+    Raises:
+        InputError: a `file://` address names another computer.
+    """
+    name = without_file_scheme(file)
+    return name if "://" in name else str(folder / Path(name).expanduser())
 
 
 def group(values: Mapping[str, Any], key: str) -> dict[str, Any]:
