@@ -1,6 +1,5 @@
 """Small ntuples that the tests write themselves."""
 
-import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import loky
 import numpy as np
 import pytest
 import uproot
-from coffea.processor import FuturesExecutor
 
 from tests.ntuples.varied_search import search, varied_search
 from zsig_hep.errors import InputError, ZsigError
@@ -140,7 +138,7 @@ def pool() -> Iterator[Executor]:
 @pytest.fixture
 def shared_pool(pool: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `executor="futures"` use the pool instead of starting its own."""
-    monkeypatch.setattr(reading, "FuturesExecutor", functools.partial(FuturesExecutor, pool=pool))
+    monkeypatch.setattr(reading, "WorkerPool", pool)
 
 
 @pytest.fixture

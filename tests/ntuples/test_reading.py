@@ -243,3 +243,40 @@ def test_two_local_clusters_share_a_machine():
     pytest.importorskip("distributed")
     with _dask_client(1, None) as first, _dask_client(1, None) as second:
         assert first.submit(sum, [1, 2]).result() == second.submit(sum, [2, 1]).result() == 3
+
+
+@pytest.mark.usefixtures("shared_pool")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("executor", ["iterative", pytest.param("futures", marks=pytest.mark.slow)])
+def test_names_of_any_script(tmp_path, executor):
+    """Greek and right-to-left names of datasets, processes, branches, trees and folders, in results and messages."""
+    folder = tmp_path / "إشارة"
+    folder.mkdir()
+    for seed, name in enumerate(("σήμα.root", "رقم.root")):
+        arrays = event_arrays(60, seed)
+        write_ntuple(folder / name, arrays | {"μάζα": arrays["mass"]}, tree="δέντρο")
+    (folder / "στήλες.py").write_text(
+        "def columns(events):\n"
+        "    assert events.metadata['dataset'] in {'σήμα', 'إشارة'}\n"
+        "    return {'μάζα': events['μάζα']}\n",
+        encoding="utf-8",
+    )
+    processes = {
+        "σήμα": Process(role="signal", datasets={"σήμα": Dataset(files=["σ*.root"], cross_section_pb=1.0)}),
+        "خلفية": Process(role="background", datasets={"إشارة": Dataset(files=["رقم.root"], cross_section_pb=1.0)}),
+    }
+
+    def read(columns):
+        settings = NtupleSettings(folder="إشارة", tree="δέντρο", columns=columns, chunk_size=25)
+        options = {"executor": executor, "output_folder": tmp_path / "έξοδος"}
+        return run_columns(settings, processes, base_folder=tmp_path, luminosity_ifb=1.0, **options)
+
+    result = read("إشارة/στήλες.py:columns")
+    assert result.table.process_names == tuple(result.cutflows) == ("σήμα", "خلفية")
+    assert [normalisation.dataset for normalisation in result.normalisations] == ["σήμα", "إشارة"]
+    assert result.table.feature_names == ("μάζα",)
+    assert EventTable.from_parquet(tmp_path / "έξοδος" / "events.parquet").digest == result.table.digest
+    with pytest.raises(
+        InputError, match=r"feature 'Jet_pt' is not a flat array.*on dataset 'σήμα', file .*إشارة/σήμα\.root"
+    ):
+        read(["Jet_pt"])

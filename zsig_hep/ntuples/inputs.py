@@ -38,11 +38,13 @@ class DatasetInputs:
     Attributes:
         dataset: the dataset.
         entries: number of events in each of its files.
+        uuids: ROOT's identifier of each file, 16 bytes.
         runs: sums over all generated events; None for data and for files without them in a `Runs` tree.
     """
 
     dataset: ResolvedDataset
     entries: tuple[int, ...]
+    uuids: tuple[bytes, ...]
     runs: GeneratorSums | None
 
 
@@ -166,17 +168,18 @@ def _inspect(
     problems: list[ZsigError],
 ) -> DatasetInputs:
     needed = _needed_branches(settings, dataset, variations)
-    entries, sums = [], []
+    entries, uuids, sums = [], [], []
     for file in dataset.files:
         try:
             with open_file(file) as opened:
                 entries.append(_check_tree(open_tree(opened, file), file, needed))
+                uuids.append(opened.file.fUUID)
                 if _wants_runs(dataset, opened):
                     sums.append(read_runs_sum(opened, file.path, dataset.name))
         except ZsigError as error:
             problems.append(error)
     runs = functools.reduce(operator.add, sums) if len(sums) == len(dataset.files) else None
-    return DatasetInputs(dataset, tuple(entries), runs)
+    return DatasetInputs(dataset, tuple(entries), tuple(uuids), runs)
 
 
 def _needed_branches(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from coffea.nanoevents import BaseSchema, NanoAODSchema
 from coffea.processor import DaskExecutor, FuturesExecutor, IterativeExecutor, ProcessorABC, Runner
+from coffea.processor.executor import FileMeta, WorkItem
 from coffea.util import coffea_console
 from uproot.source.file import MemmapSource
 
@@ -34,6 +35,7 @@ from zsig_hep.ntuples.reader import make_reader
 from zsig_hep.ntuples.resolution import resolve_datasets
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.ntuples.variations import Variation, expand_variations, names_of_kind
+from zsig_hep.ntuples.workers import WorkerPool
 
 Executor = Literal["iterative", "futures", "dask"]
 
@@ -184,14 +186,11 @@ def _process(
 ) -> dict[ChunkKey, ChunkRecord]:
     runner = Runner(
         executor=executor,
-        pre_executor=IterativeExecutor(status=False, retries=0),
-        chunksize=settings.chunk_size,
-        metadata_cache={},
         skipbadfiles=False,
         schema=SCHEMAS[settings.schema_name],
     )
     with _coffea_errors(quiet=not executor.status):
-        items = [item for item in runner.preprocess(_fileset(inspected)) if len(item)]
+        items = _work_items(inspected, settings.chunk_size)
         wrapped = runner.run(items, _ErrorsAsResults(processor), uproot_options=_uproot_options(inspected))
     errors: dict[ChunkKey, ZsigError] = wrapped["out"]["errors"]
     if errors:
@@ -209,14 +208,19 @@ def _uproot_options(inspected: Sequence[DatasetInputs]) -> dict[str, Any]:
     return {"handler": MemmapSource}
 
 
-def _fileset(inspected: Sequence[DatasetInputs]) -> dict[str, Any]:
-    fileset = {}
+def _work_items(inspected: Sequence[DatasetInputs], chunk_size: int) -> list[WorkItem]:
+    """The chunks of all files that have events.
+
+    They are not made by `Runner.preprocess`, which refuses names of datasets, files and trees that are not ASCII.
+    """
+    items: list[WorkItem] = []
     for inputs in inspected:
-        paired = zip(inputs.dataset.files, inputs.entries, strict=True)
-        if files := {file.path: file.tree for file, entries in paired if entries}:
-            metadata = {"process": inputs.dataset.process, "role": inputs.dataset.role}
-            fileset[inputs.dataset.name] = {"files": files, "metadata": metadata}
-    return fileset
+        known = {"process": inputs.dataset.process, "role": inputs.dataset.role}
+        for file, entries, uuid in zip(inputs.dataset.files, inputs.entries, inputs.uuids, strict=True):
+            metadata = known | {"numentries": entries, "uuid": uuid}
+            meta = FileMeta(inputs.dataset.name, file.path, file.tree, metadata)
+            items += meta.chunks(chunk_size, align_clusters=False) if entries else ()
+    return items
 
 
 def _require_all(items: Sequence[Any], processed: Any, records: Mapping[ChunkKey, ChunkRecord]) -> None:
@@ -258,7 +262,7 @@ def _coffea_executor(executor: Executor, workers: int, scheduler: str | None, *,
     if executor == "iterative":
         yield IterativeExecutor(**options)
     elif executor == "futures":
-        yield FuturesExecutor(workers=workers, **options)
+        yield FuturesExecutor(workers=workers, pool=WorkerPool, **options)
     else:
         with _dask_client(workers, scheduler) as client:
             yield DaskExecutor(client=client, **options)
@@ -275,10 +279,15 @@ def _dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
         with _connect(distributed, scheduler) as client:
             yield client
         return
-    # By default dask takes port 8787, which a second cluster on the machine could not use.
+    # By default dask takes port 8787, which a second cluster on the machine could not use, and warns of every chunk that
+    # Ctrl-C cancels.
     with (
         distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
