@@ -18,7 +18,17 @@ from tests.ntuples.conftest import (
     write_ntuple,
 )
 from zsig_hep.errors import InputError, NormalisationError, OutputError
-from zsig_hep.ntuples import Dataset, EventTable, NtupleSettings, Process, SignOf, SumValue, check_inputs, run_columns
+from zsig_hep.ntuples import (
+    Dataset,
+    EventTable,
+    NtupleSettings,
+    Process,
+    SignOf,
+    SumValue,
+    check_inputs,
+    reading,
+    run_columns,
+)
 from zsig_hep.ntuples import storage as storage_module
 from zsig_hep.ntuples.reading import _dask_client
 
@@ -197,6 +207,13 @@ def test_samples_agree_with_their_metadata(tmp_path):
     result = run_columns(settings, processes, base_folder=tmp_path, luminosity_ifb=140.0, output_folder=tmp_path)
     for name, stored in metadata.items():
         assert result.table.yields()[name].value == pytest.approx(stored["yield_140fb"], rel=1e-6)
+
+
+def test_events_that_do_not_fit_into_memory(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "assemble_table", lambda *_: np.ones(2**58))
+    with pytest.raises(InputError, match=r"memory is too short for all selected events \(Unable to allocate 2\.00 EiB"):
+        run()
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_file_that_vanishes(run, tmp_path):

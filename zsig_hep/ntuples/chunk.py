@@ -95,7 +95,8 @@ class ChunkReader:
             The selected events, nominally and under each variation.
 
         Raises:
-            InputError: the chunk cannot be read, a weight or factor is not finite, or the columns cannot be used.
+            InputError: the chunk cannot be read or does not fit into memory, a weight or factor is not finite, or the
+                columns cannot be used.
         """
         key = chunk_key(events)
         where = f"dataset {key[0]!r}, file {key[1]}"
@@ -103,6 +104,12 @@ class ChunkReader:
             return self._read(events, key, where)
         except ZsigError:
             raise
+        except MemoryError as error:
+            msg = (
+                f"{where}: memory is too short for the chunk ({first_line(error)}): reduce chunk_size, or use fewer "
+                "workers. If the number is absurd, the file is damaged"
+            )
+            raise InputError(msg) from error
         except Exception as error:
             if not is_reading_error(error):
                 raise

@@ -111,7 +111,7 @@ def select_columns(
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...], where: str) -> Any:
     try:
         return function(*arguments)
-    except ZsigError:
+    except (ZsigError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, Exception) and is_reading_error(error):

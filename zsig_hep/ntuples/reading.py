@@ -125,8 +125,12 @@ def run_columns(
         read = normalise_datasets(inspected, records, luminosity_ifb)
         _require_certified_data(read)
         weight_variations = names_of_kind(expanded, "weight")
-        table, table_notes = assemble_table(read, processes, settings, luminosity_ifb, weight_variations)
-        shapes = assemble_shapes(read, processes, settings, luminosity_ifb)
+        try:
+            table, table_notes = assemble_table(read, processes, settings, luminosity_ifb, weight_variations)
+            shapes = assemble_shapes(read, processes, settings, luminosity_ifb)
+        except MemoryError as error:
+            msg = f"memory is too short for all selected events ({first_line(error)}): select fewer events or features"
+            raise InputError(msg) from error
     cutflows = cutflows_by_process(read)
     normalisations = tuple(dataset.normalisation for dataset in read if dataset.normalisation is not None)
     table.to_parquet(output_folder / TABLE_NAME)

@@ -94,7 +94,7 @@ def _relative(factors: list[Floats], nominal: Floats, name: str, place: str) -> 
 def _of_function(function: Callable[[Any], Any], events: Any, place: str) -> list[Floats]:
     try:
         returned = function(events)
-    except ZsigError:
+    except (ZsigError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, Exception) and is_reading_error(error):
