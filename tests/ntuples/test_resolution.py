@@ -43,6 +43,7 @@ def test_files_are_found_in_order(tmp_path):
         "a.root:other/tree",
         "root://host:1094//store/x.root:Tree",
         "root://host//y.root",
+        f"root://host//token.root?authz={'a' * 300}",
         "root://host.fnal.gov:1094//z.root",
         "**/c.root",
     ]
@@ -53,6 +54,7 @@ def test_files_are_found_in_order(tmp_path):
         ("a.root", "other/tree"),
         ("root://host:1094//store/x.root", "Tree"),
         ("root://host//y.root", "T"),
+        (f"root://host//token.root?authz={'a' * 300}", "T"),
         ("root://host.fnal.gov:1094//z.root", "T"),
         ("sub/c.root", "T"),
     ]
@@ -82,6 +84,12 @@ def test_a_missing_file_address_is_a_missing_file(tmp_path):
 def test_a_file_address_of_another_computer(tmp_path):
     with pytest.raises(InputError, match=r"'file://host/a\.root' names the computer 'host'; valid are a path"):
         resolve_files(Dataset(**dataset(files=["file://host/a.root"])), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\0b.root", "\ud800.root", "a" * 300 + ".root", "file:///a\0b.root"])
+def test_names_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(InputError, match="cannot be the name of a file"):
+        resolve_files(Dataset(**dataset(files=[name])), tmp_path)
 
 
 def test_a_file_and_its_address_are_the_same_file(tmp_path):

@@ -1,5 +1,6 @@
 """Datasets with their defaults filled in and their files found."""
 
+import contextlib
 import glob
 import os
 import re
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.errors import InputError, first_line, nearest_name
 from zsig_hep.ntuples.datasets import Dataset, NtupleSettings, Process, SumOfWeights, Weight, weight_branches
 from zsig_hep.statistics.process_table import Role
 
@@ -101,19 +102,32 @@ def without_file_scheme(name: str) -> str:
     Escapes such as `%20` are decoded unless a file has the name as it is written.
 
     Raises:
-        InputError: the address names another computer.
+        InputError: the address names another computer, or no file can have the name.
 
     Example:
         >>> without_file_scheme("file:///data/my%20ntuples/dy_*.root"), without_file_scheme("root://host//dy.root")
         ('/data/my ntuples/dy_*.root', 'root://host//dy.root')
     """
     if not (match := _FILE_ADDRESS.match(name)):
+        if "://" not in name:
+            _require_possible(name)
         return name
     if (match["host"] or "localhost").lower() != "localhost":
         msg = f"{name!r} names the computer {match['host']!r}; valid are a path, file:///path and root://host//path"
         raise InputError(msg)
     path = match["path"]
+    _require_possible(path)
     return path if Path(path).exists() else unquote(path)
+
+
+def _require_possible(name: str) -> None:
+    """Refuse names that the system cannot look up: too long, with a null character, or not encodable."""
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            Path(name).stat()
+    except (OSError, ValueError) as error:
+        msg = f"{name!r} cannot be the name of a file: {first_line(error)}"
+        raise InputError(msg) from error
 
 
 def _local_matches(name: str, folder: Path) -> list[str]:

@@ -171,6 +171,24 @@ def group(values: Mapping[str, Any], key: str) -> dict[str, Any]:
     return inner or {}
 
 
+def listed(values: Mapping[str, Any], key: str) -> list[str]:
+    """A list of names, also a single one; empty if there is no such key.
+
+    Raises:
+        InputError: the value is neither.
+
+    Example:
+        >>> listed({"keys": "a.root"}, "keys")
+        ['a.root']
+    """
+    found = values.get(key)
+    names = [found] if isinstance(found, str) else found or []
+    if not isinstance(names, list):
+        msg = f"`{key}` is {found!r}; valid is a list of names"
+        raise InputError(msg)
+    return [str(name) for name in names]
+
+
 def flag(values: Mapping[str, Any], key: str) -> bool | None:
     """True or false, also as text; None if there is no such key.
 
@@ -204,7 +222,7 @@ def positive(values: Mapping[Any, Any], key: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not 0 < number < float("inf"):
         msg = f"`{key}` is {found!r}; valid is a positive number"
