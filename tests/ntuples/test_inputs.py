@@ -1,5 +1,8 @@
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,3 +118,35 @@ def test_a_branch_of_a_variation_is_asked_for_by_its_name(search):
         check_inputs(
             analysis.ntuples, analysis.processes, base_folder=search.folder, luminosity_ifb=1.0, variations={"v": isr}
         )
+
+
+LITTLE_MEMORY = """
+import resource
+import sys
+from pathlib import Path
+
+from zsig_hep.errors import InputError
+from zsig_hep.ntuples.inputs import open_file
+from zsig_hep.ntuples.resolution import SourceFile
+
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**20, hard))
+try:
+    with open_file(SourceFile(sys.argv[1], "Events")):
+        pass
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the address space is read from /proc")
+def test_short_memory_is_an_error_and_nothing_hangs(tmp_path):
+    path = tmp_path / "b.root"
+    path.write_bytes(write_ntuple(tmp_path / "a.root", 50).path.read_bytes() + bytes(2**21))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", LITTLE_MEMORY, path]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"memory is too short to open {path} (")

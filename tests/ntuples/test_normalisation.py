@@ -164,3 +164,10 @@ def test_equal_weights_reach_the_limit_of_their_sums_within_rounding(tmp_path):
     with uproot.open(tmp_path / "r.root") as file:
         found = read_runs_sum(file, "r.root", "b")
     assert found == GeneratorSums(Fraction(3 * weight * 1.0005), Fraction(3 * weight**2), 3)
+
+
+def test_an_object_that_is_no_tree_has_no_sums(tmp_path):
+    with uproot.recreate(tmp_path / "r.root") as file:
+        file["Runs"] = np.histogram([1.0], bins=2)
+    with uproot.open(tmp_path / "r.root") as file, pytest.raises(NormalisationError, match=r"r\.root has no Runs tree"):
+        read_runs_sum(file, "r.root", "b")

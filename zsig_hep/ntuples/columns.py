@@ -20,6 +20,9 @@ from zsig_hep.ntuples.table import as_feature
 
 _NO_FIELD = re.compile(r"no field named '([^']+)'|no field '([^']+)'|key \"([^\"]+)\" does not exist")
 
+# What turns the bytes of a file into arrays; coffea calls awkward's part when a branch is first used.
+_READERS = ("uproot.", "coffea.nanoevents.mapping.", "awkward.operations.ak_from_buffers")
+
 
 def load_columns(columns: str | Sequence[str], folder: Path) -> FileFunction | tuple[str, ...]:
     """Load the columns of an analysis.
@@ -149,7 +152,7 @@ def is_reading_error(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return True
     frames: list[FrameType] = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if any(frame.f_globals.get("__name__", "").startswith("uproot.") for frame in frames[1:]):
+    if any(frame.f_globals.get("__name__", "").startswith(_READERS) for frame in frames[1:]):
         return True
     return error.__cause__ is not None and is_reading_error(error.__cause__)
 

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import uproot
+from uproot.source.file import MemmapSource
 
 from zsig_hep.errors import InputError, NormalisationError, ZsigError, first_line, nearest_name
 from zsig_hep.ntuples.columns import is_reading_error, load_columns
@@ -63,6 +64,14 @@ class InputCheck:
     notes: tuple[str, ...]
 
 
+def reading_options(files: Iterable[SourceFile]) -> dict[str, Any]:
+    """Options of uproot for some files: local ones are mapped into memory.
+
+    This is faster than a request to another thread for every basket, and needs no threads, for which memory can be short.
+    """
+    return {} if any(file.is_remote for file in files) else {"handler": MemmapSource}
+
+
 @contextmanager
 def open_file(file: SourceFile) -> Iterator[Any]:
     """Open a ROOT file.
@@ -77,7 +86,7 @@ def open_file(file: SourceFile) -> Iterator[Any]:
         InputError: the file is missing, not a ROOT file, or truncated; or what the block reads of it is damaged.
     """
     try:
-        opened = uproot.open({file.path: None})
+        opened = uproot.open({file.path: None}, **reading_options([file]))
     except Exception as error:
         raise InputError(_opening_message(file, error)) from error
     with opened:
@@ -106,7 +115,9 @@ def _opening_message(file: SourceFile, error: Exception) -> str:
         return f"{file.path} cannot be opened: {reason.strerror}"
     if start != b"root":
         return f"{file.path} is not a ROOT file"
-    return _truncation_message(file)
+    if isinstance(error, MemoryError) or "start new thread" in str(error):
+        return f"memory is too short to open {file.path} ({first_line(error)})"
+    return f"{_truncation_message(file)} ({first_line(error)})"
 
 
 def _truncation_message(file: SourceFile) -> str:

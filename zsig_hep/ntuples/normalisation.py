@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from uproot.behaviors.RNTuple import HasFields
+from uproot.behaviors.TBranch import HasBranches
 
 from zsig_hep.errors import NormalisationError
 from zsig_hep.ntuples.datasets import SignOf, SumValue
@@ -157,6 +159,8 @@ def runs_tree(file: Any) -> Any:
     if "Runs" not in file.keys(cycle=False, recursive=False):
         return None
     runs = file["Runs"]
+    if not isinstance(runs, HasBranches | HasFields):
+        return None
     return runs if _stored_name(runs, "genEventSumw") else None
 
 

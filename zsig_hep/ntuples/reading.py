@@ -13,7 +13,6 @@ from coffea.nanoevents import BaseSchema, NanoAODSchema
 from coffea.processor import DaskExecutor, FuturesExecutor, IterativeExecutor, ProcessorABC, Runner
 from coffea.processor.executor import FileMeta, WorkItem
 from coffea.util import coffea_console
-from uproot.source.file import MemmapSource
 
 from zsig_hep.errors import InputError, ZsigError, first_line
 from zsig_hep.files import scratch_folder
@@ -28,7 +27,7 @@ from zsig_hep.ntuples.chunk import ChunkKey, chunk_key
 from zsig_hep.ntuples.columns import load_columns
 from zsig_hep.ntuples.cutflow import CutflowRow
 from zsig_hep.ntuples.datasets import NtupleSettings, Process
-from zsig_hep.ntuples.inputs import DatasetInputs, input_notes, inspect_inputs
+from zsig_hep.ntuples.inputs import DatasetInputs, input_notes, inspect_inputs, reading_options
 from zsig_hep.ntuples.normalisation import Normalisation
 from zsig_hep.ntuples.processors import ChunkRecord, FeatureProcessor
 from zsig_hep.ntuples.reader import make_reader
@@ -195,7 +194,8 @@ def _process(
     )
     with _coffea_errors(quiet=not executor.status):
         items = _work_items(inspected, settings.chunk_size)
-        wrapped = runner.run(items, _ErrorsAsResults(processor), uproot_options=_uproot_options(inspected))
+        options = reading_options(file for inputs in inspected for file in inputs.dataset.files)
+        wrapped = runner.run(items, _ErrorsAsResults(processor), uproot_options=options)
     errors: dict[ChunkKey, ZsigError] = wrapped["out"]["errors"]
     if errors:
         order = {file.path: n for n, file in enumerate(f for inputs in inspected for f in inputs.dataset.files)}
@@ -203,13 +203,6 @@ def _process(
     records: dict[ChunkKey, ChunkRecord] = wrapped["out"]["records"]
     _require_all(items, wrapped["processed"], records)
     return records
-
-
-def _uproot_options(inspected: Sequence[DatasetInputs]) -> dict[str, Any]:
-    """Map local files into memory, which is faster than a request to another thread for every basket."""
-    if any(file.is_remote for inputs in inspected for file in inputs.dataset.files):
-        return {}
-    return {"handler": MemmapSource}
 
 
 def _work_items(inspected: Sequence[DatasetInputs], chunk_size: int) -> list[WorkItem]:
@@ -249,6 +242,9 @@ def _coffea_errors(*, quiet: bool) -> Iterator[None]:
     except Exception as error:
         _LOG.debug("coffea reported:\n%s", printed.getvalue())
         text = str(error)
+        if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+            msg = f"memory is too short for a chunk ({first_line(error)}): reduce chunk_size, or use fewer workers"
+            raise InputError(msg) from error
         if type(error).__name__ in {"TerminatedWorkerError", "BrokenProcessPool"} or "KilledWorker" in text:
             msg = f"a worker process died ({first_line(error)}): use fewer workers or a smaller chunk_size"
             raise InputError(msg) from error
