@@ -58,7 +58,14 @@ def test_a_file_and_its_folder_give_the_same_analysis(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("folder", "name"), [("hmumu", "hmumu"), ("H to mumu, 2024", "H-to-mumu-2024"), ("_x", "x"), ("µ", "analysis")]
+    ("folder", "name"),
+    [
+        ("hmumu", "hmumu"),
+        ("H to mumu, 2024", "H-to-mumu-2024"),
+        ("_x", "x"),
+        ("µ", "analysis"),
+        ("con", "con-1143da2b"),
+    ],
 )
 def test_the_name_is_that_of_the_folder_made_fit_for_one(tmp_path, folder, name):
     (tmp_path / folder).mkdir()
@@ -77,13 +84,6 @@ processes:
   higgs: {rol: signal, datasets: {h: {files: [signal.root], cross_section: 0.001}}}
   dy: {role: backgroundd, datasets: {dy: {files: dy.root, cross_section_pb: -0.1}}}
   top: {role: background, datasets: {tt: {files: [top.root], cross_section_pb: 1, kfactor: 1}, tt: {}}}
-training:
-  loss: {name: z, error: hing, relative_epsilon: 0.05}
-  hidden: [8, none]
-  missing: {x: meen}
-  warm_start: {epochs: 2, batchsize: 512, learning_rate: 0}
-selection: {minimum_efective_background: 5, figure_of_merit: asimovv}
-presentation: {experiment: LHCb}
 """
     assert problems(text) == [
         "title: missing",
@@ -102,21 +102,35 @@ presentation: {experiment: LHCb}
         "processes.higgs.rol (line 7): unknown key. Did you mean 'role'?",
         "processes.dy.role (line 8): should be 'signal', 'background' or 'data', found 'backgroundd'",
         "processes.dy.datasets.dy.files (line 8): should be a list, found 'dy.root'",
-        "processes.dy.datasets.dy.cross_section_pb (line 8): should be greater than 0, found -0.1",
+        "processes.dy.datasets.dy.cross_section_pb (line 8): should be greater than or equal to 1e-18, found -0.1",
         "processes.top.datasets.tt (line 9): occurs twice",
         "processes.top.datasets.tt.files (line 9): missing",
-        "training.loss.error (line 11): should be 'hinge', 'sigmoid', 'cross_entropy' or 'focal', found 'hing'",
-        "training.loss.relative_epsilon (line 11): unknown key. Did you mean 'relative_eps'?",
-        "training.hidden.1 (line 12): should be a whole number, found 'none'",
-        "training.missing.x (line 13): should be 'mean' or 'median' or a number, found 'meen'",
-        "training.warm_start.learning_rate (line 14): should be greater than 0, found 0",
-        "training.warm_start.batchsize (line 14): unknown key. Did you mean 'batch_size'?",
+    ]
+
+
+def test_problems_of_training_and_selection_are_said_at_once(problems):
+    text = """\
+training:
+  loss: {name: z, error: hing, relative_epsilon: 0.05}
+  hidden: [8, none]
+  missing: {x: meen}
+  warm_start: {epochs: 2, batchsize: 512, learning_rate: 0}
+selection: {minimum_efective_background: 5, figure_of_merit: asimovv}
+presentation: {experiment: LHCb}
+"""
+    assert problems(BASE + text) == [
+        "training.loss.error (line 9): should be 'hinge', 'sigmoid', 'cross_entropy' or 'focal', found 'hing'",
+        "training.loss.relative_epsilon (line 9): unknown key. Did you mean 'relative_eps'?",
+        "training.hidden.1 (line 10): should be a whole number, found 'none'",
+        "training.missing.x (line 11): should be 'mean' or 'median' or a number, found 'meen'",
+        "training.warm_start.learning_rate (line 12): should be greater than or equal to 1e-12, found 0",
+        "training.warm_start.batchsize (line 12): unknown key. Did you mean 'batch_size'?",
         (
-            "selection.figure_of_merit (line 15): should be 's_over_sqrt_b', 's_over_sqrt_b_with_uncertainty', "
+            "selection.figure_of_merit (line 13): should be 's_over_sqrt_b', 's_over_sqrt_b_with_uncertainty', "
             "'asimov', 'asimov_with_uncertainty', 'ams', 'punzi', 'poisson' or 'poisson_with_uncertainty', found 'asimovv'"
         ),
-        "selection.minimum_efective_background (line 15): unknown key. Did you mean 'minimum_effective_background'?",
-        "presentation.experiment (line 16): should be 'plain', 'CMS' or 'ATLAS', found 'LHCb'",
+        "selection.minimum_efective_background (line 13): unknown key. Did you mean 'minimum_effective_background'?",
+        "presentation.experiment (line 14): should be 'plain', 'CMS' or 'ATLAS', found 'LHCb'",
     ]
 
 
@@ -194,7 +208,10 @@ def test_one_wrong_setting_is_one_problem(problems, addition, problem):
             "columns: columns.py",
             ["ntuples.columns (line 4): 'columns.py' is neither `file.py:function` nor a list of branches"],
         ),
-        ("sum_of_weights: {value: -1}", ["ntuples.sum_of_weights.value (line 4): should be greater than 0, found -1"]),
+        (
+            "sum_of_weights: {value: -1}",
+            ["ntuples.sum_of_weights.value (line 4): should be greater than or equal to 1e-12, found -1"],
+        ),
     ],
 )
 def test_no_name_of_pydantic_stands_in_a_place_with_alternatives(problems, line, found):
@@ -230,9 +247,9 @@ def test_data_have_no_cross_section_and_simulation_has_one(problems):
         ("- a\n", "holds a list, not settings"),
         ("hello\n", "holds text, not settings"),
         ("5\n", "holds 5, not settings"),
-        ("title: x\n\tname: y\n", "line 2: not valid YAML: found character"),
-        (BASE + "  - a\n", "line 8: not valid YAML: expected <block end>"),
-        ("title: 2020-13-45\n", "is not valid YAML: month must be in 1..12"),
+        ("title: x\n\tname: y\n", "line 2: not valid YAML: found a tab character"),
+        (BASE + "  - a\n", "line 8: not valid YAML: did not find expected key"),
+        ("title: 2020-13-45\n", "line 1: not valid YAML: '2020-13-45' is no timestamp: month must be in 1..12"),
         ("title: !!python/object/apply:os.getcwd []\n", "line 1: not valid YAML: could not determine a constructor"),
         ("ntuples: &n {folder: *n}\n", "nested too deeply, or an alias in it refers to itself"),
         (bytes(range(256)), "cannot be read as text"),
@@ -359,3 +376,183 @@ def test_a_table_of_other_processes_is_refused():
     swapped = replace(table, process_names=("dy", "higgs"), roles=("background", "signal"))
     with pytest.raises(AnalysisFileError, match=r"dy \(background\), higgs \(signal\), but the analysis has higgs"):
         analysis.require_processes(swapped)
+
+
+DATASET = "{files: [a.root], cross_section_pb: 1}"
+
+
+@pytest.mark.parametrize(
+    ("addition", "problem"),
+    [
+        ("  a/b: {role: background, datasets: {a: DATASET}}", "processes.a/b (line 8): a name may not have the path"),
+        ("  ../../x: {role: background, datasets: {a: DATASET}}", "processes.../../x (line 8): a name may not have"),
+        ('  "": {role: background, datasets: {a: DATASET}}', "processes. (line 8): a name may not be empty"),
+        ('  "a\\0": {role: background, datasets: {a: DATASET}}', "processes.a\\x00 (line 8): a name may not have the"),
+        ('  " a": {role: background, datasets: {a: DATASET}}', "processes. a (line 8): a name may not start or end"),
+        (f"  {'a' * 300}: {{role: background, datasets: {{a: DATASET}}}}", "processes.aaa"),
+        (
+            '  a: {role: background, datasets: {" b": DATASET}}',
+            "processes.a.datasets. b (line 8): a name may not start",
+        ),
+        ("variations: {jes/x: {kind: shape}}", "variations.jes/x (line 8): a name may not have the path separator"),
+        ("training: {features: [a/b]}", "training.features.0 (line 8): a name may not have the path separator"),
+        ("presentation: {axis_labels: {a/b: x}}", "presentation.axis_labels.a/b (line 8): a name may not have"),
+        ("cuts: {variables: {../x: above}}", "cuts.variables.../x (line 8): a name may not have the path separator"),
+        ("name: a/b", "name (line 8): should match pattern"),
+        ("name: nul", "name (line 8): 'nul' is a device of Windows"),
+    ],
+)
+def test_names_that_are_paths_or_hide_are_refused_with_their_key(problems, addition, problem):
+    (found,) = problems(BASE + addition.replace("DATASET", DATASET) + "\n")
+    assert found.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("addition", "problem"),
+    [
+        (
+            "training: {seed: 10000000000000000000}",
+            "training.seed (line 8): should be less than or equal to 10000000000",
+        ),
+        ("training: {seeds: 1000000}", "training.seeds (line 8): should be less than or equal to 1000, found 1000000"),
+        ("training: {hidden: [2147483648]}", "training.hidden.0 (line 8): should be less than or equal to 65536"),
+        (f"training: {{hidden: {[8] * 101}}}", "training.hidden (line 8): should have at most 100 items"),
+        (
+            "training: {hidden: [65536, 65536]}",
+            "the file: training.hidden, training.seeds and ntuples.folds make 4.3e+10",
+        ),
+        (
+            "training: {seeds: 500, hidden: [512, 512]}",
+            "the file: training.hidden, training.seeds and ntuples.folds make",
+        ),
+        (
+            "training: {main: {epochs: 1000000000}}",
+            "training.main.epochs (line 8): should be less than or equal to 1000000",
+        ),
+        ("training: {main: {batch_size: 10000000000}}", "training.main.batch_size (line 8): should be less than or"),
+        ("training: {patience: 10000000000}", "training.patience (line 8): should be less than or equal to 1000000"),
+        ("training: {weight_decay: 1e300}", "training.weight_decay (line 8): should be less than or equal to 1e+12"),
+        ("training: {missing: {x: 1e40}}", "training.missing.x (line 8): should be 'mean' or 'median' or less than"),
+        (
+            "training: {loss: {name: binned_asimov, bins: 1000000000}}",
+            "training.loss.bins (line 8): should be less than",
+        ),
+        (
+            "training: {loss: {name: effective_weights, rounds: 100000}}",
+            "training.loss.rounds (line 8): should be less",
+        ),
+        (
+            "categories: {candidates: 1000000000}",
+            "categories.candidates (line 8): should be less than or equal to 100000",
+        ),
+        ("selection: {sensitivity: {replicas: 1000000000}}", "selection.sensitivity.replicas (line 8): should be less"),
+        ("export: {binning: 1000000000}", "export.binning (line 8): should be less than or equal to 10000"),
+        ("presentation: {dots_per_inch: 100000}", "presentation.dots_per_inch (line 8): should be less than or equal"),
+        ("sqrt_s_tev: 1e308", "sqrt_s_tev (line 8): should be less than or equal to 1e+06, found '1e308'"),
+        (
+            "  a: {role: background, datasets: {a: {files: [a.root], cross_section_pb: 1e-320}}}",
+            "processes.a.datasets.a.",
+        ),
+        (
+            "  a: {role: background, datasets: {a: {files: [a.root], cross_section_pb: 1e308}}}",
+            "processes.a.datasets.a.",
+        ),
+        ("variations: {a: {kind: normalisation, up: 1e300}}", "variations.a.up (line 8): should be less than or equal"),
+    ],
+)
+def test_values_that_no_analysis_has_are_refused(problems, addition, problem):
+    (found,) = problems(BASE + addition + "\n")
+    assert found.startswith(problem)
+
+
+def test_values_of_ntuples_and_luminosity_that_no_analysis_has_are_refused(problems):
+    text = BASE.replace(
+        "columns: [x, y]",
+        "columns: [x, y]\n  fold_seed: 9000000000000000000\n  folds: 1000000\n  chunk_size: 1000000000000",
+    )
+    assert problems(text.replace("100", "1e-320", 1)) == [
+        "luminosity_ifb (line 2): should be greater than or equal to 1e-12, found '1e-320'",
+        "ntuples.fold_seed (line 5): should be less than or equal to 1000000000000000000, found 9000000000000000000",
+        "ntuples.folds (line 6): should be less than or equal to 1000, found 1000000",
+        "ntuples.chunk_size (line 7): should be less than or equal to 1000000000, found 1000000000000",
+    ]
+
+
+def test_a_million_networks_are_refused(problems):
+    text = BASE.replace("columns: [x, y]", "columns: [x, y]\n  folds: 1000") + "training: {seeds: 1000, hidden: [1]}\n"
+    assert problems(text) == [
+        "the file: training.seeds and ntuples.folds make 1000000 networks; at most 10000 can be trained together"
+    ]
+
+
+def test_every_number_of_the_analysis_file_has_an_upper_bound():
+    def unbounded(part, place):
+        if isinstance(part, dict):
+            bounds = {"maximum", "exclusiveMaximum", "enum", "const"}
+            if part.get("type") in ("integer", "number") and not bounds & part.keys():
+                yield place
+            for key, inner in part.items():
+                if key not in ("examples", "default"):
+                    yield from unbounded(inner, f"{place}.{key}")
+        elif isinstance(part, list):
+            for inner in part:
+                yield from unbounded(inner, place)
+
+    assert list(unbounded(Analysis.model_json_schema(), "")) == []
+
+
+@pytest.mark.parametrize(
+    ("addition", "problem"),
+    [
+        (
+            "  a: {role: background, label: '$\\foo$', datasets: {a: DATASET}}",
+            r"processes\.a\.label is no mathematical text",
+        ),
+        (
+            "  a: {role: background, color: bluee, datasets: {a: DATASET}}",
+            r"processes\.a\.color is no colour of matplotlib",
+        ),
+        (
+            "  $a^$: {role: background, datasets: {a: DATASET}}",
+            r"processes\.\$a\^\$\.label is no mathematical text",
+        ),
+        ("presentation: {axis_labels: {x: '$x'}}", r"presentation\.axis_labels\.x has an unpaired dollar sign"),
+        ("presentation: {label: '$\\foo$'}", r"presentation\.label is no mathematical text"),
+        ("variations: {mu: {kind: shape}}", "variation 'mu' has the name of the signal strength in fits"),
+        ("  data_obs: {role: background, datasets: {a: DATASET}}", "Two histograms would be called 'data_obs'"),
+    ],
+)
+def test_what_would_stop_figures_and_fits_after_the_training_is_refused_before(problems, addition, problem):
+    (found,) = problems(BASE + addition.replace("DATASET", DATASET) + "\n")
+    assert re.match(f"the file: {problem}", found)
+
+
+def test_changed_training_settings_keep_to_the_size_of_the_ensemble():
+    analysis = Analysis(title="Built", luminosity_ifb=100, processes=PROCESSES)
+    with pytest.raises(AnalysisFileError, match=r"at most 5e\+08 can be trained together"):
+        analysis.with_training(hidden=[4096] * 5, seeds=10)
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ("folder: ~nobody-here/x", "ntuples.folder (line 4): '~nobody-here' is no home folder here"),
+        ('folder: "a\\0b"', "ntuples.folder (line 4): a path may not have the control character"),
+        (f"folder: {'x' * 5000}", "ntuples.folder (line 4): a path may have at most 4000 characters, found 5000"),
+        (f"columns: {'x' * 300}.py:f", "ntuples.columns (line 4): a name in a path may have at most 255 bytes"),
+        ("luminosity_mask: ~nobody-here/x", "ntuples.luminosity_mask (line 4): '~nobody-here' is no home folder here"),
+    ],
+)
+def test_paths_that_no_system_takes_are_refused_with_their_key(problems, line, place):
+    assert problems(BASE.replace("columns: [x, y]", line))[0].startswith(place)
+
+
+def test_names_of_fits_are_noted(small_search):
+    processes = {"ZZ*": {"role": "background", "datasets": {"z": {"files": ["dy.root"], "cross_section_pb": 1}}}}
+    variations = {"jes": {"kind": "shape", "correlated": False, "processes": ["ZZ*", "dy"]}}
+    notes = small_search.analysis(processes=processes, variations=variations).name_notes
+    assert [note.split(" in ")[0] for note in notes] == [
+        "process 'ZZ*' is called 'ZZ_'",
+        "variation 'jes_ZZ*' is called 'jes_ZZ_'",
+    ]
+    assert small_search.analysis().name_notes == []

@@ -84,6 +84,7 @@ def test_help_names_every_command_in_whole_sentences(zsig):
     lines = zsig("--help").stdout.split("Commands:")[1].strip().splitlines()
     assert [line.split()[0] for line in lines] == sorted((*COMMANDS, "apply", "cuts", "schema"))
     assert not [line for line in lines if line.endswith("...")]
+    assert "trust it as you would a script" in words(zsig("--help").stdout)
     assert zsig("--version").stdout == f"zsig, version {__version__}\n"
 
 
@@ -154,6 +155,19 @@ def test_check_prints_the_yields_and_writes_nothing(zsig, search):
     for name in ("higgs", "dy", "top"):
         assert name in result.stderr
     assert "note: dataset 'h': its files hold a share of" in result.stderr
+
+
+def test_check_prints_what_names_are_called_in_fits(zsig, search):
+    file = search.write()
+    file.write_text(file.read_text().replace("dy:", "ZZ*:", 1))
+    assert "note: process 'ZZ*' is called 'ZZ_' in ROOT histograms" in words(zsig("check", search.folder).stderr)
+
+
+@pytest.mark.parametrize("path", ["~nobody-here/x", "x" * 5000, "a/" * 2000 + "b"])
+def test_a_path_that_the_system_refuses_is_status_1(zsig, path):
+    result = zsig("check", path, status=1)
+    assert result.stderr.startswith("zsig: ")
+    assert len(result.stderr) < 2000
 
 
 def test_check_prints_json(zsig, search, finished_output):

@@ -305,9 +305,16 @@ class TestKeys:
             "cuts.variables.NAME",
         }
         luminosity, folds = keys["luminosity_ifb"], keys["ntuples.folds"]
-        assert (luminosity.unit, luminosity.required, luminosity.type) == ("1/fb", True, "number above 0")
+        assert (luminosity.unit, luminosity.required, luminosity.type) == (
+            "1/fb",
+            True,
+            "number at least 1e-12 and at most 1e+06",
+        )
         assert (folds.default, folds.type) == ("5", "whole number at least 3 and at most 1000")
-        assert keys["ntuples.sum_of_weights"].type == "`runs` or `events` or `{value: number above 0}`"
+        assert (
+            keys["ntuples.sum_of_weights"].type
+            == "`runs` or `events` or `{value: number at least 1e-12 and at most 1e+30}`"
+        )
         assert keys["processes.NAME.datasets.NAME.cross_section_pb"].unit == "pb"
         assert keys["training.loss"].type == "a loss, see Losses"
         assert all(key.description for key in keys.values())

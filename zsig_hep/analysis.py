@@ -1,36 +1,44 @@
 """The settings of an analysis, built in Python or read from an analysis file."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, PositiveFloat, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from zsig_hep.errors import AnalysisFileError
-from zsig_hep.fits import ExportSettings
+from zsig_hep.errors import AnalysisFileError, shortened
+from zsig_hep.fits import ExportSettings, fit_name_notes, fit_name_problems
 from zsig_hep.learning import Goal, LossSettings, TrainingSettings
+from zsig_hep.names import LONGEST_SLUG, slug
 from zsig_hep.ntuples import EventTable, NtupleSettings, Process, Variation, expand_variations
 from zsig_hep.ntuples.variations import variation_problems
-from zsig_hep.presentation import PresentationSettings, Style
+from zsig_hep.presentation import PresentationSettings, Style, color_problem, label_problem
 from zsig_hep.selection import CategorySettings, CutSettings, WorkingPointSettings, training_goal
-from zsig_hep.settings import Settings, problem, problems_of, read_yaml, refusal
+from zsig_hep.settings import Line, Name, Settings, problem, problems_of, read_yaml, refusal
 from zsig_hep.statistics import FigureOfMerit, ProcessTable
+
+# Adam holds four numbers for each parameter, 8 GB together.
+_MOST_PARAMETERS = 500_000_000
+
+# Each network has scores of all events of a batch, and curves of its losses.
+_MOST_NETWORKS = 10_000
 
 
 class Analysis(Settings):
     """The settings of an analysis: input, training, selection, figures and exports."""
 
-    title: str
+    title: Line
     """Title of the report, one line."""
-    name: str = Field(default="analysis", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(default="analysis", max_length=LONGEST_SLUG, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Short name, used for the output folder; default: the name of the folder of the analysis file."""
-    luminosity_ifb: PositiveFloat = Field(examples=[140])
+    luminosity_ifb: float = Field(ge=1e-12, le=1e6, examples=[140])
     """Integrated luminosity to which all simulation is normalised [1/fb]."""
-    sqrt_s_tev: PositiveFloat = 13.0
+    sqrt_s_tev: float = Field(default=13.0, ge=1e-6, le=1e6)
     """Centre-of-mass energy, for the labels of figures [TeV]."""
     ntuples: NtupleSettings = NtupleSettings()
     """How the ntuples are read."""
-    processes: dict[str, Process] = Field(
+    processes: dict[Name, Process] = Field(
         examples=[
             {
                 "higgs": {"role": "signal", "datasets": {"vbf": {"files": ["vbf*.root"], "cross_section_pb": 0.00082}}},
@@ -51,7 +59,7 @@ class Analysis(Settings):
         default=None, examples=[{"variables": {"dijet_mass": "above", "dimuon_mass": "window"}}]
     )
     """Rectangular cuts to optimise in addition to the classifier; default: none."""
-    variations: dict[str, Variation] = Field(
+    variations: dict[Name, Variation] = Field(
         default_factory=dict,
         examples=[{"luminosity": {"kind": "luminosity", "relative": 0.0083}, "jes": {"kind": "shape"}}],
     )
@@ -106,6 +114,54 @@ class Analysis(Settings):
             )
             raise ValueError(message)
         return categories
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_that_of_a_folder(cls, name: str) -> str:
+        if slug(name) != name:
+            message = f"{name!r} is a device of Windows, which no folder can be called; choose another name"
+            raise ValueError(message)
+        return name
+
+    @model_validator(mode="after")
+    def _can_be_carried_out(self) -> Self:
+        problems = [
+            *self._size_problems(self.training),
+            *self._drawing_problems(),
+            *fit_name_problems(
+                self.process_table.simulated.names,
+                {name: each.kind for name, each in self.expanded_variations.items()},
+                self.export.signal_strength,
+            ),
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _size_problems(self, training: TrainingSettings) -> list[str]:
+        """Problems of an ensemble that no memory holds; the input features, not known yet, add little."""
+        networks = training.seeds * self.ntuples.folds
+        of_network = sum(training.hidden) + sum(first * second for first, second in pairwise(training.hidden))
+        problems = []
+        if networks > _MOST_NETWORKS:
+            problems.append(
+                f"training.seeds and ntuples.folds make {networks} networks; at most {_MOST_NETWORKS} can be trained together"
+            )
+        if networks * of_network > _MOST_PARAMETERS:
+            problems.append(
+                f"training.hidden, training.seeds and ntuples.folds make {networks * of_network:.1e} parameters in "
+                f"{networks} networks; at most {_MOST_PARAMETERS:.0e} can be trained together"
+            )
+        return problems
+
+    def _drawing_problems(self) -> list[str]:
+        """Labels and colours that matplotlib would refuse after the training."""
+        labels = {f"processes.{name}.label": label for name, label in self.labels.items()}
+        labels |= {f"presentation.axis_labels.{name}": text for name, text in self.presentation.axis_labels.items()}
+        labels["presentation.label"] = self.presentation.label
+        found = {key: label_problem(label) for key, label in labels.items()}
+        found |= {f"processes.{name}.color": color_problem(color) for name, color in self.colors.items()}
+        return [f"{key} {what}" for key, what in found.items() if what is not None]
 
     @model_validator(mode="after")
     def _variations_of_the_figure_exist(self) -> Self:
@@ -171,6 +227,11 @@ class Analysis(Settings):
         return expand_variations(self.variations, self.processes)
 
     @property
+    def name_notes(self) -> list[str]:
+        """One sentence for each process and variation that has another name in ROOT histograms and fit inputs."""
+        return fit_name_notes(self.process_table.simulated.names, list(self.expanded_variations))
+
+    @property
     def process_table(self) -> ProcessTable:
         """Names and roles of the processes."""
         return ProcessTable.of(list(self.processes), [process.role for process in self.processes.values()])
@@ -221,6 +282,9 @@ class Analysis(Settings):
         except ValidationError as error:
             refused = refusal("the changed training", problems_of(error, type(self), within=("training",)))
             raise refused from error
+        if problems := self._size_problems(training):
+            message = "; ".join(problems)
+            raise AnalysisFileError(message)
         return self.model_copy(update={"training": training})
 
     def unblinded(self) -> "Analysis":
@@ -242,20 +306,31 @@ class Analysis(Settings):
                 found and the nearest valid name.
         """
         path = Path(path)
-        file = path / "analysis.yaml" if path.is_dir() else path
-        content, root, problems = read_yaml(file)
+        file = path / "analysis.yaml" if _is_folder(path) else path
+        content, lines, problems = read_yaml(file)
         if not isinstance(content, dict):
-            found = {type(None): "nothing", str: "text", list: "a list"}.get(type(content), repr(content))
+            found = {type(None): "nothing", str: "text", list: "a list"}.get(
+                type(content), shortened(repr(content), 100)
+            )
             message = f"{file} holds {found}, not settings such as `title: My search`."
             raise AnalysisFileError(message)
         folder = file.resolve().parent
         if "folder" in content:
-            problems.append(problem(("folder",), "unknown key; the folder of the ntuples is ntuples.folder", root))
-        defaults = {"name": re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.name).lstrip("-._") or "analysis"}
+            problems.append(problem(("folder",), "unknown key; the folder of the ntuples is ntuples.folder", lines))
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.name).lstrip("-._")
+        defaults = {"name": slug(name).lstrip("_") if name else "analysis"}
         try:
             analysis = cls.model_validate(defaults | content | {"folder": folder})
         except ValidationError as error:
-            problems += problems_of(error, cls, root)
+            problems += problems_of(error, cls, lines)
         if problems:
             raise refusal(str(file), problems)
         return analysis
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder; one that the system refuses, such as one that is too long, is reported when read."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False

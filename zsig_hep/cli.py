@@ -99,6 +99,8 @@ def main() -> None:
 
     ANALYSIS is an analysis file or a folder that holds analysis.yaml. Exit status: 0 for success, 1 if the analysis
     cannot be done, 2 for wrong usage; 130, 143 or 129 if it is ended by Ctrl-C, SIGTERM or SIGHUP.
+
+    The folder of an analysis holds code (columns.py): trust it as you would a script.
     """
     # Set before torch is imported: OpenMP threads that wait actively slow each other down on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -184,6 +186,7 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
         chosen = training.main_loss(loaded.goal)
         EnsembleTraining(make_sample(result.table, training), training, chosen, goal=loaded.goal)
         summary = columns_summary(loaded, result)
+        summary["notes"] += loaded.name_notes
         if as_json:
             click.echo(json.dumps(plain(summary), indent=1))
         else:

@@ -58,3 +58,14 @@ def nearest_name(name: str, candidates: Iterable[str]) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type when it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def shortened(text: str, longest: int) -> str:
+    """A text whose middle is left out if it has more than `longest` characters.
+
+    Example:
+        >>> shortened("abcdefghij", 7)
+        'ab...ij'
+    """
+    half = (longest - 3) // 2
+    return text if len(text) <= longest else f"{text[:half]}...{text[-half:]}"

@@ -4,6 +4,7 @@ import pytest
 from tests.fits.scored import COUNT, MASS, PROCESS, SCORE, WEIGHT, make_events, make_pair
 from zsig_hep.errors import InputError
 from zsig_hep.fits import Channels, ExportSettings, build_templates
+from zsig_hep.names import identifiers
 from zsig_hep.selection import ScoredEvents
 
 ANY = ExportSettings(minimum_effective_background=1)
@@ -133,15 +134,16 @@ class TestNames:
         found = built(events, Channels.of_categories(EDGES, ["1b", "x y", "c"]))
         assert found.process_names == ("higgs", "Z__mumu", "top")
         assert [channel.name for channel in found.channels] == ["_1b", "x_y", "c"]
-        assert "process 'Z->mumu' is called 'Z__mumu' in the fit" in found.notes[2]
+        assert "process 'Z->mumu' is called 'Z__mumu' in ROOT histograms and fit inputs" in found.notes[2]
 
     def test_a_variation_too(self):
         found = built(make_events(make_pair("jes 1", ["dy"], {"factor": 1.1}, {"factor": 0.9})), CUT)
         assert list(found.channels[0].varied) == list(found.kinds) == ["jes_1"]
 
     def test_two_names_that_become_one(self):
-        with pytest.raises(InputError, match=r"'Z\+j' and 'Z-j' would both be 'Z_j'"):
-            built(make_events(names=("higgs", "Z+j", "data", "Z-j")))
+        found = built(make_events(names=("higgs", "Z+j", "data", "Z-j")))
+        assert found.process_names == ("higgs", "Z_j", identifiers(["Z+j", "Z-j"])["Z-j"])
+        assert len(set(found.process_names)) == 3
 
     def test_the_name_of_the_data(self):
         with pytest.raises(InputError, match="Two histograms would be called 'data_obs'"):

@@ -43,6 +43,23 @@ def test_round_trip_keeps_contents_variances_flow_and_edges(tmp_path: Path) -> N
     assert [entry.name for entry in path.parent.iterdir()] == ["histograms.root"]
 
 
+def test_names_that_root_reads_otherwise_are_replaced_and_stay_as_titles(tmp_path: Path) -> None:
+    names = ["ZZ", "ZZ*", "a/b;1", "[x]"]
+    histogram = hist.Hist(
+        hist.axis.StrCategory(names, name="process"),
+        hist.axis.Regular(2, 0, 1, name="x"),
+        storage=hist.storage.Weight(),
+    )
+    for weight, name in enumerate(names):
+        histogram.fill(name, [0.2], weight=weight)
+    write_histograms(tmp_path / "a.root", {"score": histogram})
+    with uproot.open(tmp_path / "a.root") as file:
+        written = {"ZZ": "ZZ", "ZZ_": "ZZ*", "a_b_1": "a/b;1", "_x_": "[x]"}
+        assert file["score"].keys(cycle=False, recursive=True) == list(written)
+        for weight, (identifier, name) in enumerate(written.items()):
+            assert (file["score"][identifier].title, file["score"][identifier].values()[0]) == (name, weight)
+
+
 def test_storage_that_loses_variances_is_refused_and_writes_nothing(tmp_path: Path) -> None:
     axes = hist.axis.StrCategory(["dy"], name="process"), hist.axis.Regular(2, 0, 1, name="x")
     with pytest.raises(OutputError, match="'score' has Int64 storage"):
@@ -84,6 +101,7 @@ class TestTemplates:
             found = {key.removesuffix(";1") for key in file.keys(filter_classname="TH1*", recursive=True)}
             assert found == set(expected)
             assert "low/dy_jesUp" in found
+            assert file["low/dy"].title == fit.labels[1]
             assert "high/higgs_jesUp" not in found
             for name, (values, variances, edges) in expected.items():
                 histogram = file[name]

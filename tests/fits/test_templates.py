@@ -6,7 +6,7 @@ import pytest
 from tests.fits.channels import make_fit
 from zsig_hep.errors import InputError
 from zsig_hep.fits import ChannelTemplates, ExportSettings, FitTemplates, Template
-from zsig_hep.fits.templates import fit_name, histogram_name
+from zsig_hep.fits.templates import histogram_name
 
 
 class TestSettings:
@@ -76,9 +76,6 @@ class TestNames:
         channel = ChannelTemplates("s r", "events", np.array([0.0, 1.0]), {"s": template, "dy": template}, {}, None)
         with pytest.raises(InputError, match=r"The channel name 's r' cannot be used in fits.*'s_r' would be valid"):
             FitTemplates((channel,), ("s", "dy"), ("signal", "background"), ("s", "dy"), {}, 1.0)
-
-    def test_fit_name(self):
-        assert [fit_name(name) for name in ("dy", "t#bar{t}", "4l", "a/b c")] == ["dy", "t_bar_t_", "_4l", "a_b_c"]
 
 
 class TestHandMade:

@@ -11,6 +11,7 @@ from tests.ntuples.conftest import write_ntuple
 from tests.ntuples.tables import make
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples import Dataset, Process
+from zsig_hep.ntuples.table import as_feature
 
 
 def test_types_roles_and_yields():
@@ -131,3 +132,10 @@ def test_role_without_process(run, tmp_path, role):
     missing = "background" if role == "signal" else "signal"
     with pytest.raises(InputError, match=f"there is no {missing} process"):
         run(of=only)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "a\0", " a", "x" * 300])
+def test_features_whose_names_are_no_names(name):
+    with pytest.raises(InputError, match=r"feature .*: a name may") as caught:
+        as_feature(name, [1.0])
+    assert len(str(caught.value)) < 400

@@ -38,6 +38,7 @@ def test_a_variation_of_an_unknown_process_is_refused(search):
     [
         ({"jesUp": {"kind": "shape"}}, "may not end in Up or Down"),
         ({"je s": {"kind": "shape"}}, "a name is a letter followed by"),
+        ({n: {"kind": "shape"} for n in ("jes", "JES")}, "variations 'jes' and 'JES' differ in upper and lower case only"),
         ({"a": {"kind": "weight", "branch": "w", "up": "x"}}, "give one of: `branch` with the elements"),
         ({"a": {"kind": "normalisation", "relative": 0.1, "up": 1.1}}, "give either `relative`"),
         ({"a": {"kind": "scaling", "up": "x"}}, "weight"),

@@ -41,3 +41,37 @@ def test_metadata_that_do_not_fit_are_refused(trained):
         describe(classifier, thresholds=(0.5, 0.5))
     with pytest.raises(InputError, match=r"'xx', which is no feature of the model\. Did you mean 'x'"):
         describe(classifier, units={"xx": "GeV"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"feature_names": ["x", 3]}, "feature_names.1"),
+        ({"feature_names": ["x", "x"]}, "feature_names repeat a name"),
+        ({"feature_names": []}, "must not be empty"),
+        ({"feature_names": "xy"}, "feature_names"),
+        ({"may_be_missing": ["z"]}, "'z', which is no feature"),
+        ({"units": {"z": "GeV"}}, "'z', which is no feature"),
+        ({"units": {"x": 1}}, "units.x"),
+        ({"fold_count": 0}, "fold_count"),
+        ({"fold_count": 5.0}, "fold_count"),
+        ({"fold_seed": True}, "fold_seed"),
+        ({"fold_seed": -1}, "fold_seed"),
+        ({"event_identity": "run"}, "event_identity"),
+        ({"event_identity": ["run", "run"]}, "event_identity repeat a name"),
+        ({"event_identity": []}, "must not be empty"),
+        ({"datasets": ["h", "h"]}, "datasets repeat a name"),
+        ({"datasets": [None]}, "datasets.0"),
+        ({"thresholds": [0.5, 0.5]}, "2 thresholds for 5 folds"),
+        ({"thresholds": [0.5, None, 0.5, 0.5, float("nan")]}, "thresholds.4"),
+        ({"thresholds": [0.5, None, 0.5, 0.5, float("inf")]}, "thresholds.4"),
+        ({"thresholds": [0.5, None, 0.5, 0.5, True]}, "thresholds.4"),
+        ({"input_hash": None}, "input_hash"),
+    ],
+)
+def test_properties_that_no_model_has_are_refused(trained, changes, reason):
+    properties = describe(trained[1], thresholds=(0.5, None, 0.5, 0.5, 0.5)).to_properties()
+    ModelMetadata.from_properties(properties)
+    changed = {f"zsig_hep.{name}": json.dumps(value) for name, value in changes.items()}
+    with pytest.raises(ValueError, match=reason):
+        ModelMetadata.from_properties(properties | changed)

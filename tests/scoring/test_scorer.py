@@ -73,6 +73,16 @@ def test_unusable_features_are_refused(scorer):
         scorer.scores(np.array([[0.0, np.inf]], "f4"))
 
 
+def test_folds_of_another_model_or_table_are_refused(scorer):
+    features = np.zeros((3, 2), "f4")
+    with pytest.raises(ModelFileError, match="An event is of fold 5, for which the model has no network"):
+        scorer.out_of_fold_scores(features, np.array([0, 5, 1], "i2"))
+    with pytest.raises(InputError, match=r"3 events need as many folds, whole numbers; found int64 of shape \(2,\)"):
+        scorer.out_of_fold_scores(features, np.array([0, 1]))
+    with pytest.raises(InputError, match="found float64"):
+        scorer.out_of_fold_scores(features, np.zeros(3))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

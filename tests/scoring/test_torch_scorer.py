@@ -39,6 +39,21 @@ def test_metadata_of_another_model_are_refused(stored):
         TorchScorer(folder, replace(OnnxScorer(path).metadata, input_hash="other"))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"feature_names": ("y", "x")}, r"feature_names is \('y', 'x'\), of the model \('x', 'y'\)"),
+        ({"fold_count": 4, "thresholds": ()}, "fold_count is 4, of the model 5"),
+        ({"may_be_missing": ()}, "may_be_missing is"),
+        ({"thresholds": (0.5,)}, "cannot be used: 1 thresholds for 5 folds"),
+    ],
+)
+def test_metadata_of_other_features_or_folds_are_refused(stored, changes, message):
+    _, _, folder, path = stored
+    with pytest.raises(ModelFileError, match=message):
+        TorchScorer(folder, replace(OnnxScorer(path).metadata, **changes))
+
+
 def test_a_damaged_model_folder_is_refused(stored, tmp_path):
     _, classifier, *_ = stored
     classifier.save(tmp_path)

@@ -135,7 +135,7 @@ class TestRefusals:
             ({"figure_of_merit": "best"}, "'asimov_with_uncertainty'"),
             ({"minimum_background": 10}, "Extra inputs"),
             ({"sensitivity": {"replicas": 1}}, "greater than or equal to 2"),
-            ({"sensitivity": {"relative_bandwidth": 0}}, "greater than 0"),
+            ({"sensitivity": {"relative_bandwidth": 0}}, "greater than or equal to"),
         ],
     )
     def test_what_does_not_belong_or_is_out_of_range(self, given, words):

@@ -3,6 +3,7 @@
 from zsig_hep.fits.build import build_templates
 from zsig_hep.fits.cabinetry_config import cabinetry_configuration, write_cabinetry
 from zsig_hep.fits.combine_datacard import build_datacard, write_datacard
+from zsig_hep.fits.names import fit_name_notes, fit_name_problems
 from zsig_hep.fits.pyhf_workspace import build_workspace, validate_workspace, write_workspace
 from zsig_hep.fits.root_histograms import write_histograms, write_templates
 from zsig_hep.fits.samples import Channels
@@ -20,6 +21,8 @@ __all__ = [
     "build_workspace",
     "cabinetry_configuration",
     "fit_metadata",
+    "fit_name_notes",
+    "fit_name_problems",
     "validate_workspace",
     "write_cabinetry",
     "write_datacard",

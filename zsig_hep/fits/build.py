@@ -8,12 +8,16 @@ import numpy as np
 from zsig_hep.errors import InputError
 from zsig_hep.fits.rules import usable_channel
 from zsig_hep.fits.samples import Channels, Sample, SampledVariation, SampleReader
-from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplates, Template, fit_name
+from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplates, Template
+from zsig_hep.names import identifiers, mapped_notes
 from zsig_hep.selection.events import Floats, ScoredEvents
 from zsig_hep.statistics.process_table import ProcessTable
 
 COUNTING = "events"
 """Observable of a channel with one bin, which counts the events."""
+
+IN_FITS = "ROOT histograms and fit inputs, whose names have letters, digits and underscores only"
+"""Where the identifiers of names are used, for notes."""
 
 # Bins of equal width cover the central 99 % of the events; the outermost bins are extended to the last event.
 _TAIL = 0.005
@@ -31,7 +35,7 @@ def build_templates(
     """Bin events by channel, process and variation, and make the templates usable in a fit.
 
     Templates are changed by the rules of `zsig_hep.fits.rules`, and names that fits cannot use are replaced
-    (`fit_name`). All changes are listed in the notes of the result.
+    (`zsig_hep.names.identifiers`). All changes are listed in the notes of the result.
 
     Args:
         events: events with out-of-fold scores and variations; data are used only if unblinded. A process that only one
@@ -46,8 +50,8 @@ def build_templates(
         The templates, from which all exports are written.
 
     Raises:
-        InputError: array shapes differ, the observable is unknown, two names are equal in a fit, the settings refuse to
-            merge bins, or no channel has background.
+        InputError: array shapes differ, the observable is unknown, the settings refuse to merge bins, or no channel has
+            background.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -185,14 +189,5 @@ def _filled(sample: Sample, edges: Floats) -> Template:
 
 def _fit_names(kind: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names that can be used in fits, and notes of those that were changed."""
-    usable = [fit_name(name) for name in names]
-    for index, name in enumerate(usable):
-        if name in usable[:index]:
-            both = f"'{names[usable.index(name)]}' and '{names[index]}'"
-            message = f"The {kind} names {both} would both be '{name}' in a fit; rename one of them."
-            raise InputError(message)
-    return usable, [
-        f"{kind} '{name}' is called '{fit}' in the fit, which takes letters, digits and underscores only"
-        for name, fit in zip(names, usable, strict=True)
-        if name != fit
-    ]
+    usable = identifiers(names)
+    return [usable[name] for name in names], mapped_notes(kind, usable, IN_FITS)

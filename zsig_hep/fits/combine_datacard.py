@@ -9,7 +9,8 @@ from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplat
 
 Variant = Literal["counting", "shapes"]
 
-_SIGNAL_STRENGTH = "r"
+SIGNAL_STRENGTH = "r"
+"""Name of the parameter of interest in Combine."""
 
 # In bins with fewer effective entries, Combine gives each process a statistical parameter of its own.
 _STATISTICS_THRESHOLD = 10
@@ -151,7 +152,7 @@ def _statistics_name(channel: ChannelTemplates, process: str) -> str:
 def _check_variations(templates: FitTemplates) -> None:
     own = {_statistics_name(channel, process) for channel in templates.channels for process in channel.nominal}
     for name in templates.kinds:
-        if name == _SIGNAL_STRENGTH or name in own:
+        if name == SIGNAL_STRENGTH or name in own:
             message = f"Combine has a parameter '{name}' of its own; rename the variation."
             raise OutputError(message)
 

@@ -11,12 +11,13 @@ import uproot
 from zsig_hep.errors import OutputError
 from zsig_hep.files import atomic_path
 from zsig_hep.fits.templates import DATA_NAME, ChannelTemplates, FitTemplates, Template, histogram_name
+from zsig_hep.names import identifiers
 
 
 def write_histograms(path: Path, histograms: Mapping[str, hist.Hist[Any]]) -> None:
-    """Write one TH1 per process as `<group>/<process>`.
+    """Write one TH1 per process as `<group>/<process>`, with the name of the process as its title.
 
-    Each TH1 has the flow bins and, as fSumw2, the sum of squared weights per bin. The file appears only when it is
+    A name that ROOT reads otherwise, such as `ZZ*`, is replaced by its identifier (`zsig_hep.names`). Each TH1 has the flow bins and, as fSumw2, the sum of squared weights per bin. The file appears only when it is
     complete.
 
     Args:
@@ -30,16 +31,19 @@ def write_histograms(path: Path, histograms: Mapping[str, hist.Hist[Any]]) -> No
         _check(group, histogram)
     with atomic_path(path) as temporary, uproot.recreate(temporary) as file:
         for group, histogram in histograms.items():
-            for process in histogram.axes["process"]:
-                file[f"{group}/{process}"] = histogram[{"process": process}]
+            for process, written in identifiers(histogram.axes["process"]).items():
+                # A text as index is a pattern of names: "ZZ*" would be every process that begins with ZZ.
+                of_process: Any = histogram[{"process": hist.loc(process)}]
+                of_process.name = process
+                file[f"{group}/{written}"] = of_process
 
 
 def write_templates(path: Path, templates: FitTemplates) -> None:
     """Write the templates of a fit with the names that Combine and cabinetry expect, and sum w^2 of every bin.
 
-    `<channel>/<process>` are the nominal yields, `<channel>/<process>_<variation>Up` and `...Down` the varied ones, and
-    `<channel>/data_obs` the observation with the variance of a Poisson count: data, or the Asimov data of the
-    background alone while blinded. The file appears only when it is complete.
+    `<channel>/<process>` are the nominal yields with the label of the process as title, `<channel>/<process>_<variation>Up`
+    and `...Down` the varied ones, and `<channel>/data_obs` the observation with the variance of a Poisson count: data, or
+    the Asimov data of the background alone while blinded. The file appears only when it is complete.
 
     Args:
         path: the ROOT file.
@@ -48,21 +52,22 @@ def write_templates(path: Path, templates: FitTemplates) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
+    labels = dict(zip(templates.process_names, templates.labels, strict=True))
     with atomic_path(path) as temporary, uproot.recreate(temporary) as file:
         for channel in templates.channels:
             observed = templates.observed(channel)
             file[f"{channel.name}/{DATA_NAME}"] = _histogram(channel, Template(observed, observed))
             for process, template in channel.nominal.items():
-                file[f"{channel.name}/{process}"] = _histogram(channel, template)
+                file[f"{channel.name}/{process}"] = _histogram(channel, template, labels[process])
             for variation, pairs in channel.varied.items():
                 for process, (up, down) in pairs.items():
                     file[f"{channel.name}/{histogram_name(process, variation, 'Up')}"] = _histogram(channel, up)
                     file[f"{channel.name}/{histogram_name(process, variation, 'Down')}"] = _histogram(channel, down)
 
 
-def _histogram(channel: ChannelTemplates, template: Template) -> hist.Hist[Any]:
+def _histogram(channel: ChannelTemplates, template: Template, title: str = "") -> hist.Hist[Any]:
     axis = hist.axis.Variable(channel.edges, name="x", label=channel.observable)
-    histogram = hist.Hist(axis, storage=hist.storage.Weight())
+    histogram = hist.Hist(axis, storage=hist.storage.Weight(), name=title)
     histogram[...] = np.stack([template.values, template.variances], axis=-1)
     return histogram
 

@@ -4,38 +4,42 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, field_validator
 
 from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.names import identifier, repeated
 from zsig_hep.ntuples.variations import VariationKind
 from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import Floats
-from zsig_hep.settings import Settings
+from zsig_hep.settings import FeatureValue, Name, Settings
 from zsig_hep.statistics.process_table import Role
 
 DATA_NAME = "data_obs"
 """Name of the data in fits; no process may have it."""
 
-# RooFit reads other characters as operators of a formula, and Combine reads a leading digit as a process number.
 _FIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+_Bins = Annotated[int, Field(ge=1, le=10_000)]
+_Edges = Annotated[tuple[FeatureValue, ...], Field(max_length=10_001)]
 
 
 class ExportSettings(Settings):
     """How selected events are binned for a fit, and how the fit inputs are written."""
 
-    observable: str | None = Field(default=None, examples=["score", "dimuon_mass"])
+    observable: Name | None = Field(default=None, examples=["score", "dimuon_mass"])
     """Observable that is histogrammed in each channel: "score" or the name of a feature; by default each channel is one
     bin, a counting experiment.
     """
-    binning: int | tuple[float, ...] = Field(default=10, examples=[20, [110, 120, 130, 150]])
+    binning: _Bins | _Edges = Field(default=10, examples=[20, [110, 120, 130, 150]])
     """Number of bins, which then cover all simulated events of a channel, or ascending bin edges; events outside given
     edges are not in the fit.
     """
     # Weights that cancel can give less than one effective entry, which is no estimate of a background.
-    minimum_effective_background: float = Field(default=10.0, ge=1)
+    minimum_effective_background: float = Field(default=10.0, ge=1, le=1e9)
     """Smallest number of effective background entries in a bin; bins with fewer are merged with a neighbour."""
     unusable_bins: Literal["merge", "refuse"] = "merge"
     """Bins without positive background, or with too few effective background entries, are merged with a neighbour
@@ -45,9 +49,9 @@ class ExportSettings(Settings):
     """A bin in which a process is negative is set to 0 for that process. "preserve_yield" scales its other bins so that
     its total yield is unchanged, "floor" does not change them.
     """
-    signal_strength: str = Field(default="mu", pattern=rf"^{_FIT_NAME.pattern}$")
+    signal_strength: str = Field(default="mu", max_length=100, pattern=rf"^{_FIT_NAME.pattern}$")
     """Name of the parameter of interest, which multiplies all signal processes."""
-    signal_strength_maximum: PositiveFloat = 10.0
+    signal_strength_maximum: float = Field(default=10.0, ge=1e-6, le=1e6)
     """Upper bound of the parameter of interest in fits."""
     simulation_uncertainty: bool = True
     """Whether fits include the statistical uncertainty of the simulation in each bin."""
@@ -55,11 +59,7 @@ class ExportSettings(Settings):
     @field_validator("binning")
     @classmethod
     def _binning_is_usable(cls, binning: int | tuple[float, ...]) -> int | tuple[float, ...]:
-        if isinstance(binning, int):
-            if not 1 <= binning <= 10_000:
-                message = f"there can be 1 to 10000 bins, not {binning}"
-                raise ValueError(message)
-        elif len(binning) < 2 or not (np.diff(binning) > 0).all():
+        if not isinstance(binning, int) and (len(binning) < 2 or not (np.diff(binning) > 0).all()):
             message = "bin edges must be two or more ascending numbers"
             raise ValueError(message)
         return binning
@@ -249,16 +249,6 @@ def histogram_name(process: str, variation: str | None = None, direction: Litera
     return process if variation is None else f"{process}_{variation}{direction}"
 
 
-def fit_name(name: str) -> str:
-    """Replace characters that fits do not allow in a name by underscores, and put one before a leading digit.
-
-    Example:
-        >>> fit_name("H->mumu"), fit_name("2l2q")
-        ('H__mumu', '_2l2q')
-    """
-    return re.sub(r"[^A-Za-z0-9_]", "_", f"_{name}" if name[:1].isdigit() else name)
-
-
 def _check_names(templates: FitTemplates) -> None:
     groups = {
         "channel": [channel.name for channel in templates.channels],
@@ -270,25 +260,34 @@ def _check_names(templates: FitTemplates) -> None:
             if not _FIT_NAME.fullmatch(name):
                 message = (
                     f"The {kind} name '{name}' cannot be used in fits, which allow letters, digits and underscores, and no "
-                    f"digit first; '{fit_name(name)}' would be valid."
+                    f"digit first; '{identifier(name)}' would be valid."
                 )
                 raise InputError(message)
             if count > 1:
                 message = f"Two {kind} names are '{name}'; each must be different."
                 raise InputError(message)
-    histograms = [DATA_NAME, *templates.process_names] + [
+    if problems := histogram_problems(templates.process_names, list(templates.kinds)):
+        raise InputError("\n".join(problems))
+
+
+def histogram_problems(processes: Sequence[str], variations: Sequence[str]) -> list[str]:
+    """Histograms of one channel that would have the same name, one sentence each.
+
+    Example:
+        >>> histogram_problems(["dy", "data_obs"], [])  # doctest: +ELLIPSIS
+        ["Two histograms would be called 'data_obs'. Their names are ... Rename a process or a variation."]
+    """
+    histograms = [DATA_NAME, *processes] + [
         histogram_name(process, variation, direction)
-        for process in templates.process_names
-        for variation in templates.kinds
+        for process in processes
+        for variation in variations
         for direction in ("Up", "Down")
     ]
-    for name, count in Counter(histograms).items():
-        if count > 1:
-            message = (
-                f"Two histograms would be called '{name}'. Their names are that of the data, of a process, or of a process "
-                "and a variation. Rename a process or a variation."
-            )
-            raise InputError(message)
+    return [
+        f"Two histograms would be called '{name}'. Their names are that of the data, of a process, or of a process and a "
+        "variation. Rename a process or a variation."
+        for name in repeated(histograms)
+    ]
 
 
 def _check_channel(templates: FitTemplates, channel: ChannelTemplates) -> None:

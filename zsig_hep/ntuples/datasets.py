@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from zsig_hep.settings import Settings
+from zsig_hep.settings import DatasetName, Events, Line, PathText, Seed, Settings
 from zsig_hep.statistics.process_table import Role
 
 
@@ -19,7 +19,7 @@ class SignOf(Settings):
 class SumValue(Settings):
     """A sum of generator weights as a number."""
 
-    value: float = Field(gt=0, examples=[23168.4])
+    value: float = Field(ge=1e-12, le=1e30, examples=[23168.4])
     """Sum of the generator weights of all generated events of the dataset, before any selection or skim."""
 
 
@@ -50,27 +50,27 @@ class Dataset(Settings):
         87.36
     """
 
-    files: list[str] = Field(
+    files: list[PathText] = Field(
         min_length=1, examples=[["ttbar_*.root"], ["root://eos.example.org//store/dy.root", "dy.root:ntuple"]]
     )
-    """Names or globs of ROOT files, relative to `ntuples: folder`, or `root://...` addresses; `file.root:tree` names
-    the tree of a file.
+    """Names or globs of ROOT files, relative to `ntuples: folder`, also as `file://...`, or `root://...` addresses;
+    `file.root:tree` names the tree of a file.
     """
     tree: str | None = None
     """Name of the event tree; by default that of `ntuples`."""
-    cross_section_pb: float | None = Field(default=None, gt=0, examples=[832.0])
+    cross_section_pb: float | None = Field(default=None, ge=1e-18, le=1e12, examples=[832.0])
     """Cross section before the three factors below, required for simulation, not allowed for data [pb]."""
-    k_factor: float = Field(default=1.0, gt=0, examples=[1.637])
+    k_factor: float = Field(default=1.0, ge=1e-3, le=1e3, examples=[1.637])
     """Ratio of the best known cross section to `cross_section_pb`."""
-    filter_efficiency: float = Field(default=1.0, gt=0, le=1, examples=[0.63])
+    filter_efficiency: float = Field(default=1.0, ge=1e-12, le=1, examples=[0.63])
     """Efficiency of the generator filter."""
-    branching_fraction: float = Field(default=1.0, gt=0, le=1, examples=[0.105])
+    branching_fraction: float = Field(default=1.0, ge=1e-12, le=1, examples=[0.105])
     """Branching fraction that `cross_section_pb` does not include."""
     sum_of_weights: SumOfWeights | None = Field(default=None, examples=["events", {"value": 23168.4}])
     """Source of the sum of generator weights before any selection; by default that of `ntuples`."""
     weight: Weight | None = Field(default="inherit", examples=[["genWeight", "pileup_weight"]])
     """Event weight; "inherit" takes that of `ntuples` for simulation and no weight for data, null means unweighted."""
-    luminosity_mask: str | None = Field(default="inherit", examples=["certified_2018.json"])
+    luminosity_mask: PathText | None = Field(default="inherit", examples=["certified_2018.json"])
     """Golden JSON file of certified luminosity blocks, for data only; "inherit" takes that of `ntuples`, null uses all
     events.
     """
@@ -90,11 +90,11 @@ class Process(Settings):
 
     role: Role
     """Whether the process is signal, background or recorded data."""
-    datasets: dict[str, Dataset] = Field(min_length=1)
+    datasets: dict[DatasetName, Dataset] = Field(min_length=1)
     """Datasets by name, whose yields are added; names are unique over all processes."""
-    label: str | None = Field(default=None, examples=["$t\\bar{t}$"])
+    label: Line | None = Field(default=None, examples=["$t\\bar{t}$"])
     """Name in figures and tables; by default the name of the process."""
-    color: str | None = Field(default=None, examples=["#3f90da", "tab:blue"])
+    color: Line | None = Field(default=None, examples=["#3f90da", "tab:blue"])
     """Colour in figures, in any notation of matplotlib; by default the next colour of the palette."""
 
     @model_validator(mode="after")
@@ -117,13 +117,13 @@ class Process(Settings):
 class NtupleSettings(Settings):
     """How the ntuples of an analysis are read."""
 
-    folder: str = "."
+    folder: PathText = "."
     """Folder of the ntuples, relative to the analysis file."""
     tree: str = "Events"
     """Name of the event tree."""
     schema_name: Literal["nanoaod", "base"] = Field(default="base", alias="schema")
     """Schema of coffea for the events that `columns` gets: "base" has branches as in the file, "nanoaod" has objects."""
-    columns: str | list[str] = Field(
+    columns: PathText | list[str] = Field(
         default="columns.py:columns", examples=["columns.py:columns", ["dimuon_mass", "dijet_mass"]]
     )
     """Function that returns the features and cuts, as `file.py:function` relative to the analysis file, or a list of
@@ -145,11 +145,11 @@ class NtupleSettings(Settings):
     """Branches that identify an event within a file, or "content" to identify it by its features and weight."""
     folds: int = Field(default=5, ge=3, le=1000)
     """Number of folds for training and evaluation."""
-    fold_seed: int = Field(default=0, ge=0)
+    fold_seed: Seed = 0
     """Seed of the assignment of events to folds."""
-    chunk_size: int = Field(default=100_000, ge=1)
+    chunk_size: Events = 100_000
     """Number of events that are processed at a time; changes memory and speed, not the results."""
-    luminosity_mask: str | None = Field(default=None, examples=["certified_2018.json"])
+    luminosity_mask: PathText | None = Field(default=None, examples=["certified_2018.json"])
     """Golden JSON file of the certified luminosity blocks of data, relative to the analysis file."""
 
     model_config = Settings.model_config | {"populate_by_name": True}

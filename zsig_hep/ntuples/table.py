@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zsig_hep.errors import InputError, first_line, nearest_name
+from zsig_hep.errors import InputError, first_line, nearest_name, shortened
+from zsig_hep.names import LONGEST_NAME, name_problem
 from zsig_hep.ntuples.identity import assign_folds, hash_content, mix
 from zsig_hep.ntuples.storage import read_fields, write_fields
 from zsig_hep.statistics.process_table import ProcessTable, Role
@@ -330,7 +331,7 @@ def as_feature(name: str, column: Any) -> NDArray[np.float32]:
         f4 [N], possibly with NaN and infinities; the column itself if it is f4.
 
     Raises:
-        InputError: the column is jagged or not numeric.
+        InputError: the column is jagged or not numeric, or its name cannot be used.
 
     Example:
         >>> as_feature("n_jets", [2, 3]).dtype
@@ -338,6 +339,9 @@ def as_feature(name: str, column: Any) -> NDArray[np.float32]:
     """
     import awkward as ak
 
+    if problem := name_problem(str(name)):
+        msg = f"feature {shortened(str(name), LONGEST_NAME)!r}: {problem}"
+        raise InputError(msg)
     try:
         if isinstance(column, ak.Array):
             column = ak.to_numpy(ak.fill_none(column, np.nan, axis=0) if "?" in str(column.type) else column)

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.datasets import Process
-from zsig_hep.settings import Settings
+from zsig_hep.settings import PathText, Settings
 
 VariationKind = Literal["luminosity", "normalisation", "weight", "shape"]
 Direction = Literal["up", "down"]
@@ -17,6 +17,9 @@ DIRECTIONS: tuple[Direction, ...] = ("up", "down")
 
 NOMINAL = "nominal"
 """Name of the nominal events on the axis of variations of a histogram."""
+
+_Factor = Annotated[float, Field(ge=1e-3, le=1e3)]
+_Element = Annotated[int, Field(ge=0, le=1_000_000)]
 
 _NAME = re.compile(r"[A-Za-z]\w*")
 
@@ -43,11 +46,11 @@ class _OfProcesses(Settings):
 class _Scaled(_OfProcesses):
     """A variation of whole yields, by factors up and down."""
 
-    relative: float | None = Field(default=None, gt=0, lt=10, examples=[0.02])
+    relative: float | None = Field(default=None, ge=1e-9, lt=10, examples=[0.02])
     """Relative uncertainty: the yield is multiplied by 1 + relative for up, and divided by 1 + relative for down."""
-    up: PositiveFloat | None = Field(default=None, examples=[1.05])
+    up: _Factor | None = Field(default=None, examples=[1.05])
     """Factor on the yield for up, instead of `relative`."""
-    down: PositiveFloat | None = Field(default=None, examples=[0.94])
+    down: _Factor | None = Field(default=None, examples=[0.94])
     """Factor on the yield for down; by default 1 / up."""
 
     @model_validator(mode="after")
@@ -98,15 +101,15 @@ class WeightVariation(_OfProcesses):
 
     kind: Literal["weight"]
     """Chooses this kind of variation."""
-    up: int | str | None = Field(default=None, examples=[0, "puWeightUp"])
+    up: _Element | str | None = Field(default=None, examples=[0, "puWeightUp"])
     """Element of `branch` for up, or the name of a branch."""
-    down: int | str | None = Field(default=None, examples=[2, "puWeightDown"])
+    down: _Element | str | None = Field(default=None, examples=[2, "puWeightDown"])
     """Element of `branch` for down, or the name of a branch; by default down mirrors up: w_down = 2 w - w_up."""
     branch: str | None = Field(default=None, examples=["PSWeight"])
     """Branch with several factors per event, relative to the nominal weight."""
     nominal: str | None = Field(default=None, examples=["puWeight"])
     """Branch of the event weight that the branches `up` and `down` replace; by default these are relative factors."""
-    function: str | None = Field(default=None, examples=["weights.py:pileup"])
+    function: PathText | None = Field(default=None, examples=["weights.py:pileup"])
     """`file.py:function`, which takes the events and returns the factors (up, down), or the factor up."""
 
     @property
@@ -205,9 +208,26 @@ def variation_problems(variations: Mapping[str, Variation], processes: Mapping[s
                 problems.append(f"variation {name!r} names process {process!r}, which {what}.{hint}")
     if sum(variation.kind == "luminosity" for variation in variations.values()) > 1:
         problems.append("there is more than one variation of kind 'luminosity'")
+    expanded = [
+        varied
+        for name, each in variations.items()
+        for varied in ([name] if each.correlated else [f"{name}_{process}" for process in each.processes or simulated])
+    ]
+    problems += [
+        f"the variations {' and '.join(map(repr, names))} differ in upper and lower case only, which files cannot tell"
+        for names in _equal_without_case(expanded)
+    ]
     own = [f"{name}_{process}" for name, each in variations.items() if not each.correlated for process in simulated]
     problems += [f"variation {name!r} has the name of an uncorrelated one" for name in variations if name in own]
     return problems
+
+
+def _equal_without_case(names: Sequence[str]) -> list[list[str]]:
+    """Groups of different names that are the same on file systems without upper and lower case."""
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        groups.setdefault(name.casefold(), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def variations_of(variations: Mapping[str, Variation], process: str) -> dict[str, Variation]:

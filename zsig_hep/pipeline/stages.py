@@ -17,6 +17,7 @@ from zsig_hep.analysis import Analysis
 from zsig_hep.errors import AnalysisFileError, InputError
 from zsig_hep.fits import write_fit_inputs, write_histograms
 from zsig_hep.learning import LossSettings, choose_device, schedule_advice, train
+from zsig_hep.names import slugs
 from zsig_hep.ntuples import TABLE_NAME, ColumnsResult, EventTable, run_columns
 from zsig_hep.ntuples.reading import Executor
 from zsig_hep.pipeline.fingerprints import Fingerprints
@@ -417,8 +418,8 @@ class Pipeline:
         if self.analysis.selection.signals == "sum":
             write_fit_inputs(folder, templates, settings)
             return
-        for signal in templates.signals:
-            write_fit_inputs(folder / signal, templates.with_signals([signal]), settings)
+        for signal, name in slugs(templates.signals).items():
+            write_fit_inputs(folder / name, templates.with_signals([signal]), settings)
 
     def _summary(self, columns: JsonDict, cuts: JsonDict | None) -> JsonDict:
         columns["notes"] += theory_notes(self.analysis) + list(schedule_advice(self.analysis.training))

@@ -3,13 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter
 
 from zsig_hep import __version__
 from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.representation import short
 
 if TYPE_CHECKING:
     from zsig_hep.learning.classifier.classifier import Classifier
@@ -44,11 +46,11 @@ class ModelMetadata:
     feature_names: tuple[str, ...]
     may_be_missing: tuple[str, ...]
     units: Mapping[str, str]
-    fold_count: int
-    fold_seed: int | None
+    fold_count: PositiveInt
+    fold_seed: Annotated[int, Field(ge=0, lt=2**64)] | None
     event_identity: EventIdentity
     datasets: tuple[str, ...] | None
-    thresholds: tuple[float | None, ...]
+    thresholds: tuple[FiniteFloat | None, ...]
     loss: str
     input_hash: str
     zsig_hep_version: str
@@ -72,18 +74,40 @@ class ModelMetadata:
 
         Raises:
             KeyError: an attribute is missing.
-            ValueError: an attribute is not JSON, or the format is not `FORMAT`.
+            ValueError: an attribute is not JSON, of another type or out of its range, the format is not `FORMAT`, or
+                attributes disagree, as for `require_agreement`.
         """
-        values = {field.name: _from_json(properties[_PREFIX + field.name]) for field in fields(cls)}
+        values = {field.name: json.loads(properties[_PREFIX + field.name]) for field in fields(cls)}
         if values["format"] != FORMAT:
-            message = f"format {values['format']}, expected {FORMAT}"
+            message = f"format {short(values['format'])}, expected {FORMAT}"
             raise ValueError(message)
-        return cls(**values)
+        # In JSON lists stand for tuples also where types are strict.
+        metadata = TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
+        metadata.require_agreement()
+        return metadata
 
+    def require_agreement(self) -> None:
+        """Refuse attributes that disagree with each other.
 
-def _from_json(text: str) -> Any:
-    value = json.loads(text)
-    return tuple(value) if isinstance(value, list) else value
+        Raises:
+            ValueError: names that repeat, a unit or a rule for an unknown feature, or not one threshold for each fold.
+        """
+        named = {"feature_names": self.feature_names, "datasets": self.datasets or ()}
+        if self.event_identity != "content":
+            named["event_identity"] = self.event_identity
+        for attribute, names in named.items():
+            if len(set(names)) != len(names):
+                message = f"{attribute} repeat a name"
+                raise ValueError(message)
+        if not self.feature_names or not self.event_identity:
+            message = "feature_names and event_identity must not be empty"
+            raise ValueError(message)
+        if unknown := sorted({*self.may_be_missing, *self.units} - set(self.feature_names)):
+            message = f"may_be_missing or units have {unknown[0]!r}, which is no feature of the model"
+            raise ValueError(message)
+        if self.thresholds and len(self.thresholds) != self.fold_count:
+            message = f"{len(self.thresholds)} thresholds for {self.fold_count} folds"
+            raise ValueError(message)
 
 
 def model_metadata(

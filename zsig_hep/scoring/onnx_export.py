@@ -15,6 +15,7 @@ from zsig_hep.learning.classifier.classifier import Classifier
 from zsig_hep.learning.classifier.network import StackedLinear
 from zsig_hep.learning.classifier.preprocessing import Preprocessing
 from zsig_hep.scoring.metadata import ModelMetadata
+from zsig_hep.scoring.onnx_digest import with_digest
 from zsig_hep.scoring.onnx_graph import OnnxGraph
 
 # Steps of a bisection over 256 places, to which the 201 quantiles are padded.
@@ -36,6 +37,8 @@ def export_onnx(classifier: Classifier, path: Path, metadata: ModelMetadata) -> 
     `fold_scores`, shape (N, K), whose column k is the mean over the members that were not trained on fold k; and each
     of these columns as `fold_0`, `fold_1`..., for programs that compute the networks of one fold only.  Scores are NaN
     for events that `Classifier` refuses: with an infinite feature, or a missing feature without a rule.
+
+    The last property of the model, `zsig_hep.sha256`, is the digest of the rest of the file, which `OnnxScorer` checks.
 
     Opset 17, IR version 8.  Everything is computed in float64, as in `Classifier.logits`, for the reason given there.
 
@@ -82,7 +85,7 @@ def export_onnx(classifier: Classifier, path: Path, metadata: ModelMetadata) -> 
         metadata.to_properties(),
     )
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(with_digest(content))
 
 
 def _members_of_fold(classifier: Classifier, fold: int) -> npt.NDArray[np.int64]:

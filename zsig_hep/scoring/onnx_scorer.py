@@ -4,14 +4,17 @@ import importlib
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from zsig_hep.errors import InputError, ModelFileError
+from zsig_hep.errors import InputError, ModelFileError, first_line
 from zsig_hep.scoring.metadata import ModelMetadata
-from zsig_hep.scoring.scorer import check_features
+from zsig_hep.scoring.onnx_digest import has_its_digest
+from zsig_hep.scoring.scorer import check_features, check_folds
+from zsig_hep.settings import first_reason
 
 _NEW_OPSET = re.compile(r"Opset (\d+) is under development.*till opset (\d+)")
 _NEW_FORMAT = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
@@ -26,12 +29,16 @@ class OnnxScorer:
     It is pickled with the content of the file, so that workers need no access to the file; each process makes its own
     sessions of ONNX Runtime.
 
+    No code of the file is executed. The digest of the file, its metadata, and whether the graph has the features, folds
+    and outputs of the metadata are checked once, here.
+
     Args:
         path: what `export_onnx` wrote.
 
     Raises:
         InputError: the extra `onnx` is not installed.
-        ModelFileError: the file is missing, damaged, from another program, or needs a newer runtime.
+        ModelFileError: the file is missing, damaged, from another program or version, needs a newer runtime, or has
+            metadata that are not those of its graph.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +48,15 @@ class OnnxScorer:
         except OSError as error:
             message = f"The model {path} cannot be read: {error.strerror}. `zsig export ANALYSIS` writes it."
             raise ModelFileError(message) from error
-        self.metadata = _metadata_of(_make_session(self._content, self.path), self.path)
+        if not has_its_digest(self._content):
+            message = (
+                f"The model {path} cannot be used: it is damaged or no ONNX model that this version of zsig_hep wrote, as "
+                "its last bytes are not the digest of the others. Export it again: `zsig export ANALYSIS`."
+            )
+            raise ModelFileError(message)
+        session = _make_session(self._content, self.path)
+        self.metadata = _metadata_of(session, self.path)
+        _require_graph_of(self.metadata, session, self.path)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -85,8 +100,13 @@ class OnnxScorer:
 
         Returns:
             Shape (N,).
+
+        Raises:
+            InputError: as `scores`, or there is not one fold, a whole number, for each event.
+            ModelFileError: as `scores`, or the model has no such fold.
         """
-        scores = np.empty(len(features))
+        check_folds(fold, len(features), self.fold_count)
+        scores = np.full(len(features), np.nan)
         for k in range(self.fold_count):
             output = f"fold_{k}"
             session = _make_reduced_session(self._content, self.path, output)
@@ -96,7 +116,7 @@ class OnnxScorer:
     def _run(self, output: str, features: NDArray[np.float32], session: Any) -> NDArray[np.float64]:
         check_features(features, self.metadata)
         blocks = [features[start : start + _EVENTS] for start in range(0, max(len(features), 1), _EVENTS)]
-        parts = [session.run([output], {"features": np.ascontiguousarray(block)})[0] for block in blocks]
+        parts = [_compute(session, [output], np.ascontiguousarray(block), self.path)[0] for block in blocks]
         return np.concatenate(parts)
 
 
@@ -149,6 +169,19 @@ def _make_reduced_session(content: bytes, path: str, output: str) -> Any:
     return _make_session(model.SerializeToString(), path)
 
 
+def _compute(session: Any, outputs: list[str], features: NDArray[np.float32], path: str) -> list[NDArray[np.float64]]:
+    try:
+        results: list[NDArray[np.float64]] = session.run(outputs, {"features": features})
+    except Exception as error:
+        # As for loading.
+        message = f"The model {path} cannot be computed: {first_line(error)}. Export it again: `zsig export ANALYSIS`."
+        raise ModelFileError(message) from error
+    if lengths := {len(each) for each in results} - {len(features)}:
+        message = f"The model {path} gives {lengths.pop()} scores for {len(features)} events. Export it again."
+        raise ModelFileError(message)
+    return results
+
+
 def _loading_problem(error: Exception) -> str:
     text = " ".join(str(error).split())
     for what, pattern in (("opset", _NEW_OPSET), ("IR version", _NEW_FORMAT)):
@@ -164,9 +197,48 @@ def _loading_problem(error: Exception) -> str:
 def _metadata_of(session: Any, path: str) -> ModelMetadata:
     try:
         return ModelMetadata.from_properties(session.get_modelmeta().custom_metadata_map)
-    except (KeyError, ValueError, TypeError) as error:
-        reason = f"no property {error}" if isinstance(error, KeyError) else str(error)
+    except (KeyError, ValueError, RecursionError) as error:
+        reason = str(error)
+        if isinstance(error, KeyError):
+            reason = f"no property {error}"
+        elif isinstance(error, ValidationError):
+            reason = first_reason(error)
         message = (
             f"{path} is an ONNX model, but not one that this version of zsig_hep wrote ({reason}). Export it again."
         )
         raise ModelFileError(message) from error
+
+
+def _require_graph_of(metadata: ModelMetadata, session: Any, path: str) -> None:
+    """Refuse a graph with other inputs, outputs or folds than in the metadata.
+
+    What a graph declares need not be what it computes, which is therefore compared for an event of zeros, and for one
+    without each feature.
+    """
+    features, folds = len(metadata.feature_names), metadata.fold_count
+    inputs = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
+    outputs = {each.name: (each.type, each.shape[1:]) for each in session.get_outputs()}
+    if inputs != [("features", "tensor(float)", [features])]:
+        _refuse_graph(path, f"the metadata have {features} features, the inputs are {inputs}")
+    if len(outputs) != folds + 2 or outputs.get("fold_scores") != ("tensor(double)", [folds]):
+        _refuse_graph(path, f"the metadata have {folds} folds, the outputs are {outputs}")
+    single = ["score", *(f"fold_{fold}" for fold in range(folds))]
+    if any(outputs.get(name) != ("tensor(double)", []) for name in single):
+        _refuse_graph(path, f"not all of the outputs {outputs} are scores of one fold")
+    events = np.zeros((1 + features, features), dtype=np.float32)
+    np.fill_diagonal(events[1:], np.nan)
+    without_score = np.array([False, *(name not in metadata.may_be_missing for name in metadata.feature_names)])
+    fold_scores, score, *by_fold = _compute(session, ["fold_scores", *single], events, path)
+    if score.shape != (len(events),) or not np.array_equal(fold_scores, np.array(by_fold).T, equal_nan=True):
+        _refuse_graph(path, "score is no column, or fold_0, fold_1... are not the columns of fold_scores")
+    scores = np.column_stack([score, fold_scores])
+    if not (np.isnan(scores) == without_score[:, None]).all():
+        _refuse_graph(path, "other features may be missing")
+    # A mean over folds can be above one by rounding.
+    if not np.allclose(scores, scores.clip(0, 1), rtol=0, atol=1e-9, equal_nan=True):
+        _refuse_graph(path, "it gives scores that are not in [0, 1]")
+
+
+def _refuse_graph(path: str, reason: str) -> NoReturn:
+    message = f"The metadata of the model {path} are not those of its graph: {reason}. Export it again."
+    raise ModelFileError(message)

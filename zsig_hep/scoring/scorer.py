@@ -151,6 +151,29 @@ def check_features(features: NDArray[np.float32], metadata: ModelMetadata) -> No
         raise InputError(message)
 
 
+def check_folds(fold: NDArray[np.integer], events: int, fold_count: int) -> None:
+    """Refuse folds for which a model has no networks.
+
+    Args:
+        fold: i [N].
+        events: number of events N.
+        fold_count: of the model.
+
+    Raises:
+        InputError: there is not one fold, a whole number, for each event.
+        ModelFileError: the model has no such fold.
+    """
+    if fold.shape != (events,) or fold.dtype.kind not in "iu":
+        message = f"{events} events need as many folds, whole numbers; found {fold.dtype} of shape {fold.shape}."
+        raise InputError(message)
+    if len(unknown := fold[(fold < 0) | (fold >= fold_count)]):
+        message = (
+            f"An event is of fold {unknown[0]}, for which the model has no network: it has {fold_count} folds, 0 to "
+            f"{fold_count - 1}. Assign events to folds as in the training."
+        )
+        raise ModelFileError(message)
+
+
 def _names(names: Sequence[str], chosen: NDArray[np.bool_]) -> str:
     return ", ".join(repr(name) for name, flag in zip(names, chosen, strict=True) if flag)
 

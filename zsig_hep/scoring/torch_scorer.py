@@ -29,7 +29,8 @@ class TorchScorer:
         metadata: of the model, such as `OnnxScorer.metadata`; without them the datasets of the training are not known.
 
     Raises:
-        ModelFileError: the folder has no model of this format, or the metadata are those of another model.
+        ModelFileError: the folder has no model of this format, or the metadata are those of another model, or disagree
+            with each other.
     """
 
     def __init__(self, folder: Path, metadata: ModelMetadata | None = None) -> None:
@@ -39,6 +40,19 @@ class TorchScorer:
             message = f"The metadata are not of the model in {folder}: it was trained on other events. Export it again."
             raise ModelFileError(message)
         self.metadata = metadata or own
+        self._require_metadata_of_the_model(own)
+
+    def _require_metadata_of_the_model(self, own: ModelMetadata) -> None:
+        try:
+            self.metadata.require_agreement()
+        except ValueError as error:
+            message = f"The metadata that were given for the model in {self.folder} cannot be used: {error}."
+            raise ModelFileError(message) from error
+        for name in ("feature_names", "may_be_missing", "fold_count"):
+            found, expected = getattr(self.metadata, name), getattr(own, name)
+            if found != expected:
+                message = f"The metadata are not of the model in {self.folder}: {name} is {found!r}, of the model {expected!r}."
+                raise ModelFileError(message)
 
     @property
     def classifier(self) -> Classifier:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
-from zsig_hep.settings import Settings
+from zsig_hep.settings import NonNegativeNumber, PositiveNumber, Settings
 from zsig_hep.statistics.objective import Objective, SignalCombination
 from zsig_hep.statistics.significance import FigureOfMerit, FigureParameters
 
@@ -13,7 +13,7 @@ from zsig_hep.statistics.significance import FigureOfMerit, FigureParameters
 class SensitivitySettings(Settings):
     """How the derivatives of the optimal cut are computed; see `zsig_hep.selection.thresholds.sensitivity`."""
 
-    relative_bandwidth: PositiveFloat = 0.3
+    relative_bandwidth: PositiveNumber = 0.3
     """Width of the smoothed cut, as a fraction of the mean distance of the selected signal from the cut.
 
     The default was chosen with a Gaussian toy of known derivatives and 20 000 events per process. With 0.3 the
@@ -21,7 +21,7 @@ class SensitivitySettings(Settings):
     small, since the curvature follows single events, and the errors are four times too small. With 0.8 Z and its
     derivatives are 15 % too small.
     """
-    replicas: int = Field(default=200, ge=2)
+    replicas: int = Field(default=200, ge=2, le=10_000)
     """Number of bootstrap replicas that give the errors of the derivatives."""
 
 
@@ -36,9 +36,9 @@ class WorkingPointSettings(Settings):
 
     figure_of_merit: FigureOfMerit = FigureOfMerit.ASIMOV
     """Figure of merit that the cut maximises."""
-    relative_background_uncertainty: float = Field(default=0.0, ge=0, examples=[0.1])
+    relative_background_uncertainty: NonNegativeNumber = Field(default=0.0, examples=[0.1])
     """Relative systematic uncertainty k common to all backgrounds (fully correlated)."""
-    background_uncertainties: Mapping[str, NonNegativeFloat] = Field(
+    background_uncertainties: Mapping[str, NonNegativeNumber] = Field(
         default_factory=dict, examples=[{"dy": 0.03, "ttbar": 0.2}]
     )
     """Relative systematic uncertainties k_p by name of the background process, independent of each other and of k:
@@ -56,12 +56,12 @@ class WorkingPointSettings(Settings):
     """"sum": all signal processes together are one hypothesis. "mean" or "minimum": each signal process is a separate
     hypothesis over the same background, and the mean or the smallest of their significances is maximised.
     """
-    ams_regularisation: NonNegativeFloat | None = Field(default=None, examples=[5.0])
+    ams_regularisation: NonNegativeNumber | None = Field(default=None, examples=[5.0])
     """Constant b_r of the figure of merit "ams"; default 10 [events]."""
-    punzi_sigmas: NonNegativeFloat | None = Field(default=None, examples=[5.0])
+    punzi_sigmas: NonNegativeNumber | None = Field(default=None, examples=[5.0])
     """Number a of the figure of merit "punzi"; default 3 [standard deviations]."""
     # Weights that cancel can give less than one effective entry, which is no estimate of a background.
-    minimum_effective_background: float = Field(default=3.0, ge=1)
+    minimum_effective_background: float = Field(default=3.0, ge=1, le=1e9)
     """Smallest number of effective entries that must pass the cut, of the whole background and of each dominant
     background process.
     """

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from tests.learning.trainings import settings
-from zsig_hep.errors import ModelFileError
+from zsig_hep.errors import InputError, ModelFileError, OutputError
 from zsig_hep.learning import Classifier, train
 from zsig_hep.learning.tensor_files import read_tensors, write_tensors
 
@@ -107,3 +108,154 @@ def test_a_folder_that_is_no_model_is_refused(trained, tmp_path, damage):
         write_tensors(path, tensors, description | {"format": 99})
     with pytest.raises(ModelFileError):
         Classifier.load(tmp_path)
+
+
+def set_to(*keys, value):
+    """A change of a nested description."""
+
+    def change(description):
+        inner = description
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+
+    return change
+
+
+NAN, INFINITY = float("nan"), float("inf")
+BAD_DESCRIPTIONS = {
+    "format": (set_to("format", value=99), "format 99, expected 1"),
+    "unknown key": (set_to("code", value="import os"), "code: Extra inputs are not permitted"),
+    "no history": (lambda content: content.pop("history"), "history: Field required"),
+    "widths of a giant": (set_to("network", "hidden", value=[10**9]), "layers.0.bias is float32 of shape"),
+    "width of no number": (set_to("network", "hidden", value=[8.0]), "network.hidden.0: Input should be a valid int"),
+    "width is a flag": (set_to("network", "hidden", value=[True]), "network.hidden.0: .* found True"),
+    "negative width": (set_to("network", "hidden", value=[-8]), "network.hidden.0: .* greater than 0, found -8"),
+    "more layers": (set_to("network", "hidden", value=[8, 8]), "layers.2.bias is float32 of shape"),
+    "no layers": (set_to("network", "hidden", value=[]), "layers.0.bias"),
+    "activation": (set_to("network", "activation", value="eval"), "network.activation: .*'relu', 'silu' or 'tanh'"),
+    "a feature twice": (set_to("feature_names", value=["x", "x"]), "feature_names: a name occurs twice"),
+    "a feature that is a number": (set_to("feature_names", 1, value=3), "feature_names.1: Input should be a valid str"),
+    "a feature more": (set_to("feature_names", value=["x", "y", "z"]), "expected float32 of shape .*3"),
+    "no features": (set_to("feature_names", value=[]), "feature_names: "),
+    "hash": (set_to("input_hash", value=None), "input_hash: "),
+    "configuration": (set_to("configuration", value=[]), "configuration: "),
+    "no folds": (set_to("history", "member_fold", value=[]), "history.member_fold: "),
+    "a negative fold": (set_to("history", "member_fold", 0, value=-1), "history.member_fold.0: .* found -1"),
+    "a fold that is a flag": (set_to("history", "member_fold", 0, value=False), "history.member_fold.0: .* found False"),
+    "a fold of another member": (set_to("history", "member_fold", 0, value=1), "each fold from 0 on equally often"),
+    "a fold out of reach": (set_to("history", "member_fold", 9, value=10**9), "each fold from 0 on equally often"),
+    "a seed without end": (set_to("history", "member_seed", 0, value=10**30), "history.member_seed.0"),
+    "an epoch that was not": (set_to("history", "best_epoch", 0, value=2), "best_epoch 2 of 2 epochs"),
+    "a seed less": (set_to("history", "member_seed", value=[1]), "member_seed has 1 values for 10 members"),
+    "an epoch less": (set_to("history", "phase", value=["warm start"]), "training_loss has 2 values for 1 epochs"),
+    "a short row": (set_to("history", "training_loss", 1, value=[0.5]), "a row of training_loss has 1 values"),
+    "a loss that is NaN": (set_to("history", "validation_loss", 0, 0, value=NAN), "validation_loss.0.0: .*finite"),
+    "a collapse that is a number": (set_to("history", "collapsed", 0, value=1), "history.collapsed.0: "),
+    "an unknown round": (set_to("history", "kept_round", value=[7] * 5), "not all of which are numbers of rounds"),
+    "optimiser": (set_to("history", "eve", value=[{"feedback": 1.0}]), "history.eve.0.floor_fraction: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_DESCRIPTIONS)
+def test_a_description_that_is_no_models_is_refused_with_the_reason(trained, tmp_path, name):
+    change, reason = BAD_DESCRIPTIONS[name]
+    path = stored_with(trained[1], tmp_path, change, lambda tensors: None)
+    with pytest.raises(ModelFileError, match=rf"{path.name} is not a model .*\(.*{reason}"):
+        Classifier.load(tmp_path)
+
+
+def stored_with(classifier, folder, change_description, change_tensors):
+    """Store a model with a changed content, of which the file has the digest."""
+    classifier.save(folder)
+    path = folder / "model.safetensors"
+    tensors, description = read_tensors(path)
+    change_description(description)
+    change_tensors(tensors)
+    write_tensors(path, tensors, description)
+    return path
+
+
+def put(name, place, value):
+    return lambda tensors: tensors[name].__setitem__(place, value)
+
+
+BAD_TENSORS = {
+    "a weight is NaN": (put("network.layers.0.weight", (3, 1, 2), NAN), "layers.0.weight has values that are not fin"),
+    "a bias is infinite": (put("network.layers.2.bias", 4, INFINITY), "layers.2.bias has values that are not finite"),
+    "a scale is zero": (put("preprocessing.scale", (1, 1), 0.0), "scale has values that are not finite and positive"),
+    "a scale is negative": (put("preprocessing.scale", (1, 1), -1.0), "scale has values"),
+    "the reciprocal of a scale is infinite": (put("preprocessing.scale", (1, 1), 1e-45), "scale has values"),
+    "a scale is infinite": (put("preprocessing.scale", (1, 1), INFINITY), "scale has values"),
+    "a mean is NaN": (put("preprocessing.mean", (1, 1), NAN), "mean has values that are not finite"),
+    "one member fills": (put("preprocessing.fill", (1, 1), 0.0), "fill must be finite, or NaN for all members"),
+    "a filling is infinite": (put("preprocessing.fill", (slice(None), 1), INFINITY), "fill must be finite"),
+    "quantiles decrease": (put("calibration.quantiles", (0, 100), 1e6), "calibration.quantiles decrease"),
+    "a quantile is NaN": (put("calibration.quantiles", (0, 100), NAN), "calibration.quantiles has values"),
+    "unknown": (lambda t: t.update(other=torch.zeros(2)), "unknown tensor other"),
+    "absent": (lambda t: t.pop("preprocessing.mean"), "no tensor preprocessing.mean"),
+    "type": (lambda t: t.update({"preprocessing.mean": t["preprocessing.mean"].double()}), "mean is float64 of shape"),
+    "a member less": (lambda t: t.update({k: v[1:].clone() for k, v in t.items()}), r"shape \[9, 201\], expected .*10"),
+    "a quantile less": (
+        lambda t: t.update({"calibration.quantiles": t["calibration.quantiles"][:, :200].clone()}),
+        r"shape \[10, 200\], expected float32 of shape \[10, 201\]",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_TENSORS)
+def test_tensors_that_are_not_the_described_networks_are_refused_with_the_reason(trained, tmp_path, name):
+    change, reason = BAD_TENSORS[name]
+    path = stored_with(trained[1], tmp_path, lambda description: None, change)
+    with pytest.raises(ModelFileError, match=rf"{path.name} is not a model .*\(.*{reason}"):
+        Classifier.load(tmp_path)
+
+
+def test_a_refused_description_allocates_nothing(trained, tmp_path, monkeypatch):
+    stored_with(trained[1], tmp_path, set_to("network", "hidden", value=[10**9]), lambda tensors: None)
+    monkeypatch.setattr(torch, "empty", lambda *shape: pytest.fail(f"allocates {shape}"))
+    with pytest.raises(ModelFileError, match="1000000000"):
+        Classifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("fold", [-1, 5])
+def test_a_fold_without_networks_is_named(trained, fold):
+    table, classifier = trained
+    folds = table.fold.copy()
+    folds[7] = fold
+    with pytest.raises(ModelFileError, match=f"of fold {fold}, for which .* it has 5 folds, 0 to 4"):
+        classifier.out_of_fold_scores(table.features, folds)
+
+
+def test_a_model_without_members_gives_no_scores(trained):
+    """Scores of events without networks were what the memory held before."""
+    table, classifier = trained
+    without = replace(classifier, history=replace(classifier.history, member_fold=np.full(10, 3)))
+    with pytest.raises(ModelFileError, match="of fold 0, for which the model has no network"):
+        without.out_of_fold_scores(table.features, table.fold)
+
+
+@pytest.mark.parametrize(
+    "fold",
+    [np.zeros(3, int), np.zeros((1800, 1), int), np.int64(0), np.zeros(1800), np.zeros(1800, bool)],
+    ids=["short", "two axes", "a number", "floats", "flags"],
+)
+def test_folds_that_are_not_one_whole_number_for_each_event_are_refused(trained, fold):
+    table, classifier = trained
+    with pytest.raises(InputError, match="1800 events need as many folds, whole numbers; found"):
+        classifier.out_of_fold_scores(table.features, fold)
+
+
+def test_the_copy_of_the_description_is_replaced_whole_or_not_at_all(trained, tmp_path, monkeypatch):
+    _, classifier = trained
+    classifier.save(tmp_path)
+    before = (tmp_path / "model.json").read_text()
+
+    def write_half(path, text):
+        path.write_bytes(text.encode()[: len(text) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", write_half)
+    with pytest.raises(OutputError, match=r"cannot write .*model\.json: No space left"):
+        classifier.save(tmp_path)
+    assert (tmp_path / "model.json").read_text() == before

@@ -91,3 +91,38 @@ def test_the_feedback_of_eve_is_averaged_over_the_members():
         eve.step(loss=torch.tensor(loss))
     # Without memory d is the change over the smaller loss: 1, and 0.001 raised to the floor 1 / 10.
     assert EveRecord.of(eve) == EveRecord(pytest.approx(0.55), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"factors": [[1.0, 2.0], [1.0]]}, "lengths of factors"),
+        ({"figure": [1.0]}, "lengths of factors"),
+        ({"factors": [[1.0, 0.0, 1.0]] * 2}, "greater than 0"),
+        ({"relative_eps": -0.1}, "greater than 0"),
+        ({"number": 1.0}, "valid integer"),
+        ({"number": True}, "valid integer"),
+        ({"figure": ["1", None]}, "valid number"),
+    ],
+)
+def test_a_record_that_no_round_gives_is_refused(changes, reason):
+    RoundRecord.from_json(ROUNDS[1].to_json())
+    with pytest.raises(ValueError, match=reason):
+        RoundRecord.from_json(ROUNDS[1].to_json() | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"process_names": ("higgs", "dy")}, r"factors of round 0 for \(2, 3\) folds and processes, expected \(2, 2\)"),
+        ({"process_names": ("dy", "dy", "top")}, "process_names repeat a name"),
+        ({"kept_round": (1,)}, "kept_round has 1 values for 2 folds"),
+        ({"kept_round": (1, 2)}, "not all of which are numbers of rounds"),
+        ({"graduated": (GraduatedStage(1, 1, 3, 0.2, 10, "3.0", 0.19, 1.5),)}, "graduated.0.gradient_deviation"),
+    ],
+)
+def test_rounds_of_other_folds_or_processes_are_refused(changes, reason):
+    fitting = {"rounds": ROUNDS, "kept_round": (1, 0), "process_names": ("higgs", "dy", "top")}
+    assert len(TrainingHistory.from_json(history(**fitting).to_json()).rounds) == 2
+    with pytest.raises(ValueError, match=reason):
+        TrainingHistory.from_json(history(**(fitting | changes)).to_json())

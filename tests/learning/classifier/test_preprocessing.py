@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -90,3 +92,15 @@ def test_a_feature_that_is_always_missing_has_no_mean(events):
     events[0][:, 0] = np.nan
     with pytest.raises(TrainingError, match="has no mean; give a number"):
         fit(events, {"pt": "mean"})
+
+
+def test_only_results_of_a_fit_are_usable(events):
+    events[0][::7, 1] = np.nan
+    fitted = fit(events, {"eta": "mean"}, [np.arange(200), np.arange(200, 400)])
+    fitted.require_usable()
+    changed = {"fill": (0, 1, np.nan), "mean": (1, 0, np.inf), "scale": (1, 1, 0.0)}
+    for name, (member, feature, value) in changed.items():
+        array = getattr(fitted, name).copy()
+        array[member, feature] = value
+        with pytest.raises(ValueError, match=f"^{name} "):
+            replace(fitted, **{name: array}).require_usable()

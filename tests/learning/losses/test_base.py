@@ -42,7 +42,7 @@ def test_a_geometric_path_has_equal_factors_and_a_linear_one_equal_steps(start, 
 
 def test_a_geometric_path_does_not_reach_zero_and_a_linear_one_may():
     assert LinearPath(start=1.0, stop=0.0).at(1.0) == 0.0
-    with pytest.raises(ValidationError, match="greater than 0"):
+    with pytest.raises(ValidationError, match="greater than or equal to"):
         GeometricPath(start=1.0, stop=0.0)
 
 

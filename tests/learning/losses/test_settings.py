@@ -149,7 +149,7 @@ def test_a_number_is_not_replaced_by_the_choice_of_auto():
     ("content", "message"),
     [
         ({"name": "zz"}, "does not match any of the expected tags"),
-        ({"name": "z", "relative_eps": 0}, "greater than 0"),
+        ({"name": "z", "relative_eps": 0}, "greater than or equal to"),
         ({"name": "z", "relative_eps": "auto", "path": [0.1, 0.2]}, "must decrease along the path"),
         ({"name": "z", "relative_eps": "auto", "path": []}, "at least 1 item"),
         ({"name": "z", "error": "hing"}, "'hinge'"),

@@ -8,6 +8,7 @@ from tests.learning.toy import make_table
 from tests.learning.trainings import Killed, kill_after, parameters, settings
 from zsig_hep.errors import ModelFileError, OutputError
 from zsig_hep.learning import train
+from zsig_hep.learning.tensor_files import read_tensors, write_tensors
 from zsig_hep.learning.training import checkpoints
 from zsig_hep.learning.training.checkpoints import restore, store
 from zsig_hep.selection import WorkingPointSettings, training_goal
@@ -87,6 +88,19 @@ def test_a_checkpoint_of_another_goal_is_refused(table, tmp_path):
     other = uncertain.model_copy(update={"background_uncertainties": {"top": 0.01}})
     with pytest.raises(ModelFileError, match="another goal"):
         train(table, options, goal=training_goal(other), checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"), [({"epoch": -3}, "epoch: .*found -3"), ({"phase": 5}, "phase 5, but the training has 2")]
+)
+def test_a_state_that_cannot_be_is_refused_with_file_and_reason(table, tmp_path, changes, reason):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Killed):
+        train(table, settings(), checkpoint=checkpoint, progress=kill_after(2))
+    tensors, description = read_tensors(checkpoint)
+    write_tensors(checkpoint, tensors, description | changes)
+    with pytest.raises(ModelFileError, match=rf"checkpoint\.safetensors is not a state of this training \({reason}"):
+        train(table, settings(), checkpoint=checkpoint)
 
 
 def test_a_damaged_checkpoint_is_refused(table, tmp_path):

@@ -137,3 +137,26 @@ def test_what_has_no_known_structure_is_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=f"{name} is no known fileset; valid are"):
         read_fileset(tmp_path / name, {"a": "signal"})
+
+
+def test_datasets_may_be_called_as_in_das(tmp_path):
+    metadata = {"sample": "dy", "year": "2018", "isMC": "True", "xsec": "1"}
+    file = tmp_path / "datasets.json"
+    name = "/DYto2Mu/RunIII/NANOAODSIM"
+    file.write_text(json.dumps({name: {"metadata": metadata, "files": ["root://x//dy.root"]}}))
+    assert list(read_fileset(file, {"dy": "background"})["dy"].datasets) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "xsec", "message"),
+    [
+        ("dy\x07", "1", r"a name may not have the control character"),
+        ("dy", "1e300", "cross_section_pb: should be less than or equal to"),
+    ],
+)
+def test_names_and_numbers_that_an_analysis_cannot_have(tmp_path, name, xsec, message):
+    metadata = {"sample": "dy", "year": "2018", "isMC": "True", "xsec": xsec}
+    file = tmp_path / "datasets.json"
+    file.write_text(json.dumps({name: {"metadata": metadata, "files": ["root://x//dy.root"]}}))
+    with pytest.raises(InputError, match=message):
+        read_fileset(file, {"dy": "background"})

@@ -1,7 +1,9 @@
 """All figures of a report together."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
+import hist
 import matplotlib as mpl
 import pytest
 from matplotlib import pyplot as plt
@@ -20,6 +22,7 @@ from zsig_hep.presentation import (
     significance_figure,
     training_figure,
 )
+from zsig_hep.presentation.figures import gallery
 from zsig_hep.selection.histograms import feature_histogram
 
 
@@ -70,3 +73,20 @@ def test_figures_without_qualifying_thresholds(
     for figure in figures.values():
         assert_legends_clear(figure)
     assert legend_texts(figures["significance"].axes[0]).count("no cut qualifies") == 2
+
+
+def test_figures_of_features_are_files_of_one_folder_whatever_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gallery, "feature_figure", lambda *_: Figure())
+    monkeypatch.setattr(gallery, "n_minus_one_figure", lambda *_: Figure())
+    names = ["x", "X", "../../x", "a/b"]
+    features = gallery.Gallery((), {}, dict.fromkeys(names, hist.Hist(hist.axis.Regular(1, 0, 1))), LOOK, PLAIN)
+    for name in ("significance", "score", "roc", "efficiency_purity", "training"):
+        monkeypatch.setattr(gallery, f"{name}_figure", lambda *_: Figure())
+    cuts = SimpleNamespace(cutflow=(), held_out_cutflow=(), n_minus_one=dict.fromkeys(names))
+    for found, prefix in ((features, "feature_"), (gallery.CutGallery(cuts, LOOK, PLAIN), "cut_")):
+        files = [name for name, *_ in found.figures() if name.startswith(prefix)]
+        assert files[0] == f"{prefix}x"
+        assert len({file.casefold() for file in files}) == 4
+        assert not any("/" in file for file in files)

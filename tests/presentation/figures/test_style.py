@@ -16,3 +16,9 @@ def test_fill_colors_are_distinct_and_respect_choices() -> None:
 
 def test_notebooks_show_a_png(evaluations: Evaluations) -> None:
     assert roc_figure(evaluations, PLAIN)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_dollar_sign_in_the_name_of_a_feature_starts_no_mathematical_text() -> None:
+    look = Look({}, axis_labels={"mass": "$m_{jj}$"})
+    assert look.axis_label("mass") == "$m_{jj}$"
+    assert look.axis_label("$x") == "\\$x"

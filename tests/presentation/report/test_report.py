@@ -134,6 +134,15 @@ def test_page_is_self_contained_escaped_and_nested(summary: dict[str, Any], figu
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["figures", "report.html"]
 
 
+def test_names_and_title_are_text_and_no_markup(summary: dict[str, Any], tmp_path: Path) -> None:
+    summary["title"] = "<script>alert(2)</script>"
+    summary["processes"][0] |= {"name": "<b>", "label": "<b>"}
+    write_report(tmp_path / "report.html", summary, [])
+    content = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"<script|<b>", content)
+    assert "<script>alert(2)</script>" in Page(content).text
+
+
 def test_tables_show_rounded_numbers(summary: dict[str, Any], tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", summary, [])
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ").replace("\u202f", " "))

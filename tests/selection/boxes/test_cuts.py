@@ -115,7 +115,7 @@ class TestSettings:
             ({"x": {"side": "below", "start": [1, 2]}}, "is one number"),
             ({"x": {"side": "window", "start": 1}}, "is a pair"),
             ({"x": {"side": "window", "step": 1, "significant_digits": 2}}, "two ways of rounding"),
-            ({"x": {"side": "above", "step": 0}}, "greater than 0"),
+            ({"x": {"side": "above", "step": 0}}, "greater than or equal to"),
         ],
     )
     def test_bad_settings(self, variables, message):

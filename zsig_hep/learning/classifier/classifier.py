@@ -1,24 +1,29 @@
 """A trained ensemble, which scores events, and its folder of files."""
 
 import copy
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import AfterValidator, Field, PositiveInt, ValidationError
 from torch import Tensor, nn
 
 from zsig_hep import __version__
-from zsig_hep.errors import ModelFileError, nearest_name
-from zsig_hep.learning.classifier.calibration import signal_share_below
-from zsig_hep.learning.classifier.history import TrainingHistory
-from zsig_hep.learning.classifier.network import StackedMLP
+from zsig_hep.errors import InputError, ModelFileError, nearest_name
+from zsig_hep.files import atomic_path
+from zsig_hep.learning.classifier.calibration import LEVELS, signal_share_below
+from zsig_hep.learning.classifier.history import StoredContent, StoredHistory, TrainingHistory
+from zsig_hep.learning.classifier.network import Activation, StackedMLP
 from zsig_hep.learning.classifier.preprocessing import Preprocessing, Standardisation
-from zsig_hep.learning.tensor_files import read_tensors, write_tensors
-from zsig_hep.representation import ShortRepr
+from zsig_hep.learning.tensor_files import Outline, read_tensors, require_finite, require_outline, write_tensors
+from zsig_hep.representation import ShortRepr, short
+from zsig_hep.settings import first_reason
 
 MODEL_FORMAT = 1
 # Events that are scored at a time, so that the activations of all members fit into the cache of the processor.
@@ -115,15 +120,29 @@ class Classifier(ShortRepr):
             Fraction of the signal with a lower score, mean over the seeds, in [0, 1], shape (N,).
 
         Raises:
-            ModelFileError: as `logits`.
+            InputError: if there is not one fold, a whole number, for each event.
+            ModelFileError: as `logits`, and for an event whose fold has no member.
             TrainingError: as `logits`.
         """
-        scores = np.empty(len(features))
+        self._require_members_of(fold, len(features))
+        scores = np.full(len(features), np.nan)
         for k in np.unique(self.history.member_fold):
             events, members = fold == k, self.history.member_fold == k
             logits = self.logits(features[events], device, members)
             scores[events] = signal_share_below(logits, self.quantiles[members]).mean(axis=0)
         return scores
+
+    def _require_members_of(self, fold: npt.NDArray[np.integer], events: int) -> None:
+        if fold.shape != (events,) or fold.dtype.kind not in "iu":
+            message = f"{events} events need as many folds, whole numbers; found {fold.dtype} of shape {fold.shape}."
+            raise InputError(message)
+        known = np.unique(self.history.member_fold)
+        if len(unknown := np.setdiff1d(fold, known)):
+            message = (
+                f"An event is of fold {unknown[0]}, for which the model has no network: it has {len(known)} folds, "
+                f"{known.min()} to {known.max()}. Assign events to folds as in the training."
+            )
+            raise ModelFileError(message)
 
     def scores(self, features: npt.NDArray[np.float32], device: torch.device | None = None) -> npt.NDArray[np.float64]:
         """Score new events with all members; otherwise as `out_of_fold_scores`."""
@@ -154,7 +173,8 @@ class Classifier(ShortRepr):
             tensors[f"preprocessing.{part}"] = torch.from_numpy(getattr(self.preprocessing, part))
         tensors["calibration.quantiles"] = torch.from_numpy(self.quantiles)
         write_tensors(folder / "model.safetensors", tensors, description)
-        (folder / "model.json").write_text(json.dumps(description, indent=1))
+        with atomic_path(folder / "model.json") as temporary:
+            temporary.write_text(json.dumps(description, indent=1))
 
     def description(self) -> dict[str, object]:
         """All fields except the tensors, as JSON."""
@@ -170,46 +190,91 @@ class Classifier(ShortRepr):
 
     @classmethod
     def load(cls, folder: Path) -> "Classifier":
-        """Read a model folder; no code is executed.
+        """Read a model folder that may come from anyone; no code is executed, the file holds numbers and JSON only.
+
+        Before a network is made, these are checked: the digest of the file; the types and ranges of everything in its
+        description; names, types and shapes of all tensors, which must be those of the described networks; and that
+        parameters, preprocessing and calibration are finite, scales positive, quantiles in ascending order.
 
         Raises:
-            ModelFileError: if the folder has no model of this format.
+            ModelFileError: if the folder has no model of this format; names the file and the reason.
         """
         path = folder / "model.safetensors"
         tensors, description = read_tensors(path)
         try:
             return _from_description(tensors, description)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            message = f"{path} is not a model that this version of zsig_hep can read ({error}). Train again."
+        except ValueError as error:
+            reason = first_reason(error) if isinstance(error, ValidationError) else str(error)
+            message = f"{path} is not a model that this version of zsig_hep can read ({reason}). Train again."
             raise ModelFileError(message) from error
 
 
-def _from_description(tensors: dict[str, Tensor], description: dict[str, object]) -> Classifier:
-    if description["format"] != MODEL_FORMAT:
-        message = f"format {description['format']}, expected {MODEL_FORMAT}"
+def _are_unique(names: list[str]) -> list[str]:
+    if len(set(names)) != len(names):
+        message = "a name occurs twice"
         raise ValueError(message)
-    network_settings, names, history = description["network"], description["feature_names"], description["history"]
-    configuration = description["configuration"]
-    if not (
-        isinstance(network_settings, dict)
-        and isinstance(names, list)
-        and isinstance(history, dict)
-        and isinstance(configuration, dict)
-    ):
-        message = "its description is incomplete"
-        raise TypeError(message)
-    parsed = TrainingHistory.from_json(history)
-    hidden, activation = tuple(network_settings["hidden"]), network_settings["activation"]
-    network = StackedMLP(len(names), hidden, member_seeds=[0] * len(parsed.collapsed), activation=activation)
-    network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
-    parts = [tensors[f"preprocessing.{part}"].numpy() for part in ("fill", "mean", "scale")]
+    return names
+
+
+class _StoredNetwork(StoredContent):
+    hidden: list[PositiveInt]
+    activation: Activation
+
+
+class _Description(StoredContent):
+    """The description of a model file, see `Classifier.description`."""
+
+    format: int
+    zsig_hep_version: str
+    network: _StoredNetwork
+    feature_names: Annotated[
+        list[Annotated[str, Field(min_length=1)]], Field(min_length=1), AfterValidator(_are_unique)
+    ]
+    configuration: dict[str, Any]
+    input_hash: str
+    history: StoredHistory
+
+    def outline(self) -> Outline:
+        """Types and shapes that the tensors of the described model have."""
+        members, features = len(self.history.member_fold), len(self.feature_names)
+        shapes: dict[str, tuple[int, ...]] = {"calibration.quantiles": (members, len(LEVELS))}
+        shapes |= {f"preprocessing.{part}": (members, features) for part in ("fill", "mean", "scale")}
+        widths = [features, *self.network.hidden, 1]
+        for position, (left, right) in enumerate(itertools.pairwise(widths)):
+            # An activation stands between two layers.
+            layer = f"network.layers.{2 * position}"
+            shapes |= {f"{layer}.weight": (members, left, right), f"{layer}.bias": (members, 1, right)}
+        return {name: (torch.float32, shape) for name, shape in shapes.items()}
+
+
+def _from_description(tensors: dict[str, Tensor], content: dict[str, object]) -> Classifier:
+    if content.get("format") != MODEL_FORMAT:
+        message = f"format {short(content.get('format'))}, expected {MODEL_FORMAT}"
+        raise ValueError(message)
+    # In JSON, unlike in Python, lists stand for tuples and objects for dataclasses also where types are strict.
+    description = _Description.model_validate_json(json.dumps(content))
+    require_outline(tensors, description.outline())
+    names, hidden = tuple(description.feature_names), tuple(description.network.hidden)
+    preprocessing = Preprocessing(
+        names, *(tensors[f"preprocessing.{part}"].numpy() for part in ("fill", "mean", "scale"))
+    )
+    preprocessing.require_usable()
+    parameters = {name: value for name, value in tensors.items() if name.startswith("network.")}
+    quantiles = tensors["calibration.quantiles"]
+    require_finite(parameters | {"calibration.quantiles": quantiles})
+    if bool((quantiles.diff(dim=1) < 0).any()):
+        message = "calibration.quantiles decrease"
+        raise ValueError(message)
+    history, activation = description.history.history(), description.network.activation
+    network = StackedMLP(len(names), hidden, member_seeds=[0] * len(history.member_fold), activation=activation)
+    network.load_state_dict({name.removeprefix("network."): value for name, value in parameters.items()})
     return Classifier(
         network,
-        Preprocessing(tuple(names), parts[0], parts[1], parts[2]),
-        tensors["calibration.quantiles"].numpy(),
-        parsed,
-        configuration,
-        str(description["input_hash"]),
+        preprocessing,
+        quantiles.numpy(),
+        history,
+        description.configuration,
+        description.input_hash,
         hidden,
         activation,
     )

@@ -1,17 +1,23 @@
 """The history of a training: losses, rounds, stages of schedules and the feedback of Eve."""
 
-from collections.abc import Mapping
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from zsig_hep.learning.optimisation.eve import Eve
 from zsig_hep.learning.optimisation.gradient_noise import GraduatedStage
 from zsig_hep.representation import ShortRepr
 
 Floats = npt.NDArray[np.float64]
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""A whole number that an int64 holds, not negative."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,12 @@ class RoundRecord(ShortRepr):
 
     @classmethod
     def from_json(cls, content: Mapping[str, object]) -> "RoundRecord":
-        """Read the result of `to_json`."""
-        eps = content["relative_eps"]
-        arrays = (np.array(content[key], dtype=np.float64) for key in ("factors", "figure", "signal_efficiency"))
-        return cls(int(str(content["number"])), None if eps is None else float(str(eps)), *arrays)
+        """Read the result of `to_json`.
+
+        Raises:
+            ValidationError: values of other types, or out of their range.
+        """
+        return StoredRound.model_validate_json(json.dumps(content)).record()
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,25 +158,122 @@ class TrainingHistory(ShortRepr):
         }
 
     @classmethod
-    def from_json(cls, content: dict[str, object]) -> "TrainingHistory":
-        """Read the result of `to_json`."""
-        types = {"best_epoch": np.int64, "member_fold": np.int64, "member_seed": np.int64, "collapsed": np.bool_}
-        arrays: dict[str, npt.NDArray[Any]] = {
-            key: np.asarray(content[key], dtype=types.get(key, np.float64))
-            for key in ("training_loss", "validation_loss", *types)
-        }
-        return cls(
-            loss_name=str(content["loss_name"]),
-            phase=tuple(str(label) for label in _list(content, "phase")),
-            rounds=tuple(RoundRecord.from_json(record) for record in _list(content, "rounds")),
-            kept_round=tuple(int(number) for number in _list(content, "kept_round")),
-            process_names=tuple(str(name) for name in _list(content, "process_names")),
-            graduated=tuple(GraduatedStage(**stage) for stage in _list(content, "graduated")),
-            eve=tuple(EveRecord(**record) for record in _list(content, "eve")),
-            **arrays,
+    def from_json(cls, content: Mapping[str, object]) -> "TrainingHistory":
+        """Read the result of `to_json`.
+
+        Raises:
+            ValidationError: values of other types, out of their range, or of lengths that disagree.
+        """
+        return StoredHistory.model_validate_json(json.dumps(content)).history()
+
+
+class StoredContent(BaseModel):
+    """Base of what a file of this package holds as JSON: no unknown keys, no values of other types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class StoredRound(StoredContent):
+    """A `RoundRecord` in JSON."""
+
+    number: Count
+    relative_eps: Annotated[FiniteFloat, Field(gt=0)] | None
+    factors: list[list[Annotated[FiniteFloat, Field(gt=0)]]]
+    figure: list[float | None]
+    signal_efficiency: list[float | None]
+
+    @model_validator(mode="after")
+    def _has_as_many_folds_everywhere(self) -> Self:
+        folds, widths = len(self.factors), {len(row) for row in self.factors}
+        if len(self.figure) != folds or len(self.signal_efficiency) != folds or len(widths) != 1:
+            message = "the lengths of factors, figure and signal_efficiency disagree"
+            raise ValueError(message)
+        return self
+
+    def record(self) -> RoundRecord:
+        """Convert to arrays."""
+        arrays = (np.array(each, dtype=np.float64) for each in (self.factors, self.figure, self.signal_efficiency))
+        return RoundRecord(self.number, self.relative_eps, *arrays)
+
+
+class StoredHistory(StoredContent):
+    """A `TrainingHistory` in JSON."""
+
+    loss_name: str
+    phase: list[str]
+    training_loss: list[list[FiniteFloat]]
+    validation_loss: list[list[FiniteFloat]]
+    best_epoch: list[Annotated[int, Field(ge=-1, lt=2**63)]]
+    member_fold: Annotated[list[Count], Field(min_length=1)]
+    member_seed: list[Count]
+    collapsed: list[bool]
+    rounds: list[StoredRound] = []
+    kept_round: list[Count] = []
+    process_names: list[str] = []
+    graduated: list[GraduatedStage] = []
+    eve: list[EveRecord] = []
+
+    @model_validator(mode="after")
+    def _is_of_these_members_and_epochs(self) -> Self:
+        members, epochs = len(self.member_fold), len(self.phase)
+        for name in ("best_epoch", "member_seed", "collapsed"):
+            _require_length(name, getattr(self, name), members, "members")
+        for name in ("training_loss", "validation_loss"):
+            rows = getattr(self, name)
+            _require_length(name, rows, epochs, "epochs")
+            for row in rows:
+                _require_length(f"a row of {name}", row, members, "members")
+        if max(self.best_epoch) >= epochs:
+            message = f"best_epoch {max(self.best_epoch)} of {epochs} epochs, which are counted from 0"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _has_every_fold_equally_often(self) -> Self:
+        counts = Counter(self.member_fold)
+        if sorted(counts) != list(range(len(counts))) or len(set(counts.values())) != 1:
+            message = f"member_fold must have each fold from 0 on equally often, found {sorted(counts.items())[:8]}"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _has_rounds_of_these_folds_and_processes(self) -> Self:
+        shape = len(set(self.member_fold)), len(self.process_names)
+        for each in self.rounds:
+            found = len(each.factors), len(each.factors[0])
+            if found != shape:
+                message = f"factors of round {each.number} for {found} folds and processes, expected {shape}"
+                raise ValueError(message)
+        if self.kept_round:
+            _require_length("kept_round", self.kept_round, shape[0], "folds")
+        if not set(self.kept_round) <= {0, *(each.number for each in self.rounds)}:
+            message = f"kept_round has {sorted(set(self.kept_round))}, not all of which are numbers of rounds"
+            raise ValueError(message)
+        if len(set(self.process_names)) != shape[1]:
+            message = "process_names repeat a name"
+            raise ValueError(message)
+        return self
+
+    def history(self) -> TrainingHistory:
+        """Convert to arrays and tuples."""
+        return TrainingHistory(
+            loss_name=self.loss_name,
+            phase=tuple(self.phase),
+            training_loss=np.array(self.training_loss, dtype=np.float64),
+            validation_loss=np.array(self.validation_loss, dtype=np.float64),
+            best_epoch=np.array(self.best_epoch, dtype=np.int64),
+            member_fold=np.array(self.member_fold, dtype=np.int64),
+            member_seed=np.array(self.member_seed, dtype=np.int64),
+            collapsed=np.array(self.collapsed, dtype=np.bool_),
+            rounds=tuple(each.record() for each in self.rounds),
+            kept_round=tuple(self.kept_round),
+            process_names=tuple(self.process_names),
+            graduated=tuple(self.graduated),
+            eve=tuple(self.eve),
         )
 
 
-def _list(content: dict[str, object], key: str) -> list[Any]:
-    value = content.get(key)
-    return value if isinstance(value, list) else []
+def _require_length(name: str, values: Sequence[object], expected: int, of: str) -> None:
+    if len(values) != expected:
+        message = f"{name} has {len(values)} values for {expected} {of}"
+        raise ValueError(message)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from zsig_hep.errors import TrainingError, nearest_name
 from zsig_hep.representation import ShortRepr
+from zsig_hep.settings import FeatureValue
 
-ImputationRule = Literal["mean", "median"] | float
+ImputationRule = Literal["mean", "median"] | FeatureValue
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -45,6 +46,25 @@ class Preprocessing(ShortRepr):
         """
         has_rule: npt.NDArray[np.bool_] = ~np.any(np.isnan(self.fill), axis=0)
         require_known_missing(features, self.feature_names, has_rule)
+
+    def require_usable(self) -> None:
+        """Refuse arrays that are not the result of a fit, such as those of a damaged file.
+
+        Raises:
+            ValueError: says what is wrong.
+        """
+        unfilled = np.isnan(self.fill)
+        if np.isinf(self.fill).any() or (unfilled.any(axis=0) != unfilled.all(axis=0)).any():
+            message = "fill must be finite, or NaN for all members for a feature that may not be missing"
+            raise ValueError(message)
+        if not np.isfinite(self.mean).all():
+            message = "mean has values that are not finite"
+            raise ValueError(message)
+        # The smallest float32 has an infinite reciprocal, by which features are multiplied.
+        smallest = np.finfo(np.float32).tiny
+        if not (np.isfinite(self.scale) & (self.scale >= smallest)).all():
+            message = "scale has values that are not finite and positive"
+            raise ValueError(message)
 
 
 class Standardisation(nn.Module):

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
+from pydantic import Field, field_validator
 from torch import nn
 
 from zsig_hep.errors import TrainingError
-from zsig_hep.settings import Settings
+from zsig_hep.settings import NonNegativeNumber, PositiveNumber, Settings
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
 
@@ -49,9 +49,9 @@ class GeometricPath(Settings):
         0.1
     """
 
-    start: PositiveFloat
+    start: PositiveNumber
     """Value at the start of the phase."""
-    stop: PositiveFloat
+    stop: PositiveNumber
     """Value at the end of the phase."""
 
     def at(self, progress: float) -> float:
@@ -67,9 +67,9 @@ class LinearPath(Settings):
         0.75
     """
 
-    start: NonNegativeFloat
+    start: NonNegativeNumber
     """Value at the start of the phase."""
-    stop: NonNegativeFloat
+    stop: NonNegativeNumber
     """Value at the end of the phase."""
 
     def at(self, progress: float) -> float:
@@ -105,7 +105,7 @@ class BaseLossSettings(Settings, ABC):
         return self
 
 
-EpsSetting = PositiveFloat | Literal["auto"] | GeometricPath
+EpsSetting = PositiveNumber | Literal["auto"] | GeometricPath
 
 
 class EpsSettings(BaseLossSettings):
@@ -115,7 +115,7 @@ class EpsSettings(BaseLossSettings):
     """Ratio of eps to the total background yield: a number, a path over the phase, or "auto", which tries the values of
     `path` and keeps the best; small values lead to tight cuts.
     """
-    path: tuple[PositiveFloat, ...] = Field(default=(0.3, 0.1, 0.03, 0.01), min_length=1)
+    path: tuple[PositiveNumber, ...] = Field(default=(0.3, 0.1, 0.03, 0.01), min_length=1, max_length=100)
     """Decreasing values of eps that `relative_eps: auto` tries."""
 
     @field_validator("path")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from zsig_hep.errors import TrainingError, nearest_name
@@ -19,7 +19,7 @@ from zsig_hep.learning.losses.soft_counts import (
     SoftSignificanceLossSettings,
 )
 from zsig_hep.learning.losses.z_loss import ZLossSettings
-from zsig_hep.settings import Settings
+from zsig_hep.settings import NonNegativeNumber, Settings
 
 
 class SumLoss(nn.Module):
@@ -156,7 +156,7 @@ class HypothesesLossSettings(BaseLossSettings):
 class TermSettings(Settings):
     """One term of a sum of losses."""
 
-    coefficient: NonNegativeFloat | LinearPath = Field(default=1.0, examples=[0.3, {"start": 1.0, "stop": 0.0}])
+    coefficient: NonNegativeNumber | LinearPath = Field(default=1.0, examples=[0.3, {"start": 1.0, "stop": 0.0}])
     """Factor of the term: a number, or a linear path over the phase."""
     loss: Annotated[PlainLossSettings | HypothesesLossSettings, Field(discriminator="name")]
     """The loss of the term, by `name`."""
@@ -174,7 +174,7 @@ class SumLossSettings(BaseLossSettings):
 
     name: Literal["sum"] = "sum"
     """Chooses this loss."""
-    terms: tuple[TermSettings, ...] = Field(min_length=1)
+    terms: tuple[TermSettings, ...] = Field(min_length=1, max_length=100)
     """The terms; at most one has `relative_eps: auto`."""
 
     @field_validator("terms")

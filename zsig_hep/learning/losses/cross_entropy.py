@@ -3,7 +3,6 @@
 from typing import Literal
 
 import torch
-from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -16,6 +15,7 @@ from zsig_hep.learning.losses.margins import (
     require_process,
     rescale_to_process_yields,
 )
+from zsig_hep.settings import NonNegativeNumber
 
 Weighting = Literal["cross_section", "events", "processes"]
 
@@ -125,7 +125,7 @@ class FocalLossSettings(BaseLossSettings):
 
     name: Literal["focal"] = "focal"
     """Chooses this loss."""
-    gamma: NonNegativeFloat = 2.0
+    gamma: NonNegativeNumber = 2.0
     """Power of the modulating factor; 0 is the cross entropy."""
     weighting: Weighting = "cross_section"
     """Weight of an event within its class, as in `bce`."""

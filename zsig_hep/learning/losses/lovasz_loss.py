@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from zsig_hep.errors import TrainingError, nearest_name
@@ -24,6 +24,7 @@ from zsig_hep.learning.losses.margins import (
     require_process,
 )
 from zsig_hep.learning.losses.submodular_figures import Step, SubmodularFigure
+from zsig_hep.settings import PositiveNumber
 
 
 class LovaszLoss(nn.Module):
@@ -233,11 +234,11 @@ class LovaszLossSettings(EpsSettings):
     """Error measure of an event as a function of its margin."""
     relative_eps: EpsSetting | None = None
     """Ratio of eps to the total background yield, as in the Z loss; by default that of the figure."""
-    eps: PositiveFloat | None = None
+    eps: PositiveNumber | None = None
     """The yield eps itself, instead of `relative_eps` [events]."""
-    relative_uncertainty: PositiveFloat | None = None
+    relative_uncertainty: PositiveNumber | None = None
     """Relative uncertainty of the background, for figures with uncertainty."""
-    sigmas: PositiveFloat | None = None
+    sigmas: PositiveNumber | None = None
     """Significance that a discovery needs, for "punzi" [standard deviations]."""
 
     @model_validator(mode="after")

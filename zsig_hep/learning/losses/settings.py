@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, field_validator
 from torch import nn
 
 from zsig_hep.learning.losses.base import BaseLossSettings, LossContext
@@ -21,7 +21,7 @@ class EffectiveWeightsLossSettings(BaseLossSettings):
     """Chooses this loss."""
     base: Annotated[ZLossSettings | BCELossSettings, Field(discriminator="name")] = BCELossSettings()
     """The loss of every round, by `name`: `bce` or `z`."""
-    rounds: PositiveInt = 4
+    rounds: int = Field(default=4, gt=0, le=1000)
     """Number of rounds after the first training, among which the epochs of the phase are divided."""
     damping: float = Field(default=0.3, ge=0, lt=1)
     """Exponent of the previous weights in their geometric mean with the new ones; 0 takes the new ones."""

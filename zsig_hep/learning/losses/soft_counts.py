@@ -19,12 +19,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from zsig_hep.errors import TrainingError, nearest_name
 from zsig_hep.learning.losses.base import BaseLossSettings, LossContext, require_context
 from zsig_hep.learning.losses.margins import class_yields, inverse_or_zero, require_process, root_or_zero
+from zsig_hep.settings import NonNegativeNumber, PositiveNumber
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.regularised import ams, punzi
 from zsig_hep.statistics.significance import (
@@ -303,7 +304,7 @@ class InverseAsimovLossSettings(BaseLossSettings):
 
     name: Literal["inverse_asimov"] = "inverse_asimov"
     """Chooses this loss."""
-    relative_uncertainty: NonNegativeFloat = 0.0
+    relative_uncertainty: NonNegativeNumber = 0.0
     """Relative uncertainty of the total background."""
 
     @property
@@ -322,9 +323,9 @@ class PunziLossSettings(BaseLossSettings):
 
     name: Literal["punzi"] = "punzi"
     """Chooses this loss."""
-    a: PositiveFloat = 3.0
+    a: PositiveNumber = 3.0
     """Significance that a discovery needs [standard deviations]."""
-    b: PositiveFloat = 1.28155
+    b: PositiveNumber = 1.28155
     """Significance of the exclusion; 1.28155 is a one-sided confidence level of 90 % [standard deviations]."""
 
     @property
@@ -342,9 +343,9 @@ class BinnedAsimovLossSettings(BaseLossSettings):
 
     name: Literal["binned_asimov"] = "binned_asimov"
     """Chooses this loss."""
-    bins: PositiveInt = 10
+    bins: int = Field(default=10, gt=0, le=1000)
     """Number of bins of the score."""
-    smoothing: PositiveFloat = 0.2
+    smoothing: PositiveNumber = 0.2
     """Width of the smeared edge of a bin, in units of the bin width."""
 
     @property

@@ -62,9 +62,9 @@ class EveSettings(Settings):
 
     name: Literal["eve"] = "eve"
     """Chooses this optimiser."""
-    f_star: float = 0.0
+    f_star: Annotated[float, Field(ge=-1e12, le=1e12)] = 0.0
     """Lower bound of the loss, not used by version 1; 0 is a bound of all normalised losses of the package."""
-    c: Annotated[float, Field(ge=1)] = 10.0
+    c: Annotated[float, Field(ge=1, le=1e12)] = 10.0
     """Limit of the feedback: the step size is divided by a number in [1/c, c]."""
     betas: tuple[Decay, Decay, Decay] = (0.9, 0.999, 0.999)
     """Decay rates of the mean and of the mean square of the gradient, and of the feedback."""

@@ -10,11 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning.optimisation.optimizers import EveSettings, OptimizerChoice, SGDSettings
-from zsig_hep.settings import Settings
+from zsig_hep.settings import Events, Settings
 
 _LOG = logging.getLogger(__name__)
 
@@ -99,13 +99,13 @@ class GraduatedSettings(Settings):
     """Chooses this schedule."""
     mode: Literal["lr", "batch", "hybrid", "poly"] = "hybrid"
     """Whether the step size changes between stages ("lr", "poly"), the batch size ("batch"), or both ("hybrid")."""
-    stages: PositiveInt = 5
+    stages: Annotated[int, Field(gt=0, le=1_000_000)] = 5
     """Number of stages."""
-    gamma: Annotated[float, Field(gt=0, lt=1)] = math.sqrt(0.5)
+    gamma: Annotated[float, Field(ge=1e-6, lt=1)] = math.sqrt(0.5)
     """Factor on the smoothing degree delta from one stage to the next; not used by "poly"."""
-    power: Annotated[float, Field(gt=0)] = 0.9
+    power: Annotated[float, Field(gt=0, le=1000)] = 0.9
     """Exponent of "poly"."""
-    largest_batch: PositiveInt | None = None
+    largest_batch: Events | None = None
     """Largest batch size; by default the number of training events [events]."""
 
     @property

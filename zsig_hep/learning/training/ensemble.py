@@ -32,6 +32,7 @@ from zsig_hep.learning.training.phases import Phase, plan_phases
 from zsig_hep.learning.training.rounds import BestRound
 from zsig_hep.learning.training.sample import TrainingSample
 from zsig_hep.learning.training.settings import TrainingSettings, choose_device
+from zsig_hep.learning.training.stored_state import StateOfTraining, optimizer_tensors
 
 Progress = Callable[[str, int, int, float], None]
 
@@ -349,8 +350,7 @@ class EnsembleTraining:
         """The state after an epoch by name: tensors, and values of types that JSON has."""
         state: dict[str, Any] = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         state |= {f"best.{name}": value for name, value in self.best.items()}
-        for index, held in self.optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{index}.{name}": value for name, value in held.items() if isinstance(value, Tensor)}
+        state |= optimizer_tensors(self.optimizer)
         state |= {f"rounds.{name}": value for name, value in self.rounds.state_dict().items()}
         return state | {
             "best_loss": self.best_loss,
@@ -368,7 +368,13 @@ class EnsembleTraining:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set the state to a result of `state_dict` for the same settings and events."""
+        """Set the state to a result of `state_dict` for the same settings and events.
+
+        Raises:
+            ValueError: this training cannot have had the state; it is then unchanged.
+        """
+        folds, processes = self.rounds.factors.shape
+        StateOfTraining(self.network, self.phases, folds, processes, self.settings.weight_decay).require(state)
         self.network.load_state_dict(_part(state, "network."))
         self.rounds.load_state_dict(_part(state, "rounds.", self.device))
         self.begin_phase(state["phase"], is_resumed=True)

@@ -1,10 +1,10 @@
 """Settings of a training, and the choice of the device."""
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning.classifier.network import Activation
@@ -16,17 +16,19 @@ from zsig_hep.learning.optimisation.optimizers import AdamSettings, OptimizerSet
 from zsig_hep.learning.optimisation.schedules import CosineSettings, ScheduleSettings
 from zsig_hep.learning.training.goal import Goal
 from zsig_hep.learning.training.sample import NegativeWeights
-from zsig_hep.settings import Settings
+from zsig_hep.settings import Epochs, Events, Name, NonNegativeNumber, PositiveNumber, Seed, Settings
+
+_Width = Annotated[int, Field(gt=0, le=65_536)]
 
 
 class PhaseSettings(Settings):
     """A phase of the training with one loss."""
 
-    epochs: NonNegativeInt
+    epochs: Epochs
     """Number of passes over the training events; 0 omits the phase."""
-    batch_size: PositiveInt
+    batch_size: Events
     """Number of events of all processes in a batch."""
-    learning_rate: PositiveFloat
+    learning_rate: PositiveNumber
     """Step size of the optimiser at the start of the phase."""
     optimizer: OptimizerSettings = AdamSettings()
     """The optimiser of the phase, by `name`."""
@@ -39,25 +41,25 @@ class LossPhaseSettings(PhaseSettings):
 
     loss: LossSettings
     """The loss of the phase, by `name`."""
-    epochs: PositiveInt = 15
-    batch_size: PositiveInt = 4096
-    learning_rate: PositiveFloat = 3e-4
+    epochs: Epochs = Field(default=15, gt=0)
+    batch_size: Events = 4096
+    learning_rate: PositiveNumber = 3e-4
 
 
 class WarmStartSettings(PhaseSettings):
     """The first phase, with weighted cross entropy."""
 
-    epochs: NonNegativeInt = 20
-    batch_size: PositiveInt = 1024
-    learning_rate: PositiveFloat = 3e-3
+    epochs: Epochs = 20
+    batch_size: Events = 1024
+    learning_rate: PositiveNumber = 3e-3
 
 
 class MainSettings(PhaseSettings):
     """The second phase, with the chosen loss; larger batches reduce the bias of set losses."""
 
-    epochs: NonNegativeInt = 15
-    batch_size: PositiveInt = 4096
-    learning_rate: PositiveFloat = 3e-4
+    epochs: Epochs = 15
+    batch_size: Events = 4096
+    learning_rate: PositiveNumber = 3e-4
 
 
 class TrainingSettings(Settings):
@@ -67,9 +69,9 @@ class TrainingSettings(Settings):
     `phases` replaces `loss`, `warm_start` and `main`.
     """
 
-    features: tuple[str, ...] | None = Field(default=None, examples=[["dimuon_mass", "dijet_mass"]])
+    features: tuple[Name, ...] | None = Field(default=None, examples=[["dimuon_mass", "dijet_mass"]])
     """Names of the input features of the networks; by default all that `columns` returns."""
-    missing: Mapping[str, ImputationRule] = Field(
+    missing: Mapping[Name, ImputationRule] = Field(
         default_factory=dict, examples=[{"third_jet_pt": 20.0, "tau_mass": "median"}]
     )
     """Replacement of missing values (NaN) of features: mean or median over the training events, or a number; missing
@@ -86,28 +88,29 @@ class TrainingSettings(Settings):
     """
     phases: tuple[LossPhaseSettings, ...] = Field(
         default=(),
+        max_length=100,
         examples=[[{"loss": {"name": "bce"}, "epochs": 20}, {"loss": {"name": "z"}, "optimizer": {"name": "eve"}}]],
     )
     """Phases in their order, instead of `loss`, `warm_start` and `main`; the training is named after the last loss."""
     baseline: bool = True
     """Whether a classifier with weighted cross entropy is trained too, for comparison."""
-    hidden: tuple[PositiveInt, ...] = Field(default=(48, 48), examples=[[64, 64, 64]])
+    hidden: tuple[_Width, ...] = Field(default=(48, 48), max_length=100, examples=[[64, 64, 64]])
     """Widths of the hidden layers."""
     activation: Activation = "silu"
     """Activation function of the hidden layers."""
-    seeds: PositiveInt = 2
+    seeds: int = Field(default=2, gt=0, le=1000)
     """Number of networks for each fold, whose scores are averaged."""
-    seed: NonNegativeInt = 1
+    seed: Seed = 1
     """Seed of the first network of each fold; the next networks have the next numbers."""
     warm_start: WarmStartSettings = WarmStartSettings()
     """First phase, with weighted cross entropy."""
     main: MainSettings = MainSettings()
     """Second phase, with the loss."""
-    patience: PositiveInt = 8
+    patience: Epochs = Field(default=8, gt=0)
     """Number of epochs without a better validation loss of any network after which a phase ends; phases with a
     graduated schedule are not stopped early.
     """
-    weight_decay: NonNegativeFloat = 0.0
+    weight_decay: NonNegativeNumber = 0.0
     """L2 penalty on the parameters of the networks."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device of the training; "auto" takes an NVIDIA GPU if there is one, else the CPU."""

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from zsig_hep.errors import InputError, nearest_name
-from zsig_hep.ntuples.datasets import Dataset, Process, SignOf, SumValue
+from zsig_hep.ntuples.datasets import Process
 from zsig_hep.ntuples.filesets.coffea import is_coffea, read_coffea
 from zsig_hep.ntuples.filesets.columnflow import is_columnflow, read_columnflow
 from zsig_hep.ntuples.filesets.content import Fileset, FilesetDataset, Roles, innermost, read_content
 from zsig_hep.ntuples.resolution import SourceFile
+from zsig_hep.settings import problems_of
 from zsig_hep.statistics.process_table import Role
 
 
@@ -41,7 +45,8 @@ def read_fileset(
     Raises:
         InputError: the file cannot be read or is no known fileset; all problems with its datasets at once, one per
             line: unknown samples and samples without role, simulation without cross section, skims without sum of
-            weights, several years, a role that contradicts the fileset, no files, files that are listed twice.
+            weights, several years, a role that contradicts the fileset, no files, files that are listed twice. Then names
+            and numbers that an analysis cannot have, such as a dataset with the path separator `/` in its name.
 
     Example:
         >>> import json, tempfile
@@ -68,7 +73,11 @@ def read_fileset(
         problems += _overlaps([dataset for of_sample in simulated for dataset in of_sample])
     if problems:
         raise InputError("\n".join([f"fileset {path}:", *problems]))
-    return {sample: _process(sample, *of_role, fileset, sign_of) for sample, of_role in taken.items()}
+    try:
+        return {sample: _process(sample, *of_role, fileset, sign_of) for sample, of_role in taken.items()}
+    except ValidationError as error:
+        texts = [text for _, text in problems_of(error, Process)]
+        raise InputError("\n".join([f"fileset {path}:", *texts])) from error
 
 
 def _load(path: Path, roles: Roles, folder: Path, sqrt_s_tev: float | None) -> Fileset:
@@ -173,20 +182,20 @@ def _process(
     )
 
 
-def _dataset(dataset: FilesetDataset, sign_of: str | None, *, is_data: bool) -> Dataset:
+def _dataset(dataset: FilesetDataset, sign_of: str | None, *, is_data: bool) -> dict[str, Any]:
     trees = {file.tree for file in dataset.files}
     files = [file.path if len(trees) == 1 and not file.is_remote else _with_tree(file) for file in dataset.files]
     tree = trees.pop() if len(trees) == 1 else None
     if is_data:
-        return Dataset(files=files, tree=tree)
+        return {"files": files, "tree": tree}
     total = dataset.sum_of_weights if sign_of is None else dataset.sum_of_signs
-    return Dataset(
-        files=files,
-        tree=tree,
-        cross_section_pb=dataset.cross_section_pb,
-        sum_of_weights=None if total is None else SumValue(value=total),
-        weight="inherit" if sign_of is None else SignOf(sign_of=sign_of),
-    )
+    return {
+        "files": files,
+        "tree": tree,
+        "cross_section_pb": dataset.cross_section_pb,
+        "sum_of_weights": None if total is None else {"value": total},
+        "weight": "inherit" if sign_of is None else {"sign_of": sign_of},
+    }
 
 
 def _with_tree(file: SourceFile) -> str:

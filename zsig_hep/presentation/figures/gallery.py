@@ -8,6 +8,7 @@ import hist
 from matplotlib.figure import Figure
 
 from zsig_hep.learning.classifier.history import TrainingHistory
+from zsig_hep.names import slugs
 from zsig_hep.presentation.figures.categories import category_figure
 from zsig_hep.presentation.figures.classifiers import efficiency_purity_figure, roc_figure, significance_figure
 from zsig_hep.presentation.figures.cuts import cutflow_figure, n_minus_one_figure
@@ -69,9 +70,10 @@ class CutGallery:
         """
         if self.cuts.cutflow or self.cuts.held_out_cutflow:
             yield "cutflow", CUTFLOW, cutflow_figure(self.cuts, self.look, self.style)
+        files = slugs(self.cuts.n_minus_one)
         for name, found in self.cuts.n_minus_one.items():
             figure = n_minus_one_figure(found, self.look, self.style)
-            yield f"cut_{name}", N_MINUS_ONE.format(name), figure
+            yield f"cut_{files[name]}", N_MINUS_ONE.format(name), figure
 
 
 @dataclass(frozen=True)
@@ -117,5 +119,6 @@ class Gallery:
         if graduated := {label: each.graduated for label, each in self.histories.items() if each.graduated}:
             yield "graduated", GRADUATED, graduated_figure(graduated, style)
         hidden = BLINDED if self.blinded else ""
+        files = slugs(self.features)
         for name, histogram in self.features.items():
-            yield f"feature_{name}", f"Input feature {name}.{hidden}", feature_figure(histogram, look, style)
+            yield f"feature_{files[name]}", f"Input feature {name}.{hidden}", feature_figure(histogram, look, style)

@@ -66,7 +66,8 @@ def _total_in(histogram: hist.Hist[Any]) -> Callable[[str], float]:
 
 
 def _contents(histogram: hist.Hist[Any], process: str) -> Any:
-    return histogram[{"process": process}]
+    # A text as index is a pattern of names: "ZZ*" would be every process that begins with ZZ.
+    return histogram[{"process": hist.loc(process)}]
 
 
 def frame_of(stacks: Sequence[Stack], *, logarithmic: bool) -> Frame:

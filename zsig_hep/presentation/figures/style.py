@@ -13,7 +13,7 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from zsig_hep.settings import Settings
+from zsig_hep.settings import Line, Name, Settings
 from zsig_hep.statistics.process_table import Role
 
 Experiment = Literal["plain", "CMS", "ATLAS"]
@@ -70,11 +70,11 @@ class PresentationSettings(Settings):
 
     experiment: Experiment = "plain"
     """Style and label of CMS or ATLAS; "plain" is the style of CMS without the name of an experiment."""
-    label: str = Field(default="Simulation", examples=["Simulation Preliminary"])
+    label: Line = Field(default="Simulation", examples=["Simulation Preliminary"])
     """Text next to the name of the experiment; a leading "Simulation" is left out in figures with data."""
     dots_per_inch: int = Field(default=150, ge=50, le=600)
     """Resolution of PNG files."""
-    axis_labels: Mapping[str, str] = Field(default_factory=dict, examples=[{"dijet_mass": "$m_{jj}$ [GeV]"}])
+    axis_labels: Mapping[Name, Line] = Field(default_factory=dict, examples=[{"dijet_mass": "$m_{jj}$ [GeV]"}])
     """Axis titles by name of the feature, with the unit in square brackets; default: the name of the feature."""
 
 
@@ -130,15 +130,15 @@ class Look:
     roles: Mapping[str, Role]
     labels: Mapping[str, str] = field(default_factory=dict)
     colors: Mapping[str, str | None] = field(default_factory=dict)
-    axis_labels: Mapping[str, str] = field(default_factory=dict)
+    axis_labels: Mapping[Name, Line] = field(default_factory=dict)
 
     def label(self, process: str) -> str:
         """Label of a process."""
         return self.labels.get(process, process)
 
     def axis_label(self, feature: str) -> str:
-        """Axis title of a feature."""
-        return self.axis_labels.get(feature) or feature
+        """Axis title of a feature; a dollar sign in its name is drawn as such."""
+        return self.axis_labels.get(feature) or feature.replace("$", r"\$")
 
     def fill_colors(self, names: Sequence[str]) -> dict[str, str]:
         """Colours of filled areas: those of the settings, and for the others the palette in order.

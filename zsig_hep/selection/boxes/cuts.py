@@ -9,18 +9,18 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, GetJsonSchemaHandler, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.selection.events import Booleans
-from zsig_hep.settings import Settings
+from zsig_hep.settings import FeatureValue, Name, NonNegativeNumber, PositiveNumber, Settings
 
 Side = Literal["above", "below", "window"]
 Missing = Literal["fail", "pass"]
-Range = tuple[float | None, float | None]
+Range = tuple[FeatureValue | None, FeatureValue | None]
 
 _IDENTIFIER = re.compile(r"^[A-Za-z_]\w*$")
 
@@ -30,11 +30,11 @@ class CutVariableSettings(Settings):
 
     side: Side
     """Values that pass: above a cut, below a cut, or inside a window of two cuts."""
-    start: float | Range | None = Field(default=None, examples=[300.0, [120.0, 130.0]])
+    start: FeatureValue | Range | None = Field(default=None, examples=[300.0, [120.0, 130.0]])
     """Additional starting point of the search: a number, or a pair [low, high] for a window."""
     limits: Range = Field(default=(None, None), examples=[[200.0, None]])
     """Lowest and highest value that a cut may have, null for no limit. It is always possible to have no cut."""
-    step: PositiveFloat | None = Field(default=None, examples=[0.5])
+    step: PositiveNumber | None = Field(default=None, examples=[0.5])
     """Cuts are multiples of this number."""
     significant_digits: int | None = Field(default=None, ge=1, le=6, examples=[2])
     """Largest number of significant digits of a cut."""
@@ -85,7 +85,7 @@ class CutVariableSettings(Settings):
 class CutSettings(Settings):
     """A selection by rectangular cuts."""
 
-    variables: Mapping[str, CutVariableSettings] = Field(
+    variables: Mapping[Name, CutVariableSettings] = Field(
         min_length=1, examples=[{"dijet_mass": "above", "dimuon_mass": {"side": "window", "step": 0.5}}]
     )
     """How each variable may be cut, by the name of a feature, in the order of the printed cuts."""
@@ -94,7 +94,7 @@ class CutSettings(Settings):
 
     Such an event always passes if the variable has no cut.
     """
-    minimum_pull: NonNegativeFloat = 2.0
+    minimum_pull: NonNegativeNumber = 2.0
     """A cut is dropped unless its gain in significance is at least this many standard deviations of the gain from the
     finite simulation; 0 keeps every cut that increases the significance. Since a cut moves to where the simulation
     fluctuates, a variable without separation has a positive gain too: in 60 toys 1 standard deviation in the median and

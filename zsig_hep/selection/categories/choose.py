@@ -37,14 +37,14 @@ class CategorySettings(Settings):
 
     count: int = Field(default=1, ge=1, le=10)
     """Number of categories; 1 is a single cut."""
-    candidates: int = Field(default=2_000, ge=1)
+    candidates: int = Field(default=2_000, ge=1, le=100_000)
     """Largest number of candidate edges, evenly spaced in efficiency.
 
     The time grows almost as its square; 10 000 candidates take three seconds per fold. With more than a few thousand
     the edges follow fluctuations, which raises the significance on the events that choose them but not the held-out
     one.
     """
-    minimum_effective_background: float | None = Field(default=None, ge=1)
+    minimum_effective_background: float | None = Field(default=None, ge=1, le=1e9)
     """Smallest number of effective entries in each category, of the whole background and of each dominant background
     process; default: that of `selection`.
     """
