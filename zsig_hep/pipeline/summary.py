@@ -86,6 +86,7 @@ def _classifier(results: Results, evaluation: ClassifierEvaluation) -> JsonDict:
         "auc": evaluation.roc.area,
         "auc_entries": evaluation.roc.entry_area,
         "working_point": plain(evaluation.working_point),
+        "one_more_event": plain(evaluation.one_more_event),
         "observed": evaluation.observed,
         "training": training_summary(results.classifiers[name]),
         "systematics": systematics,
