@@ -69,10 +69,11 @@ EXACT = {"simulation_uncertainty_in_figure": False, "minimum_effective_backgroun
 RULES = {
     "dominant": WorkingPointSettings(**EXACT, dominant_background_fraction=0.1),
     "total": WorkingPointSettings(**EXACT),
-    "variance": WorkingPointSettings(),
-    "variance 1": WorkingPointSettings(minimum_effective_background=1),
-    "variance 2": WorkingPointSettings(minimum_effective_background=2),
-    "variance 5": WorkingPointSettings(minimum_effective_background=5),
+    "default": WorkingPointSettings(),
+    "tail 5": WorkingPointSettings(tail_entries=5),
+    "tail 20": WorkingPointSettings(tail_entries=20),
+    "variance": WorkingPointSettings(tail_entries=0),
+    "variance 2": WorkingPointSettings(tail_entries=0, minimum_effective_background=2),
 }
 
 
@@ -101,7 +102,7 @@ def measure(case: tuple[Process, ...], experiments: int, rng: np.random.Generato
         for name, settings in RULES.items():
             point = choose_working_point(scan_thresholds(events, settings), settings)
             if point.threshold is not None:
-                found[name][index] = truth(case, np.array(point.threshold)), point.significance
+                found[name][index] = truth(case, np.array(point.threshold)), point.choosing_significance
     return found
 
 

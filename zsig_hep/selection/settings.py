@@ -65,6 +65,11 @@ class WorkingPointSettings(Settings):
     """Smallest number of effective entries that must pass the cut, of the whole background and of each dominant
     background process.
     """
+    tail_entries: float = Field(default=10.0, ge=0, le=1e9)
+    """Where fewer effective entries of a background pass, the choice of the cut takes its yield and variance to be at
+    least those of a power law in the signal efficiency, extrapolated from this many entries. 0: as counted. Used where
+    the figure of merit includes the variance of the simulation; quoted yields are always counted.
+    """
     minimum_signal_efficiency: float = Field(default=0.05, ge=0, le=1)
     """Smallest signal efficiency of a cut; with signals "mean" or "minimum", the mean or the smallest efficiency of the
     signal processes.

@@ -22,7 +22,7 @@ from zsig_hep.statistics import asimov_with_uncertainty, weighted_yield
 NAMES, ROLES = ("hmumu", "dy", "data"), ("signal", "background", "data")
 FOLDS = 4
 OPTIONS = exact_yields()
-DEFAULT = WorkingPointSettings()
+DEFAULT = WorkingPointSettings(tail_entries=0)
 
 
 def events_of(score, weight, process, fold, fold_count=FOLDS):

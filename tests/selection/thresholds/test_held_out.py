@@ -21,7 +21,7 @@ from zsig_hep.statistics import FigureOfMerit, asimov, asimov_with_uncertainty, 
 NAMES, ROLES = ("hmumu", "dy", "data"), ("signal", "background", "data")
 FOLDS = 4
 OPTIONS = exact_yields()
-DEFAULT = WorkingPointSettings()
+DEFAULT = WorkingPointSettings(tail_entries=0)
 
 
 def toy(seed=0, events=3000, *, signed=False):

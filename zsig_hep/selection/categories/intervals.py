@@ -32,7 +32,7 @@ class Intervals(ShortRepr):
             edge, shape [E].
         groups: processes grouped as far as the figure of merit depends only on their sum, each group named after its
             first process, length G.
-        yields: yields of the groups, shape [G, E + 1], in events.
+        yields: yields of the groups with extrapolated tails, shape [G, E + 1], in events.
         variances: sums of squared weights of the groups, shape [G, E + 1].
         limited_yields: yields of the K backgrounds that need enough effective entries, shape [K, E + 1].
         limited_variances: their sums of squared weights, shape [K, E + 1].
@@ -69,8 +69,8 @@ class Intervals(ShortRepr):
             column=column,
             is_lowest=sufficient_signal(scan, settings)[column],
             groups=scan.processes.select([group[0] for group in groups]),
-            yields=_sums(scan.yields, groups, column),
-            variances=_sums(scan.variances, groups, column),
+            yields=_sums(scan.expected_yields, groups, column),
+            variances=_sums(scan.expected_variances, groups, column),
             limited_yields=_sums(scan.yields, limited, column),
             limited_variances=_sums(scan.variances, limited, column),
             objective=settings.objective,

@@ -80,7 +80,9 @@ def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings)
     numbers = _held_out_numbers(events, thresholds, settings)
     if reason := why_not_quotable(numbers):
         return HeldOutWorkingPoint(status="no_held_out_background", reason=reason, thresholds=thresholds)
-    on_choosing = float(np.mean([point.significance for point in chosen if point.significance is not None]))
+    on_choosing = float(
+        np.mean([point.choosing_significance for point in chosen if point.choosing_significance is not None])
+    )
     return HeldOutWorkingPoint(
         status="ok",
         thresholds=thresholds,

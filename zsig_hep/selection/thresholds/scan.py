@@ -14,6 +14,7 @@ from zsig_hep.errors import InputError
 from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import Booleans, Floats, Integers, ScoredEvents
 from zsig_hep.selection.settings import WorkingPointSettings
+from zsig_hep.selection.thresholds.tails import with_thick_tails
 from zsig_hep.selection.varied_events import background_uncertainty_above
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable, Role
@@ -100,6 +101,10 @@ class ThresholdScan(SelectionSums):
         threshold: the distinct scores in ascending order, shape [T]; the first selects every event.
         entries: number of simulated events, shape [P, T].
         higher_moments: sums of the third and of the fourth powers of weights, shape [P, T] each.
+        expected_yields: yields with extrapolated tails, by which cuts are chosen (`zsig_hep.selection.thresholds.tails`),
+            shape [P, T]; the counted ones where the figure of merit does not include the simulation.
+        expected_variances: their variances, shape [P, T].
+        choosing_significance: figure of merit of the expected yields, shape [T].
         total_entries: number of simulated events before the cut, shape [P].
         significance_uncertainty: standard deviation of the figure of merit from the finite simulation, shape [T].
         qualifies: whether the threshold meets every requirement of the settings, shape [T].
@@ -111,6 +116,9 @@ class ThresholdScan(SelectionSums):
     threshold: Floats
     entries: Integers
     higher_moments: tuple[Floats, Floats]
+    expected_yields: Floats
+    expected_variances: Floats
+    choosing_significance: Floats
     total_entries: Integers
     significance_uncertainty: Floats
     qualifies: Booleans
@@ -158,6 +166,10 @@ def scan_thresholds(events: ScoredEvents, settings: WorkingPointSettings) -> Thr
     _require_positive_yields(yields, events.processes, each_signal=objective.signals != "sum")
     uncertainty = _common_uncertainty(events, threshold, yields, settings)
     z = objective.evaluate(yields, variances, events.processes, higher_moments=higher, common_uncertainty=uncertainty)
+    expected, spread, choosing = yields, variances, z.value
+    if settings.includes_simulation and settings.tail_entries > 0:
+        expected, spread = with_thick_tails(yields, variances, events.processes, settings.tail_entries)
+        choosing = objective.evaluate(expected, spread, events.processes, common_uncertainty=uncertainty).value
     scan = ThresholdScan(
         threshold=threshold,
         processes=events.processes,
@@ -165,6 +177,9 @@ def scan_thresholds(events: ScoredEvents, settings: WorkingPointSettings) -> Thr
         variances=variances,
         entries=entries,
         higher_moments=higher,
+        expected_yields=expected,
+        expected_variances=spread,
+        choosing_significance=choosing,
         total_yields=yields[:, 0].copy(),
         total_entries=entries[:, 0].copy(),
         significance=z.value,

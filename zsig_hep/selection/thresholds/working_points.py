@@ -22,12 +22,15 @@ class WorkingPoint(SelectionNumbers):
         threshold: the cut, which selects scores at or above it.
         common_uncertainty: relative uncertainty common to all backgrounds in the figure of merit, with that of the
             systematic variations; None where it is that of the settings.
+        choosing_significance: the figure of merit of the expected yields, by which the cut was chosen; `significance` is
+            that of the counted yields.
     """
 
     status: Status
     reason: str = ""
     threshold: float | None = None
     common_uncertainty: float | None = None
+    choosing_significance: float | None = None
 
 
 def choose_working_point(scan: ThresholdScan, settings: WorkingPointSettings) -> WorkingPoint:
@@ -58,7 +61,7 @@ def choose_working_point(scan: ThresholdScan, settings: WorkingPointSettings) ->
     """
     if not scan.qualifies.any():
         return WorkingPoint(status="no_threshold_qualifies", reason=_why_none_qualifies(scan, settings))
-    best = int(np.argmax(np.where(scan.qualifies, scan.significance, -np.inf)))
+    best = int(np.argmax(np.where(scan.qualifies, scan.choosing_significance, -np.inf)))
     at_best = np.s_[:, best]
     passing = as_yields(
         scan.processes, scan.yields[at_best], scan.variances[at_best], scan.entries[at_best],
@@ -67,7 +70,13 @@ def choose_working_point(scan: ThresholdScan, settings: WorkingPointSettings) ->
     before = dict(zip(scan.processes.names, scan.total_yields.tolist(), strict=True))
     common = None if scan.common_uncertainty is None else float(scan.common_uncertainty[best])
     numbers = selection_numbers(passing, before, scan.processes, settings.objective, common)
-    return WorkingPoint(status="ok", threshold=float(scan.threshold[best]), common_uncertainty=common, **numbers)
+    return WorkingPoint(
+        status="ok",
+        threshold=float(scan.threshold[best]),
+        common_uncertainty=common,
+        choosing_significance=float(scan.choosing_significance[best]),
+        **numbers,
+    )
 
 
 def _why_none_qualifies(scan: ThresholdScan, settings: WorkingPointSettings) -> str:
