@@ -235,6 +235,7 @@ class Results:
             luminosity_ifb=self.table.luminosity_ifb,
             labels=dict(zip(self.table.process_names, self.table.labels, strict=True)),
             unblinded=self.analysis.unblind and bool(self.table.is_data.any()),
+            objective=self._objective,
         )
 
     @property
