@@ -111,6 +111,25 @@ class TestEdges:
     def test_limit_of_a_vanishing_background_at_fixed_uncertainty(self):
         assert asimov_with_uncertainty(2.0, 1e-12, 1.0) < 1e-5
 
+    @pytest.mark.parametrize(("dtype", "sigma"), [("float64", 1e200), ("float64", np.inf), ("float32", 1e25)])
+    @pytest.mark.parametrize("figure", [asimov_with_uncertainty, s_over_sqrt_b_with_uncertainty])
+    def test_an_uncertainty_whose_square_overflows_leaves_nothing(self, library, figure, dtype, sigma):
+        s, b = (
+            library(np.array(values, dtype=dtype))
+            for values in ([10.0, 0.0, -3.0, 1.0, np.nan], [25.0, 1.0, 25.0, -1.0, 1.0])
+        )
+        found = figure(s, b, library(np.full(5, sigma, dtype=dtype)))
+        np.testing.assert_array_equal(np.asarray(found), [0.0, 0.0, 0.0, np.nan, np.nan])
+        # Just below the overflow it is nearly zero already.
+        below = figure(s[:3], b[:3], library(np.full(3, np.sqrt(np.finfo(dtype).max) / 2, dtype=dtype)))
+        assert (abs(np.asarray(below)) < 1e-17).all()
+
+    def test_gradients_of_an_uncertainty_whose_square_overflows(self):
+        for figure in (asimov_with_uncertainty, s_over_sqrt_b_with_uncertainty):
+            leaves = [torch.tensor([value, value], requires_grad=True) for value in (10.0, 25.0, 1e25)]
+            figure(*leaves).sum().backward()
+            assert all(torch.isfinite(leaf.grad).all() for leaf in leaves)
+
     def test_outside_the_domain(self):
         assert math.isnan(asimov(-1.0, 1.0))
         assert math.isnan(asimov(-2.0, 1.0))
