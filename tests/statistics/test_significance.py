@@ -7,9 +7,21 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.statistics.exact import exact_root
-from zsig_hep.statistics import asimov, asimov_with_uncertainty, s_over_sqrt_b, s_over_sqrt_b_with_uncertainty
+from zsig_hep.errors import InputError
+from zsig_hep.selection import WorkingPointSettings
+from zsig_hep.statistics import (
+    FigureOfMerit,
+    Objective,
+    ProcessTable,
+    asimov,
+    asimov_with_uncertainty,
+    evaluate,
+    s_over_sqrt_b,
+    s_over_sqrt_b_with_uncertainty,
+)
 
 RATIOS = np.logspace(-6, 6, 49)
 BACKGROUNDS = np.array([1e-3, 1.0, 37.0, 1e6])
@@ -252,3 +264,26 @@ class TestProperties:
     def test_a_large_uncertainty_leaves_the_limit_of_relative_precision(self):
         # b -> infinity at fixed s/b and sigma_b/b: Z -> s / sigma_b up to terms in s/b.
         assert asimov_with_uncertainty(1e3, 1e9, 1e8) == pytest.approx(1e3 / 1e8, rel=1e-5)
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("name", "nearest"),
+        [("asimo", "'asimov'"), ("Punzi", "'punzi'"), (3, "There are: ams, asimov"), (None, "There are: ams, asimov")],
+    )
+    def test_an_unknown_figure_of_merit_names_the_nearest(self, name, nearest):
+        with pytest.raises(InputError, match=rf"Unknown figure of merit {name!r}\..*{nearest}"):
+            FigureOfMerit(name)
+
+    def test_wherever_a_notebook_gives_one(self):
+        yields, processes = np.array([1.0, 4.0]), ProcessTable(("h", "dy"), ("signal", "background"))
+        with pytest.raises(InputError, match="Did you mean 'asimov'"):
+            evaluate("asimo", 10.0, 25.0, 1.0, 1.0)
+        with pytest.raises(InputError, match="Did you mean 'asimov'"):
+            Objective("asimo").evaluate(yields, yields, processes)
+
+    def test_settings_list_it_among_their_problems(self):
+        with pytest.raises(ValidationError, match="figure_of_merit"):
+            WorkingPointSettings(figure_of_merit="asimo")
+        with pytest.raises(ValidationError, match="2 validation errors"):
+            WorkingPointSettings(figure_of_merit="asimo", minimum_effective_background=0)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.statistics.arrays import floating_arrays, namespace, where
 
 # Equations A and B are summed as series below this |x|; above it the logarithms lose less than one decimal digit.
@@ -26,8 +27,16 @@ _SERIES_LIMIT = 0.3
 _SERIES_TERMS = 10
 
 
+class UnknownFigureError(InputError, ValueError):
+    """A name is that of no figure of merit; a ValueError too, which settings list among their other problems."""
+
+
 class FigureOfMerit(StrEnum):
-    """Names of the figures of merit; `zsig_hep.statistics.figures_of_merit` evaluates them."""
+    """Names of the figures of merit; `zsig_hep.statistics.figures_of_merit` evaluates them.
+
+    Raises:
+        UnknownFigureError: there is no figure of this name; names the nearest one.
+    """
 
     S_OVER_SQRT_B = "s_over_sqrt_b"
     S_OVER_SQRT_B_WITH_UNCERTAINTY = "s_over_sqrt_b_with_uncertainty"
@@ -37,6 +46,11 @@ class FigureOfMerit(StrEnum):
     PUNZI = "punzi"
     POISSON = "poisson"
     POISSON_WITH_UNCERTAINTY = "poisson_with_uncertainty"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "FigureOfMerit":
+        message = f"Unknown figure of merit {value!r}.{nearest_name(str(value), [figure.value for figure in cls])}"
+        raise UnknownFigureError(message)
 
     @property
     def knows_background_uncertainty(self) -> bool:
