@@ -44,6 +44,13 @@ def test_weight_that_is_not_finite(refused, run, tmp_path, value, executor):
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_chunk_that_does_not_fit_into_memory(refused, tmp_path):
+    write_ntuple(tmp_path / "b.root", 50)
+    (tmp_path / "columns.py").write_text("import numpy as np\ndef columns(events):\n    return {'x': np.ones(2**58)}\n")
+    match = r"dataset '[hb]', file .*\.root: memory is too short for the chunk \(Unable to allocate 2\.00 EiB.*reduce chunk_size"
+    refused(match, columns="columns.py:columns")
+
+
 def test_shape_variations_select_and_compute_again_with_the_folds_of_the_events(search, tmp_path):
     result = read(search, tmp_path / "out", {"scale": ShapeVariation(kind="shape", processes=["higgs", "top"])})
     assert list(result.shapes) == ["scaleUp", "scaleDown"]

@@ -6,7 +6,7 @@ from coffea.analysis_tools import PackedSelection
 from tests.ntuples.conftest import event_arrays, two_processes, with_changed, write_ntuple
 from tests.ntuples.varied_search import read
 from zsig_hep.errors import InputError
-from zsig_hep.ntuples.columns import branch, select_columns
+from zsig_hep.ntuples.columns import branch, is_reading_error, select_columns
 from zsig_hep.ntuples.variations import ShapeVariation
 
 
@@ -36,6 +36,29 @@ def test_columns_that_raise(run, tmp_path, executor):
     match = r"columns\.py, line 2 \(value = 1 / 0\): columns\(events\) raised ZeroDivisionError on dataset '[hb]', file .*\.root"
     with pytest.raises(InputError, match=match):
         run(of=two_processes(["b.root"]), columns="columns.py:columns", run_options={"executor": executor})
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.usefixtures("shared_pool")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize(
+    "executor", ["iterative", *(pytest.param(each, marks=pytest.mark.slow) for each in ("futures", "dask"))]
+)
+def test_columns_that_exit(run, tmp_path, executor):
+    write_ntuple(tmp_path / "signal.root", 50)
+    write_ntuple(tmp_path / "b.root", 50)
+    (tmp_path / "columns.py").write_text("import sys\ndef columns(events):\n    sys.exit(3)\n")
+    match = r"columns\.py, line 3 \(sys\.exit\(3\)\): columns\(events\) called sys\.exit\(3\) on dataset '[hb]', file .*\.root$"
+    with pytest.raises(InputError, match=match):
+        run(of=two_processes(["b.root"]), columns="columns.py:columns", run_options={"executor": executor})
+
+
+def test_an_interrupt_in_columns_is_no_error_of_theirs(run, tmp_path):
+    write_ntuple(tmp_path / "signal.root", 50)
+    write_ntuple(tmp_path / "b.root", 50)
+    (tmp_path / "columns.py").write_text("def columns(events):\n    raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        run(of=two_processes(["b.root"]), columns="columns.py:columns")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -94,3 +117,15 @@ def test_a_branch_is_found_by_its_name_in_the_file_whatever_the_schema_made_of_i
     assert branch(events, "MET_phi").tolist() == [3.0, 4.0]
     with pytest.raises(InputError, match=r"there is no branch 'MET_ph'\. Did you mean 'MET_phi'"):
         branch(events, "MET_ph")
+
+
+def test_a_branch_that_is_shorter_than_its_tree_is_an_error_of_reading():
+    """coffea's events read a branch when it is first used, in awkward, where no frame belongs to uproot."""
+    form = ak.forms.NumpyForm("float32", form_key="node")
+    events = ak.from_buffers(form, 100, {"node-data": lambda: np.zeros(0, "f4")})
+    with pytest.raises(TypeError, match="size of array") as caught:
+        ak.to_numpy(events)
+    assert is_reading_error(caught.value)
+    with pytest.raises(ValueError, match="cannot broadcast") as caught:
+        ak.Array([1, 2]) + ak.Array([1, 2, 3])
+    assert not is_reading_error(caught.value)

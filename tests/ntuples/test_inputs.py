@@ -1,8 +1,12 @@
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
 
 from tests.ntuples.conftest import event_arrays, two_processes, with_changed, write_ntuple
 from tests.ntuples.varied_search import read
@@ -27,6 +31,30 @@ def test_truncated_file(refused, tmp_path, share, kind):
     path = write_ntuple(tmp_path / "b.root", 2000, kind=kind).path
     os.truncate(path, int(path.stat().st_size * share))
     refused(r"b\.root is truncated or damaged")
+
+
+@pytest.mark.parametrize("key", [b"genEventSumw2", b"genEventCount"])
+def test_damaged_runs_tree(refused, checked, tmp_path, key):
+    """A length of 255 before a name: uproot reads beyond the header of the tree."""
+    path = write_ntuple(tmp_path / "b.root", 100).path
+    content = path.read_bytes()
+    assert content.count(bytes([len(key)]) + key) >= 1
+    path.write_bytes(content.replace(bytes([len(key)]) + key, b"\xf0" + key))
+    match = r"b\.root is truncated or damaged: copy or produce it again \("
+    refused(match)
+    with pytest.raises(InputError, match=match):
+        checked()
+
+
+def test_a_branch_that_lost_entries(refused, tmp_path):
+    """The header of the tree counts one event less than its branches: it would vanish without a word."""
+    path = write_ntuple(tmp_path / "b.root", 1234).path
+    content = path.read_bytes()
+    with uproot.open(path) as file:
+        start = file["Events"].cursor.index
+    fewer = content[:start] + content[start:].replace((1234).to_bytes(8, "big"), (1233).to_bytes(8, "big"), 1)
+    path.write_bytes(fewer)
+    refused(r"b\.root is truncated or damaged.*: tree 'Events' has 1233 entries, its branch '\w+' 1234")
 
 
 def test_missing_tree(refused, tmp_path):
@@ -90,3 +118,35 @@ def test_a_branch_of_a_variation_is_asked_for_by_its_name(search):
         check_inputs(
             analysis.ntuples, analysis.processes, base_folder=search.folder, luminosity_ifb=1.0, variations={"v": isr}
         )
+
+
+LITTLE_MEMORY = """
+import resource
+import sys
+from pathlib import Path
+
+from zsig_hep.errors import InputError
+from zsig_hep.ntuples.inputs import open_file
+from zsig_hep.ntuples.resolution import SourceFile
+
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**20, hard))
+try:
+    with open_file(SourceFile(sys.argv[1], "Events")):
+        pass
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the address space is read from /proc")
+def test_short_memory_is_an_error_and_nothing_hangs(tmp_path):
+    path = tmp_path / "b.root"
+    path.write_bytes(write_ntuple(tmp_path / "a.root", 50).path.read_bytes() + bytes(2**21))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", LITTLE_MEMORY, path]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"memory is too short to open {path} (")

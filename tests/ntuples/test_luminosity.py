@@ -37,6 +37,7 @@ def test_a_golden_json_file_keeps_certified_data_and_leaves_simulation_alone(sea
     ("content", "match"),
     [
         (None, "there is no luminosity mask"),
+        ("[" * 100_000, "cannot be read as JSON"),
         ("{", "cannot be read as JSON"),
         ('{"1": [[3, 1]]}', r"is not of the form \{\"run\": \[\[first, last\]"),
         ('{"2": [[1, 100]]}', "no event of dataset 'data' lies in a luminosity block"),
@@ -58,9 +59,15 @@ def test_the_edges_of_a_range_belong_to_it_and_runs_are_told_apart():
     np.testing.assert_array_equal(certified, expected)
 
 
-@pytest.mark.parametrize("ranges", ["[]", "{}", '{"a": [[1, 2]]}', '{"1": [1, 2]}', '{"1": [[1]]}', '{"1": [[-1, 2]]}'])
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        *("[]", "{}", '{"a": [[1, 2]]}', '{"1": [1, 2]}', '{"1": [[1]]}', '{"1": [[-1, 2]]}'),
+        *('{"²": [[1, 2]]}', '{"4294967296": [[1, 2]]}', '{"1": [[1, 4294967296]]}'),
+    ],
+)
 def test_what_holds_no_ranges_by_run_is_no_mask(tmp_path, ranges):
-    (tmp_path / "golden.json").write_text(ranges)
+    (tmp_path / "golden.json").write_text(ranges, encoding="utf-8")
     with pytest.raises(InputError, match="is not of the form"):
         LuminosityMask.from_file(tmp_path / "golden.json")
 
@@ -68,6 +75,12 @@ def test_what_holds_no_ranges_by_run_is_no_mask(tmp_path, ranges):
 def test_events_without_luminosity_block_are_refused():
     mask = LuminosityMask("golden.json", '{"1": [[1, 1]]}')
     with pytest.raises(
-        InputError, match=r"here: the luminosity mask golden\.json cannot be applied: .*'luminosityBlock'"
+        InputError, match=r"the luminosity mask golden\.json cannot be applied: here: .*'luminosityBlock'"
     ):
         mask.certified(ak.Array({"run": [1]}), "here")
+
+
+def test_runs_that_are_not_one_number_per_event_are_refused():
+    mask = LuminosityMask("golden.json", '{"1": [[1, 1]]}')
+    with pytest.raises(InputError, match="here: branch 'run' is not one number per event"):
+        mask.certified(ak.Array({"run": [[1], [1, 2]], "luminosityBlock": [1, 1]}), "here")

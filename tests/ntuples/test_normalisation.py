@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -12,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from tests.ntuples.conftest import event_arrays, write_ntuple
 from zsig_hep.errors import NormalisationError
 from zsig_hep.ntuples.datasets import SumValue
-from zsig_hep.ntuples.normalisation import GeneratorSums, comparison_note, exact_sum, normalise
+from zsig_hep.ntuples.normalisation import GeneratorSums, comparison_note, exact_sum, normalise, read_runs_sum
 from zsig_hep.ntuples.resolution import ResolvedDataset
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -128,3 +129,45 @@ def test_runs_do_not_sum_signs(refused, tmp_path):
         NormalisationError,
         options={"weight": {"sign_of": "genWeight"}},
     )
+
+
+def stored_sums(path, rows):
+    """Write (sum, squares, count) of every row, in the types of NanoAOD."""
+    arrays = [np.array(column, kind) for column, kind in zip(zip(*rows, strict=True), ("f8", "f8", "i8"), strict=True)]
+    names = dict(zip(("genEventSumw", "genEventSumw2", "genEventCount"), arrays, strict=True))
+    with uproot.recreate(path) as file:
+        file.mktree("Runs", {name: array.dtype for name, array in names.items()}).extend(names)
+
+
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [
+        ((5.0, np.inf, 3), r"genEventSumw2 in the Runs tree of .*r\.root is not finite \(inf\)"),
+        ((5.0, -20.0, 3), r"genEventSumw2 in the Runs tree of .*r\.root is negative \(-20\)"),
+        ((5.0, 20.0, -3), r"genEventCount in the Runs tree of .*r\.root is negative \(-3\)"),
+        (
+            (9.0, 20.0, 4),
+            r"genEventSumw in the Runs tree of .*r\.root is 9, but genEventCount 4 .*2 20 limit it to 8.944",
+        ),
+        ((-9.0, 20.0, 4), r"genEventSumw in the Runs tree of .*r\.root is -9, but genEventCount 4"),
+    ],
+)
+def test_sums_that_no_events_can_have(tmp_path, row, match):
+    stored_sums(tmp_path / "r.root", [(2.0, 2.0, 2), row])
+    with uproot.open(tmp_path / "r.root") as file, pytest.raises(NormalisationError, match=match):
+        read_runs_sum(file, str(tmp_path / "r.root"), "b")
+
+
+def test_equal_weights_reach_the_limit_of_their_sums_within_rounding(tmp_path):
+    weight = float(np.float32(0.1))
+    stored_sums(tmp_path / "r.root", [(3 * weight * 1.0005, 3 * weight**2, 3), (0.0, 0.0, 0)])
+    with uproot.open(tmp_path / "r.root") as file:
+        found = read_runs_sum(file, "r.root", "b")
+    assert found == GeneratorSums(Fraction(3 * weight * 1.0005), Fraction(3 * weight**2), 3)
+
+
+def test_an_object_that_is_no_tree_has_no_sums(tmp_path):
+    with uproot.recreate(tmp_path / "r.root") as file:
+        file["Runs"] = np.histogram([1.0], bins=2)
+    with uproot.open(tmp_path / "r.root") as file, pytest.raises(NormalisationError, match=r"r\.root has no Runs tree"):
+        read_runs_sum(file, "r.root", "b")

@@ -18,7 +18,17 @@ from tests.ntuples.conftest import (
     write_ntuple,
 )
 from zsig_hep.errors import InputError, NormalisationError, OutputError
-from zsig_hep.ntuples import Dataset, EventTable, NtupleSettings, Process, SignOf, SumValue, check_inputs, run_columns
+from zsig_hep.ntuples import (
+    Dataset,
+    EventTable,
+    NtupleSettings,
+    Process,
+    SignOf,
+    SumValue,
+    check_inputs,
+    reading,
+    run_columns,
+)
 from zsig_hep.ntuples import storage as storage_module
 from zsig_hep.ntuples.reading import _dask_client, shape_table_name
 
@@ -199,6 +209,13 @@ def test_samples_agree_with_their_metadata(tmp_path):
         assert result.table.yields()[name].value == pytest.approx(stored["yield_140fb"], rel=1e-6)
 
 
+def test_events_that_do_not_fit_into_memory(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "assemble_table", lambda *_: np.ones(2**58))
+    with pytest.raises(InputError, match=r"memory is too short for all selected events \(Unable to allocate 2\.00 EiB"):
+        run()
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_file_that_vanishes(run, tmp_path):
     write_ntuple(tmp_path / "signal.root", 50)
     write_ntuple(tmp_path / "b.root", 50)
@@ -248,3 +265,40 @@ def test_two_local_clusters_share_a_machine():
 def test_the_file_of_a_shape_variation_is_inside_its_folder():
     assert shape_table_name("jesUp") == "shapes/jesUp.parquet"
     assert shape_table_name("jes_../../xUp").count("/") == 1
+
+
+@pytest.mark.usefixtures("shared_pool")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("executor", ["iterative", pytest.param("futures", marks=pytest.mark.slow)])
+def test_names_of_any_script(tmp_path, executor):
+    """Greek and right-to-left names of datasets, processes, branches, trees and folders, in results and messages."""
+    folder = tmp_path / "إشارة"
+    folder.mkdir()
+    for seed, name in enumerate(("σήμα.root", "رقم.root")):
+        arrays = event_arrays(60, seed)
+        write_ntuple(folder / name, arrays | {"μάζα": arrays["mass"]}, tree="δέντρο")
+    (folder / "στήλες.py").write_text(
+        "def columns(events):\n"
+        "    assert events.metadata['dataset'] in {'σήμα', 'إشارة'}\n"
+        "    return {'μάζα': events['μάζα']}\n",
+        encoding="utf-8",
+    )
+    processes = {
+        "σήμα": Process(role="signal", datasets={"σήμα": Dataset(files=["σ*.root"], cross_section_pb=1.0)}),
+        "خلفية": Process(role="background", datasets={"إشارة": Dataset(files=["رقم.root"], cross_section_pb=1.0)}),
+    }
+
+    def read(columns):
+        settings = NtupleSettings(folder="إشارة", tree="δέντρο", columns=columns, chunk_size=25)
+        options = {"executor": executor, "output_folder": tmp_path / "έξοδος"}
+        return run_columns(settings, processes, base_folder=tmp_path, luminosity_ifb=1.0, **options)
+
+    result = read("إشارة/στήλες.py:columns")
+    assert result.table.process_names == tuple(result.cutflows) == ("σήμα", "خلفية")
+    assert [normalisation.dataset for normalisation in result.normalisations] == ["σήμα", "إشارة"]
+    assert result.table.feature_names == ("μάζα",)
+    assert EventTable.from_parquet(tmp_path / "έξοδος" / "events.parquet").digest == result.table.digest
+    with pytest.raises(
+        InputError, match=r"feature 'Jet_pt' is not a flat array.*on dataset 'σήμα', file .*إشارة/σήμα\.root"
+    ):
+        read(["Jet_pt"])

@@ -43,6 +43,7 @@ def test_files_are_found_in_order(tmp_path):
         "a.root:other/tree",
         "root://host:1094//store/x.root:Tree",
         "root://host//y.root",
+        f"root://host//token.root?authz={'a' * 300}",
         "root://host.fnal.gov:1094//z.root",
         "**/c.root",
     ]
@@ -53,9 +54,48 @@ def test_files_are_found_in_order(tmp_path):
         ("a.root", "other/tree"),
         ("root://host:1094//store/x.root", "Tree"),
         ("root://host//y.root", "T"),
+        (f"root://host//token.root?authz={'a' * 300}", "T"),
         ("root://host.fnal.gov:1094//z.root", "T"),
         ("sub/c.root", "T"),
     ]
+
+
+def test_file_addresses_are_local_files(tmp_path):
+    for name in ("b 1.root", "b 2.root", "c%20.root"):
+        (tmp_path / name).touch()
+    patterns = [f"file://{tmp_path}/b%20*.root:T", f"FILE://localhost{tmp_path}/c%20.root"]
+    found = resolve_files(Dataset(**dataset(files=patterns)), tmp_path)
+    assert [(file.path, file.tree) for file in found] == [
+        (f"{tmp_path}/b 1.root", "T"),
+        (f"{tmp_path}/b 2.root", "T"),
+        (f"{tmp_path}/c%20.root", "Events"),
+    ]
+    assert not any(file.is_remote for file in found)
+
+
+def test_a_missing_file_address_is_a_missing_file(tmp_path):
+    (tmp_path / "signal.root").touch()
+    for scheme in ("file://", "file://localhost", ""):
+        with pytest.raises(InputError) as caught:
+            resolve_files(Dataset(**dataset(files=[f"{scheme}{tmp_path}/signa.root"])), tmp_path)
+        assert str(caught.value) == f"file {tmp_path}/signa.root does not exist. Did you mean 'signal.root'?"
+
+
+def test_a_file_address_of_another_computer(tmp_path):
+    with pytest.raises(InputError, match=r"'file://host/a\.root' names the computer 'host'; valid are a path"):
+        resolve_files(Dataset(**dataset(files=["file://host/a.root"])), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\0b.root", "\ud800.root", "a" * 300 + ".root", "file:///a\0b.root"])
+def test_names_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(InputError, match="cannot be the name of a file"):
+        resolve_files(Dataset.model_construct(files=[name], tree=None), tmp_path)
+
+
+def test_a_file_and_its_address_are_the_same_file(tmp_path):
+    (tmp_path / "a.root").touch()
+    with pytest.raises(InputError, match=r"a\.root is listed twice"):
+        resolve_files(Dataset(**dataset(files=["a.root", f"file://{tmp_path}/a.root"])), tmp_path)
 
 
 def test_names_with_brackets_are_files_first(tmp_path):
@@ -114,6 +154,6 @@ def test_a_file_is_not_data_and_simulation_at_once(search, tmp_path):
 @pytest.mark.parametrize("name", ["x" * 5000, "~nobody-here/a.root", "a**/b.root"])
 def test_paths_that_the_system_refuses(tmp_path, name):
     given = Dataset.model_construct(files=[name], tree=None)
-    with pytest.raises(InputError, match="cannot be looked up") as caught:
+    with pytest.raises(InputError, match=r"cannot be (looked up|the name of a file)") as caught:
         resolve_files(given, tmp_path)
     assert len(str(caught.value)) < 1000

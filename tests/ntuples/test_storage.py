@@ -1,3 +1,9 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -74,3 +80,123 @@ def test_a_table_of_another_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(InputError, match=r"has event table format 1, this version reads \d+: run the columns stage"):
         EventTable.from_parquet(tmp_path / "t.parquet")
+
+
+def rewritten(path, metadata=None, checksum=None, column=None):
+    """Write the table at `path` again with other metadata or another column, its checksum included."""
+    table = pq.read_table(path)
+    stored = json.loads(table.schema.metadata[storage._METADATA_KEY])
+    text = json.dumps(stored | (metadata or {})).encode()
+    if column is not None:
+        name, values = column
+        table = table.set_column(table.column_names.index(name), name, values)
+    keys = {storage._METADATA_KEY: text, storage._CHECKSUM_KEY: checksum or storage._checksum(text)}
+    pq.write_table(table.replace_schema_metadata(keys), path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "match"),
+    [
+        ({"feature_names": "x"}, "feature_names: Input should be a valid"),
+        ({"feature_names": ["pt", "pt"]}, "feature_names has a name twice"),
+        ({"feature_names": ["pt", "m"]}, 'Field "m" does not exist'),
+        ({"process_names": ["higgs"]}, "1 processes have 2 roles and 2 labels"),
+        ({"process_names": ["a"], "roles": ["signal"], "labels": ["a"]}, r"process 1 of an event is not in \[0, 1\)"),
+        ({"roles": ["signal", "noise"]}, r"roles\.1: Input should be 'signal'"),
+        ({"fold_count": 0}, "fold_count: Input should be greater than or equal to 1"),
+        ({"fold_count": 2}, r"fold \d of an event is not in \[0, 2\)"),
+        ({"luminosity_ifb": float("nan")}, "luminosity_ifb: Input should be"),
+        ({"luminosity_ifb": -1.0}, "luminosity_ifb: Input should be greater than 0"),
+        ({"luminosity_ifb": "140"}, "luminosity_ifb: Input should be a valid number"),
+        ({"weight_variations": ["isr"]}, "zsig:isrUp"),
+    ],
+)
+def test_metadata_that_do_not_describe_a_table(tmp_path, metadata, match):
+    path = tmp_path / "t.parquet"
+    make().to_parquet(path)
+    rewritten(path, metadata)
+    with pytest.raises(InputError, match=rf"t\.parquet is not a readable event table \(.*{match}"):
+        EventTable.from_parquet(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "match"),
+    [
+        (("pt", pa.array(np.ones(40))), "'pt' has 40 values of type double, 0 of them missing, in place of 40 of type float32"),
+        (("pt", pa.array([None, *[1.0] * 39], pa.float32())), "1 of them missing"),
+        (("zsig:fold", pa.array(np.full(40, -1, "i2"))), r"fold -1 of an event is not in \[0, 5\)"),
+        (("zsig:weight", pa.array([np.inf, *[1.0] * 39])), "weight is not finite"),
+    ],
+)  # fmt: skip
+def test_columns_of_another_program(tmp_path, column, match):
+    path = tmp_path / "t.parquet"
+    make().to_parquet(path)
+    rewritten(path, column=column)
+    with pytest.raises(InputError, match=rf"t\.parquet is not a readable event table \(.*{match}"):
+        EventTable.from_parquet(path)
+
+
+def test_changed_metadata_are_noticed(tmp_path):
+    path = tmp_path / "t.parquet"
+    make().to_parquet(path)
+    rewritten(path, {"luminosity_ifb": 150.0}, checksum=pq.read_schema(path).metadata[storage._CHECKSUM_KEY])
+    with pytest.raises(InputError, match=r"t\.parquet is not a readable event table \(its metadata do not have"):
+        EventTable.from_parquet(path)
+
+
+def flipped(path, value):
+    """Change the last bit of a value that the file holds once."""
+    content, stored = path.read_bytes(), value.tobytes()
+    assert content.count(stored) == 1
+    path.write_bytes(content.replace(stored, bytes([stored[0] ^ 1]) + stored[1:]))
+
+
+def test_a_changed_bit_in_a_table_is_noticed(tmp_path):
+    table = make()
+    table.to_parquet(tmp_path / "t.parquet")
+    flipped(tmp_path / "t.parquet", table.weight[7])
+    with pytest.raises(InputError, match=r"t\.parquet is not a readable event table \(.*CRC"):
+        EventTable.from_parquet(tmp_path / "t.parquet")
+
+
+def test_a_changed_bit_in_a_chunk_is_noticed(tmp_path):
+    features, weight = {"x": np.array([1.5, 2.5], "f4")}, np.array([0.1, -0.2])
+    path = tmp_path / "c.parquet"
+    write_chunk(path, features, weight=weight, identity=np.array([7, 8], "u8"))
+    with pytest.raises(InputError, match=r"c\.parquet is not a readable chunk of events \(column 'x' has 2 values"):
+        read_chunk(path, ["x"], np.empty((3, 1), "f4"))
+    flipped(path, weight[1])
+    with pytest.raises(InputError, match=r"c\.parquet is not a readable chunk of events \(.*CRC.*\): run again"):
+        read_chunk(path, ["x"], np.empty((2, 1), "f4"))
+
+
+LITTLE_MEMORY = """
+import resource
+import sys
+from pathlib import Path
+
+from zsig_hep.errors import InputError
+from zsig_hep.ntuples import EventTable
+
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+for megabytes in (1, 30, 80):
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + megabytes * 2**20, hard))
+    try:
+        EventTable.from_parquet(Path(sys.argv[1]))
+    except InputError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the address space is read from /proc")
+def test_short_memory_is_an_error_and_nothing_hangs(tmp_path):
+    table = make({f"x{i}": np.ones(400_000) for i in range(40)}, events=400_000)
+    path = tmp_path / "t.parquet"
+    table.to_parquet(path)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", LITTLE_MEMORY, path]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count(f"memory is too short to read {path} (") == 3

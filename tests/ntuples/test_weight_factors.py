@@ -1,3 +1,5 @@
+import sys
+
 import awkward as ak
 import numpy as np
 import pytest
@@ -63,6 +65,7 @@ def raising(events):
 @pytest.mark.parametrize(
     ("function", "match"),
     [
+        (lambda events: sys.exit("no"), r"its function called sys\.exit\('no'\)$"),
         (raising, "its function raised NameError: name 'undefined'"),
         (lambda events: "twice", "its function returned str; valid are the factors"),
         (lambda events: np.array([1.0, np.nan]), r"the factor of event 1 of the chunk is nan \(1 such events\)"),
@@ -73,3 +76,16 @@ def test_functions_that_give_no_factors_are_refused(function, match):
     variation = WeightVariation(kind="weight", function="weights.py:tilt")
     with pytest.raises(InputError, match=rf"here: weight variation 'tilt'.* {match}"):
         weight_factors(ak.Array({"x": [1.0, 2.0]}), "tilt", variation, function, "here")
+
+
+@pytest.mark.parametrize(
+    ("variation", "match"),
+    [
+        ({"up": "name"}, "here: weight variation 'v': branch 'name' is not one number per event"),
+        ({"branch": "names", "up": 0}, "here: weight variation 'v': the elements of branch 'names' are not numbers"),
+    ],
+)
+def test_branches_of_text_are_no_factors(variation, match):
+    events = ak.Array({"name": ["a", "b"], "names": [["a"], ["b"]]})
+    with pytest.raises(InputError, match=match):
+        weight_factors(events, "v", WeightVariation(kind="weight", **variation), None, "here")

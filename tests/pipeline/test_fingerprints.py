@@ -181,3 +181,12 @@ def test_a_file_is_known_by_name_size_and_time(tmp_path):
     os.utime(path, ns=(1, 1))
     assert file_identity(str(path), is_remote=False) != first
     assert file_identity("root://host//a.root", is_remote=True) == ["root://host//a.root"]
+
+
+def test_a_changed_file_is_noticed_behind_a_file_address(small_search, tmp_path):
+    search = small_search.copy(tmp_path / "search")
+    files = {"files": [f"file://{search.folder}/dy.root"]}
+    analysis = search.analysis(processes={"dy": {"datasets": {"dy": files}}})
+    before = fingerprints(analysis)
+    os.utime(search.folder / "dy.root", ns=(1, 1))
+    assert "columns" in changed(before, fingerprints(analysis))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -214,3 +215,15 @@ def test_folds_that_would_differ_are_refused(search, tmp_path):
     reader = replace(search.reader, event_identity=("event",))
     with pytest.raises(ModelFileError, match="their folds would differ"):
         apply_model([source(search)], reader, search.onnx, tmp_path, dataset="dy")
+
+
+def test_names_of_any_script(search, tmp_path):
+    folder = tmp_path / "إشارة"
+    folder.mkdir()
+    shutil.copy(search.folder / "dy.root", folder / "σήμα.root")
+    reader = replace(search.reader, weights={"σήμα": None})
+    files = [SourceFile(str(folder / "σήμα.root"), "Events")]
+    (found,) = apply_model(files, reader, search.onnx, folder, dataset="σήμα", chunk_size=250)
+    (expected,) = apply(search, tmp_path, dataset=None)
+    assert found.path == folder / "σήμα.zsig.root"
+    np.testing.assert_array_equal(read(found.path)["zsig_score"], read(expected.path)["zsig_score"])

@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError, ZsigError, first_line
-from zsig_hep.ntuples.columns import branch, is_reading_error, select_columns
+from zsig_hep.ntuples.columns import flat_branch, is_reading_error, select_columns
 from zsig_hep.ntuples.datasets import SignOf, Weight, weight_branches
 from zsig_hep.ntuples.identity import hash_content, hash_identity
 from zsig_hep.ntuples.luminosity import LuminosityMask
@@ -96,7 +95,8 @@ class ChunkReader:
             The selected events, nominally and under each variation.
 
         Raises:
-            InputError: the chunk cannot be read, a weight or factor is not finite, or the columns cannot be used.
+            InputError: the chunk cannot be read or does not fit into memory, a weight or factor is not finite, or the
+                columns cannot be used.
         """
         key = chunk_key(events)
         where = f"dataset {key[0]!r}, file {key[1]}"
@@ -104,6 +104,12 @@ class ChunkReader:
             return self._read(events, key, where)
         except ZsigError:
             raise
+        except MemoryError as error:
+            msg = (
+                f"{where}: memory is too short for the chunk ({first_line(error)}): reduce chunk_size, or use fewer "
+                "workers. If the number is absurd, the file is damaged"
+            )
+            raise InputError(msg) from error
         except Exception as error:
             if not is_reading_error(error):
                 raise
@@ -199,24 +205,6 @@ def chunk_key(events: Any) -> ChunkKey:
         int(metadata["entrystart"]),
         int(metadata["entrystop"]),
     )
-
-
-def flat_branch(events: Any, name: str, where: str) -> NDArray[Any]:
-    """A branch with one number per event.
-
-    Raises:
-        InputError: there is no such branch, or it has another shape.
-    """
-    try:
-        array = branch(events, name)
-    except InputError as error:
-        msg = f"{where}: {error}"
-        raise InputError(msg) from error
-    numbers = np.asarray(ak.to_numpy(array)) if array.ndim == 1 else np.empty(0, dtype=np.object_)
-    if numbers.dtype.kind not in "iubf":
-        msg = f"{where}: branch {name!r} is not one number per event"
-        raise InputError(msg)
-    return numbers
 
 
 def _require_finite(values: Floats, name: str, key: ChunkKey, where: str) -> None:

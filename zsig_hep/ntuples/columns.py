@@ -15,10 +15,13 @@ from coffea.analysis_tools import PackedSelection
 from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError, ZsigError, first_line, nearest_name
-from zsig_hep.ntuples.functions import FileFunction, line_in, load_function
+from zsig_hep.ntuples.functions import FileFunction, deed, line_in, load_function, reason
 from zsig_hep.ntuples.table import as_feature
 
 _NO_FIELD = re.compile(r"no field named '([^']+)'|no field '([^']+)'|key \"([^\"]+)\" does not exist")
+
+# What turns the bytes of a file into arrays; coffea calls awkward's part when a branch is first used.
+_READERS = ("uproot.", "coffea.nanoevents.mapping.", "awkward.operations.ak_from_buffers")
 
 
 def load_columns(columns: str | Sequence[str], folder: Path) -> FileFunction | tuple[str, ...]:
@@ -95,7 +98,7 @@ def select_columns(
         Features and cuts.
 
     Raises:
-        InputError: the function raises, or returns something other than features of equal lengths.
+        InputError: the function raises, exits, or returns something other than features of equal lengths.
     """
     if callable(columns):
         arguments = (events,) if variation is None else (events, variation)
@@ -111,16 +114,16 @@ def select_columns(
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...], where: str) -> Any:
     try:
         return function(*arguments)
-    except ZsigError:
+    except (ZsigError, MemoryError):
         raise
-    except Exception as error:
-        if is_reading_error(error):
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Exception) and is_reading_error(error):
             msg = f"{where} cannot be read, it may be truncated or damaged: {first_line(error)}"
             raise InputError(msg) from error
         path = _file_of(function)
         hint = _branch_hint(error, arguments[0])
         line = line_in(path, error.__traceback__)
-        msg = f"{path}{line}: columns(events) raised {type(error).__name__} on {where}: {first_line(error)}{hint}"
+        msg = f"{path}{line}: columns(events) {deed(error)} on {where}{reason(error)}{hint}"
         raise InputError(msg) from error
 
 
@@ -131,7 +134,7 @@ def _file_of(function: Callable[..., Any]) -> str:
     return str(code.co_filename) if code else repr(function)
 
 
-def _branch_hint(error: Exception, events: Any) -> str:
+def _branch_hint(error: BaseException, events: Any) -> str:
     missing = _NO_FIELD.search(str(error))
     name = next(filter(None, missing.groups()), "") if missing else ""
     return nearest_name(name, _branch_names(events)) if name else ""
@@ -149,7 +152,7 @@ def is_reading_error(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return True
     frames: list[FrameType] = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if any(frame.f_globals.get("__name__", "").startswith("uproot.") for frame in frames[1:]):
+    if any(frame.f_globals.get("__name__", "").startswith(_READERS) for frame in frames[1:]):
         return True
     return error.__cause__ is not None and is_reading_error(error.__cause__)
 
@@ -181,6 +184,24 @@ def branch(events: Any, name: str) -> Any:
         raise InputError(msg) from error
     msg = f"there is no branch {name!r}.{nearest_name(name, fields)}"
     raise InputError(msg)
+
+
+def flat_branch(events: Any, name: str, where: str) -> NDArray[Any]:
+    """A branch with one number per event.
+
+    Raises:
+        InputError: there is no such branch, or it has another shape.
+    """
+    try:
+        array = branch(events, name)
+    except InputError as error:
+        msg = f"{where}: {error}"
+        raise InputError(msg) from error
+    numbers = np.asarray(ak.to_numpy(array)) if array.ndim == 1 else np.empty(0, dtype=np.object_)
+    if numbers.dtype.kind not in "iubf":
+        msg = f"{where}: branch {name!r} is not one number per event"
+        raise InputError(msg)
+    return numbers
 
 
 def _split(returned: Any, where: str) -> tuple[Mapping[str, Any], Any]:

@@ -53,8 +53,8 @@ class Dataset(Settings):
     files: list[PathText] = Field(
         min_length=1, examples=[["ttbar_*.root"], ["root://eos.example.org//store/dy.root", "dy.root:ntuple"]]
     )
-    """Names or globs of ROOT files, relative to `ntuples: folder`, or `root://...` addresses; `file.root:tree` names
-    the tree of a file.
+    """Names or globs of ROOT files, relative to `ntuples: folder`, also as `file://...`, or `root://...` addresses;
+    `file.root:tree` names the tree of a file.
     """
     tree: str | None = None
     """Name of the event tree; by default that of `ntuples`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.errors import InputError, first_line, nearest_name
 
 # Workers of dask can have several threads; none may use a module while another one executes it.
 _LOADING = threading.RLock()
@@ -48,7 +48,7 @@ class FileFunction:
         """The module of the file, executed once in each process.
 
         Raises:
-            InputError: the file has a syntax error, raises when executed, or has no such function.
+            InputError: the file has a syntax error, raises or exits when executed, or has no such function.
         """
         digest = hashlib.sha256(f"{self.path}\0{self.source}".encode()).hexdigest()[:16]
         module_name = f"zsig_columns_{digest}"
@@ -71,8 +71,11 @@ class FileFunction:
         try:
             with _modules_beside(Path(self.path).parent):
                 loader.exec_module(module)
-        except Exception as error:
+        except BaseException as error:
+            # A module that was executed in part must not be taken for the whole one.
             del sys.modules[module_name]
+            if not isinstance(error, (Exception, SystemExit)):
+                raise
             raise InputError(_execution_message(self.path, error)) from error
 
 
@@ -106,12 +109,29 @@ def _modules_beside(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def _execution_message(path: str, error: Exception) -> str:
+def _execution_message(path: str, error: Exception | SystemExit) -> str:
     if isinstance(error, SyntaxError):
         text = (error.text or "").strip()
         return f"{error.filename or path}, line {error.lineno}: {error.msg}: {text}"
     line = line_in(path, error.__traceback__)
-    return f"{path}{line} raised {type(error).__name__} when it was loaded: {error}"
+    return f"{path}{line} {deed(error)} when it was loaded{reason(error)}"
+
+
+def deed(error: Exception | SystemExit) -> str:
+    """What the user's code did that ended it; `sys.exit` would otherwise end the program without a message.
+
+    Example:
+        >>> deed(ZeroDivisionError("division by zero")), deed(SystemExit(3))
+        ('raised ZeroDivisionError', 'called sys.exit(3)')
+    """
+    if isinstance(error, SystemExit):
+        return f"called sys.exit({'' if error.code is None else repr(error.code)})"
+    return f"raised {type(error).__name__}"
+
+
+def reason(error: Exception | SystemExit) -> str:
+    """The first line of the error's message after a colon; empty for `sys.exit`, whose argument `deed` names."""
+    return "" if isinstance(error, SystemExit) else f": {first_line(error)}"
 
 
 def line_in(path: str, trace: TracebackType | None) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import uproot
+from uproot.source.file import MemmapSource
 
 from zsig_hep.errors import InputError, NormalisationError, ZsigError, first_line, nearest_name
-from zsig_hep.ntuples.columns import load_columns
+from zsig_hep.ntuples.columns import is_reading_error, load_columns
 from zsig_hep.ntuples.datasets import NtupleSettings, Process, SignOf
 from zsig_hep.ntuples.luminosity import RUN_BRANCHES
 from zsig_hep.ntuples.normalisation import (
@@ -38,11 +39,13 @@ class DatasetInputs:
     Attributes:
         dataset: the dataset.
         entries: number of events in each of its files.
+        uuids: ROOT's identifier of each file, 16 bytes.
         runs: sums over all generated events; None for data and for files without them in a `Runs` tree.
     """
 
     dataset: ResolvedDataset
     entries: tuple[int, ...]
+    uuids: tuple[bytes, ...]
     runs: GeneratorSums | None
 
 
@@ -61,6 +64,14 @@ class InputCheck:
     notes: tuple[str, ...]
 
 
+def reading_options(files: Iterable[SourceFile]) -> dict[str, Any]:
+    """Options of uproot for some files: local ones are mapped into memory.
+
+    This is faster than a request to another thread for every basket, and needs no threads, for which memory can be short.
+    """
+    return {} if any(file.is_remote for file in files) else {"handler": MemmapSource}
+
+
 @contextmanager
 def open_file(file: SourceFile) -> Iterator[Any]:
     """Open a ROOT file.
@@ -72,16 +83,25 @@ def open_file(file: SourceFile) -> Iterator[Any]:
         The open `uproot` file.
 
     Raises:
-        InputError: the file is missing, not a ROOT file, or truncated.
+        InputError: the file is missing, not a ROOT file, or truncated; or what the block reads of it is damaged.
     """
     try:
-        opened = uproot.open({file.path: None})
+        opened = uproot.open({file.path: None}, **reading_options([file]))
     except Exception as error:
         raise InputError(_opening_message(file, error)) from error
     with opened:
         if not file.is_remote and Path(file.path).stat().st_size < opened.file.fEND:
             raise InputError(_truncation_message(file))
-        yield opened
+        try:
+            yield opened
+        except ZsigError:
+            raise
+        except Exception as error:
+            # What uproot raises on damaged content can be of any type.
+            if not is_reading_error(error):
+                raise
+            msg = f"{_truncation_message(file)} ({first_line(error)})"
+            raise InputError(msg) from error
 
 
 def _opening_message(file: SourceFile, error: Exception) -> str:
@@ -95,7 +115,9 @@ def _opening_message(file: SourceFile, error: Exception) -> str:
         return f"{file.path} cannot be opened: {reason.strerror}"
     if start != b"root":
         return f"{file.path} is not a ROOT file"
-    return _truncation_message(file)
+    if isinstance(error, MemoryError) or "start new thread" in str(error):
+        return f"memory is too short to open {file.path} ({first_line(error)})"
+    return f"{_truncation_message(file)} ({first_line(error)})"
 
 
 def _truncation_message(file: SourceFile) -> str:
@@ -108,14 +130,12 @@ def open_tree(opened: Any, file: SourceFile) -> Any:
     Raises:
         InputError: there is no such tree; names the nearest one.
     """
+    # Errors of uproot are those of `open_file`, whose block this is called in.
     trees = [name for name, kind in opened.classnames(cycle=False).items() if kind.startswith(_TREE_CLASSES)]
     if file.tree not in trees:
         msg = f"{file.path} has no tree {file.tree!r}.{nearest_name(file.tree, trees)}"
         raise InputError(msg)
-    try:
-        return opened[file.tree]
-    except Exception as error:
-        raise InputError(_truncation_message(file)) from error
+    return opened[file.tree]
 
 
 def inspect_inputs(
@@ -159,17 +179,18 @@ def _inspect(
     problems: list[ZsigError],
 ) -> DatasetInputs:
     needed = _needed_branches(settings, dataset, variations)
-    entries, sums = [], []
+    entries, uuids, sums = [], [], []
     for file in dataset.files:
         try:
             with open_file(file) as opened:
                 entries.append(_check_tree(open_tree(opened, file), file, needed))
+                uuids.append(opened.file.fUUID)
                 if _wants_runs(dataset, opened):
                     sums.append(read_runs_sum(opened, file.path, dataset.name))
         except ZsigError as error:
             problems.append(error)
     runs = functools.reduce(operator.add, sums) if len(sums) == len(dataset.files) else None
-    return DatasetInputs(dataset, tuple(entries), runs)
+    return DatasetInputs(dataset, tuple(entries), tuple(uuids), runs)
 
 
 def _needed_branches(
@@ -194,7 +215,12 @@ def _check_tree(tree: Any, file: SourceFile, needed: Mapping[str, str]) -> int:
         hints = " ".join(f"{name!r}.{nearest_name(name, names)}{needed[name]}" for name in missing)
         msg = f"{file.path}: tree {file.tree!r} has no branch {hints}"
         raise InputError(msg)
-    return int(tree.num_entries)
+    entries = int(tree.num_entries)
+    for name in needed:
+        if (stored := int(tree[name].num_entries)) != entries:
+            msg = f"{_truncation_message(file)}: tree {file.tree!r} has {entries} entries, its branch {name!r} {stored}"
+            raise InputError(msg)
+    return entries
 
 
 def _wants_runs(dataset: ResolvedDataset, opened: Any) -> bool:

@@ -1,11 +1,14 @@
 """Normalisation: the yield per unit of weight, from cross section, luminosity and sum of generator weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from uproot.behaviors.RNTuple import HasFields
+from uproot.behaviors.TBranch import HasBranches
 
 from zsig_hep.errors import NormalisationError
 from zsig_hep.ntuples.datasets import SignOf, SumValue
@@ -16,6 +19,8 @@ IPB_PER_IFB = 1000.0
 
 RATIO_TOLERANCE = 1e-3
 """Relative difference between two sums of weights that is ascribed to the rounding of stored weights."""
+
+_SUMS = ("genEventSumw", "genEventSumw2", "genEventCount")
 
 _HIGH_BITS, _LOW_BITS = 26, 27
 _MAXIMUM_LENGTH = 1 << 25
@@ -101,7 +106,7 @@ def read_runs_sum(file: Any, name: str, dataset: str) -> GeneratorSums:
         The sums of `genEventSumw`, `genEventSumw2` and `genEventCount`, whose names may end in an underscore.
 
     Raises:
-        NormalisationError: the file has no such tree or branch, or the sum is not finite.
+        NormalisationError: the file has no such tree or branch, or a sum is not finite or contradicts the others.
     """
     if (runs := runs_tree(file)) is None:
         msg = (
@@ -109,11 +114,44 @@ def read_runs_sum(file: Any, name: str, dataset: str) -> GeneratorSums:
             "value that the production reports, or to `events` if the files hold every generated event."
         )
         raise NormalisationError(msg)
-    if (sum_of_weights := _total(runs, "genEventSumw")) is None:
-        msg = f"dataset {dataset!r}: genEventSumw in the Runs tree of {name} is not finite. Produce the file again."
+    stored = [_stored(runs, key) for key in _SUMS]
+    where = f"in the Runs tree of {name}"
+    if problem := _no_sums(where, stored, int(runs.num_entries)) or _contradiction(where, *stored):
+        msg = f"dataset {dataset!r}: {problem}. Produce the file again."
         raise NormalisationError(msg)
-    entries = _total(runs, "genEventCount")
-    return GeneratorSums(sum_of_weights, _total(runs, "genEventSumw2"), None if entries is None else int(entries))
+    total, squares, entries = map(_total, stored)
+    return GeneratorSums(total or Fraction(0), squares, None if entries is None else int(entries))
+
+
+def _no_sums(where: str, stored: Sequence[NDArray[Any] | None], rows: int) -> str | None:
+    """What is wrong with single branches of the sums; None stands for a branch that is not stored."""
+    for name, values in zip(_SUMS, stored, strict=True):
+        if values is None:
+            continue
+        if values.shape != (rows,) or values.dtype.kind not in "iuf":
+            return f"{name} {where} is not one number for each of the {rows} rows"
+        if not (finite := np.isfinite(values)).all():
+            return f"{name} {where} is not finite ({values[~finite][0]})"
+        if name != "genEventSumw" and (values < 0).any():
+            return f"{name} {where} is negative ({values.min():g})"
+    return None
+
+
+def _contradiction(where: str, weights: Any, squares: Any, counts: Any) -> str | None:
+    """Which row of the sums of weights w and w^2 over N events contradicts |sum w| <= sqrt(N sum w^2).
+
+    This is the inequality of Cauchy and Schwarz.
+    """
+    if squares is None or counts is None:
+        return None
+    largest = np.sqrt(counts) * np.sqrt(squares.astype(np.float64))
+    if not (impossible := np.abs(weights) > largest * (1 + RATIO_TOLERANCE)).any():
+        return None
+    row = int(np.argmax(impossible))
+    return (
+        f"genEventSumw {where} is {weights[row]:g}, but genEventCount {counts[row]} and genEventSumw2 {squares[row]:g} "
+        f"limit it to {largest[row]:g}"
+    )
 
 
 def runs_tree(file: Any) -> Any:
@@ -121,6 +159,8 @@ def runs_tree(file: Any) -> Any:
     if "Runs" not in file.keys(cycle=False, recursive=False):
         return None
     runs = file["Runs"]
+    if not isinstance(runs, HasBranches | HasFields):
+        return None
     return runs if _stored_name(runs, "genEventSumw") else None
 
 
@@ -129,11 +169,14 @@ def _stored_name(runs: Any, name: str) -> str | None:
     return next((stored for stored in (name, f"{name}_") if stored in known), None)
 
 
-def _total(runs: Any, name: str) -> Fraction | None:
-    """Sum of a branch over all rows, None if it is not stored or not finite."""
+def _stored(runs: Any, name: str) -> NDArray[Any] | None:
+    """A branch by row, None if it is not stored."""
     stored = _stored_name(runs, name)
-    values = None if stored is None else runs[stored].array(library="np")
-    return exact_sum(values) if values is not None and np.isfinite(values).all() else None
+    return None if stored is None else np.asarray(runs[stored].array(library="np"))
+
+
+def _total(values: NDArray[Any] | None) -> Fraction | None:
+    return None if values is None else exact_sum(values)
 
 
 Number = TypeVar("Number", int, Fraction)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from coffea.nanoevents import BaseSchema, NanoAODSchema
 from coffea.processor import DaskExecutor, FuturesExecutor, IterativeExecutor, ProcessorABC, Runner
+from coffea.processor.executor import FileMeta, WorkItem
 from coffea.util import coffea_console
-from uproot.source.file import MemmapSource
 
 from zsig_hep.errors import InputError, ZsigError, first_line
 from zsig_hep.files import scratch_folder
@@ -28,13 +28,14 @@ from zsig_hep.ntuples.chunk import ChunkKey, chunk_key
 from zsig_hep.ntuples.columns import load_columns
 from zsig_hep.ntuples.cutflow import CutflowRow
 from zsig_hep.ntuples.datasets import NtupleSettings, Process
-from zsig_hep.ntuples.inputs import DatasetInputs, input_notes, inspect_inputs
+from zsig_hep.ntuples.inputs import DatasetInputs, input_notes, inspect_inputs, reading_options
 from zsig_hep.ntuples.normalisation import Normalisation
 from zsig_hep.ntuples.processors import ChunkRecord, FeatureProcessor
 from zsig_hep.ntuples.reader import make_reader
 from zsig_hep.ntuples.resolution import resolve_datasets
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.ntuples.variations import Variation, expand_variations, names_of_kind
+from zsig_hep.ntuples.workers import WorkerPool
 
 Executor = Literal["iterative", "futures", "dask"]
 
@@ -124,8 +125,12 @@ def run_columns(
         read = normalise_datasets(inspected, records, luminosity_ifb)
         _require_certified_data(read)
         weight_variations = names_of_kind(expanded, "weight")
-        table, table_notes = assemble_table(read, processes, settings, luminosity_ifb, weight_variations)
-        shapes = assemble_shapes(read, processes, settings, luminosity_ifb)
+        try:
+            table, table_notes = assemble_table(read, processes, settings, luminosity_ifb, weight_variations)
+            shapes = assemble_shapes(read, processes, settings, luminosity_ifb)
+        except MemoryError as error:
+            msg = f"memory is too short for all selected events ({first_line(error)}): select fewer events or features"
+            raise InputError(msg) from error
     cutflows = cutflows_by_process(read)
     normalisations = tuple(dataset.normalisation for dataset in read if dataset.normalisation is not None)
     table.to_parquet(output_folder / TABLE_NAME)
@@ -187,15 +192,13 @@ def _process(
 ) -> dict[ChunkKey, ChunkRecord]:
     runner = Runner(
         executor=executor,
-        pre_executor=IterativeExecutor(status=False, retries=0),
-        chunksize=settings.chunk_size,
-        metadata_cache={},
         skipbadfiles=False,
         schema=SCHEMAS[settings.schema_name],
     )
     with _coffea_errors(quiet=not executor.status):
-        items = [item for item in runner.preprocess(_fileset(inspected)) if len(item)]
-        wrapped = runner.run(items, _ErrorsAsResults(processor), uproot_options=_uproot_options(inspected))
+        items = _work_items(inspected, settings.chunk_size)
+        options = reading_options(file for inputs in inspected for file in inputs.dataset.files)
+        wrapped = runner.run(items, _ErrorsAsResults(processor), uproot_options=options)
     errors: dict[ChunkKey, ZsigError] = wrapped["out"]["errors"]
     if errors:
         order = {file.path: n for n, file in enumerate(f for inputs in inspected for f in inputs.dataset.files)}
@@ -205,21 +208,19 @@ def _process(
     return records
 
 
-def _uproot_options(inspected: Sequence[DatasetInputs]) -> dict[str, Any]:
-    """Map local files into memory, which is faster than a request to another thread for every basket."""
-    if any(file.is_remote for inputs in inspected for file in inputs.dataset.files):
-        return {}
-    return {"handler": MemmapSource}
+def _work_items(inspected: Sequence[DatasetInputs], chunk_size: int) -> list[WorkItem]:
+    """The chunks of all files that have events.
 
-
-def _fileset(inspected: Sequence[DatasetInputs]) -> dict[str, Any]:
-    fileset = {}
+    They are not made by `Runner.preprocess`, which refuses names of datasets, files and trees that are not ASCII.
+    """
+    items: list[WorkItem] = []
     for inputs in inspected:
-        paired = zip(inputs.dataset.files, inputs.entries, strict=True)
-        if files := {file.path: file.tree for file, entries in paired if entries}:
-            metadata = {"process": inputs.dataset.process, "role": inputs.dataset.role}
-            fileset[inputs.dataset.name] = {"files": files, "metadata": metadata}
-    return fileset
+        known = {"process": inputs.dataset.process, "role": inputs.dataset.role}
+        for file, entries, uuid in zip(inputs.dataset.files, inputs.entries, inputs.uuids, strict=True):
+            metadata = known | {"numentries": entries, "uuid": uuid}
+            meta = FileMeta(inputs.dataset.name, file.path, file.tree, metadata)
+            items += meta.chunks(chunk_size, align_clusters=False) if entries else ()
+    return items
 
 
 def _require_all(items: Sequence[Any], processed: Any, records: Mapping[ChunkKey, ChunkRecord]) -> None:
@@ -244,6 +245,9 @@ def _coffea_errors(*, quiet: bool) -> Iterator[None]:
     except Exception as error:
         _LOG.debug("coffea reported:\n%s", printed.getvalue())
         text = str(error)
+        if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+            msg = f"memory is too short for a chunk ({first_line(error)}): reduce chunk_size, or use fewer workers"
+            raise InputError(msg) from error
         if type(error).__name__ in {"TerminatedWorkerError", "BrokenProcessPool"} or "KilledWorker" in text:
             msg = f"a worker process died ({first_line(error)}): use fewer workers or a smaller chunk_size"
             raise InputError(msg) from error
@@ -261,7 +265,7 @@ def _coffea_executor(executor: Executor, workers: int, scheduler: str | None, *,
     if executor == "iterative":
         yield IterativeExecutor(**options)
     elif executor == "futures":
-        yield FuturesExecutor(workers=workers, **options)
+        yield FuturesExecutor(workers=workers, pool=WorkerPool, **options)
     else:
         with _dask_client(workers, scheduler) as client:
             yield DaskExecutor(client=client, **options)
@@ -278,10 +282,15 @@ def _dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
         with _connect(distributed, scheduler) as client:
             yield client
         return
-    # By default dask takes port 8787, which a second cluster on the machine could not use.
+    # By default dask takes port 8787, which a second cluster on the machine could not use, and warns of every chunk that
+    # Ctrl-C cancels.
     with (
         distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

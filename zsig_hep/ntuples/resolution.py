@@ -1,17 +1,20 @@
 """Datasets with their defaults filled in and their files found."""
 
+import contextlib
 import glob
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from zsig_hep.errors import InputError, first_line, nearest_name, shortened
 from zsig_hep.ntuples.datasets import Dataset, NtupleSettings, Process, SumOfWeights, Weight, weight_branches
 from zsig_hep.statistics.process_table import Role
 
 _FILE_AND_TREE = re.compile(r"^(?P<path>.+\.\w+):(?P<tree>(?!\d+/)[^:]+)$")
+_FILE_ADDRESS = re.compile(r"^file:(?://(?P<host>[^/]*))?(?P<path>/.*)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def resolve_files(dataset: Dataset, folder: Path, default_tree: str = "Events") 
     """Find the files of a dataset.
 
     Args:
-        dataset: its `files` are names, globs or addresses, with or without `:tree` at the end.
+        dataset: its `files` are names, globs or addresses, with or without `:tree` at the end; `file://` addresses are
+            local names.
         folder: folder of relative names.
         default_tree: tree of a file if neither its name nor the dataset states one.
 
@@ -79,16 +83,51 @@ def resolve_files(dataset: Dataset, folder: Path, default_tree: str = "Events") 
         The files, with the matches of each glob sorted by name.
 
     Raises:
-        InputError: a name or glob matches nothing, or a file occurs twice.
+        InputError: a name or glob matches nothing, a file occurs twice, or a `file://` address names another computer.
     """
     found: list[SourceFile] = []
     for pattern in dataset.files:
         match = _FILE_AND_TREE.match(pattern)
         name, tree = (match["path"], match["tree"]) if match else (pattern, dataset.tree or default_tree)
+        name = without_file_scheme(name)
         paths = [name] if "://" in name else _local_matches(name, folder)
         found += [SourceFile(path, tree) for path in paths]
     _require_files_once([SourceFile(file.path, tree="") for file in found])
     return tuple(found)
+
+
+def without_file_scheme(name: str) -> str:
+    """The path in a `file:` address (RFC 8089); other names and addresses are not changed.
+
+    Escapes such as `%20` are decoded unless a file has the name as it is written.
+
+    Raises:
+        InputError: the address names another computer, or no file can have the name.
+
+    Example:
+        >>> without_file_scheme("file:///data/my%20ntuples/dy_*.root"), without_file_scheme("root://host//dy.root")
+        ('/data/my ntuples/dy_*.root', 'root://host//dy.root')
+    """
+    if not (match := _FILE_ADDRESS.match(name)):
+        if "://" not in name:
+            _require_possible(name)
+        return name
+    if (match["host"] or "localhost").lower() != "localhost":
+        msg = f"{name!r} names the computer {match['host']!r}; valid are a path, file:///path and root://host//path"
+        raise InputError(msg)
+    path = match["path"]
+    _require_possible(path)
+    return path if Path(path).exists() else unquote(path)
+
+
+def _require_possible(name: str) -> None:
+    """Refuse names that the system cannot look up: too long, with a null character, or not encodable."""
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            Path(name).stat()
+    except (OSError, ValueError) as error:
+        msg = f"{shortened(name, 200)!r} cannot be the name of a file: {shortened(first_line(error), 200)}"
+        raise InputError(msg) from error
 
 
 def _local_matches(name: str, folder: Path) -> list[str]:

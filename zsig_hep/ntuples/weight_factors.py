@@ -7,8 +7,9 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from zsig_hep.errors import InputError, ZsigError, first_line
-from zsig_hep.ntuples.columns import branch, is_reading_error
+from zsig_hep.errors import InputError, ZsigError
+from zsig_hep.ntuples.columns import branch, flat_branch, is_reading_error
+from zsig_hep.ntuples.functions import FileFunction, deed, reason
 from zsig_hep.ntuples.variations import WeightVariation
 
 Floats = NDArray[np.float64]
@@ -54,7 +55,7 @@ def _of_branch(events: Any, name: str, place: str) -> Floats:
     if array.ndim != 1:
         msg = f"{place}: branch {name!r} is not one number per event; name `branch` and the elements `up` and `down`"
         raise InputError(msg)
-    return np.asarray(ak.to_numpy(array)).astype(np.float64)
+    return flat_branch(events, name, place).astype(np.float64)
 
 
 def _element(events: Any, name: str, element: int | str, place: str) -> Floats:
@@ -66,7 +67,11 @@ def _element(events: Any, name: str, element: int | str, place: str) -> Floats:
     if not 0 <= int(element) < fewest:
         msg = f"{place}: branch {name!r} has {fewest} elements in some events, so there is no element {element}"
         raise InputError(msg)
-    return np.asarray(ak.to_numpy(array[:, int(element)])).astype(np.float64)
+    numbers = np.asarray(ak.to_numpy(array[:, int(element)]))
+    if numbers.dtype.kind not in "iubf":
+        msg = f"{place}: the elements of branch {name!r} are not numbers"
+        raise InputError(msg)
+    return numbers.astype(np.float64)
 
 
 def _branch(events: Any, name: str, place: str) -> Any:
@@ -89,12 +94,13 @@ def _relative(factors: list[Floats], nominal: Floats, name: str, place: str) -> 
 def _of_function(function: Callable[[Any], Any], events: Any, place: str) -> list[Floats]:
     try:
         returned = function(events)
-    except ZsigError:
+    except (ZsigError, MemoryError):
         raise
-    except Exception as error:
-        if is_reading_error(error):
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Exception) and is_reading_error(error):
             raise
-        msg = f"{place}: its function raised {type(error).__name__}: {first_line(error)}"
+        file = f" of {function.path}" if isinstance(function, FileFunction) else ""
+        msg = f"{place}: its function{file} {deed(error)}{reason(error)}"
         raise InputError(msg) from error
     both = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned,)
     try:

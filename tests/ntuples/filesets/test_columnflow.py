@@ -66,6 +66,8 @@ PROBLEMS = {
         {("datasets", "higgs_powheg", "gen_eff"): 0.4},
         "gen_eff is 0.4, and order .*whether xsecs include it",
     ),
+    "process as number": ({("datasets", "higgs_powheg", "processes"): 7}, "`processes` is 7; valid is a list of names"),
+    "color": ({("processes", 1, "color"): ["a", 0, 0]}, r"the color \['a', 0, 0\] is not red, green and blue"),
     "datasets as text": ({("datasets",): "all"}, "a dataset is {name: {...}}, or stands with its `name` in a list"),
 }
 

@@ -2,7 +2,16 @@ import pytest
 
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples import read_fileset
-from zsig_hep.ntuples.filesets.content import flag, group, located, positive, read_content, read_each, require_distinct
+from zsig_hep.ntuples.filesets.content import (
+    flag,
+    group,
+    listed,
+    located,
+    positive,
+    read_content,
+    read_each,
+    require_distinct,
+)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +89,7 @@ def test_local_names_are_made_absolute_and_addresses_stay(tmp_path):
     assert located("a/b.root", tmp_path) == str(tmp_path / "a" / "b.root")
     assert located("/data/b.root", tmp_path) == "/data/b.root"
     assert located("root://eos.cern.ch//b.root", tmp_path) == "root://eos.cern.ch//b.root"
+    assert located("file:///data/b.root", tmp_path) == "/data/b.root"
 
 
 def test_a_group_may_be_absent_or_empty_and_nothing_else():
@@ -87,3 +97,18 @@ def test_a_group_may_be_absent_or_empty_and_nothing_else():
     assert group({}, "aux") == group({"aux": None}, "aux") == {}
     with pytest.raises(InputError, match=r"`aux` is \[2018\]; valid is a group of keys"):
         group({"aux": [2018]}, "aux")
+
+
+def test_names_are_a_list_or_one():
+    assert (listed({}, "keys"), listed({"keys": "a"}, "keys"), listed({"keys": ["a", 1]}, "keys")) == (
+        [],
+        ["a"],
+        ["a", "1"],
+    )
+    with pytest.raises(InputError, match="`keys` is 7; valid is a list of names"):
+        listed({"keys": 7}, "keys")
+
+
+def test_a_number_that_is_too_large_for_a_float():
+    with pytest.raises(InputError, match="valid is a positive number"):
+        positive({"xsec": 10**400}, "xsec")

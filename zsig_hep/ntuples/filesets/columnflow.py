@@ -26,6 +26,7 @@ from zsig_hep.ntuples.filesets.content import (
     flag,
     group,
     innermost,
+    listed,
     located,
     positive,
     read_each,
@@ -97,7 +98,7 @@ def _by_name(objects: Any, what: str) -> Objects:
 def _parents(processes: Objects) -> dict[str, str]:
     parents: dict[str, str] = {}
     for name, process in processes.items():
-        for child in map(str, process.get("processes") or ()):
+        for child in listed(process, "processes"):
             if child not in processes:
                 msg = f"process {name!r} contains {child!r}, which is not defined.{nearest_name(child, processes)}"
                 raise InputError(msg)
@@ -117,7 +118,7 @@ def _lineage(process: str, parents: Mapping[str, str]) -> Iterator[str]:
 
 
 def _process_of(dataset: Mapping[str, Any], processes: Objects) -> str:
-    names = [str(name) for name in dataset.get("processes") or ()]
+    names = listed(dataset, "processes")
     if len(names) != 1:
         msg = f"its processes are {names}; valid is one, whose cross section it has"
         raise InputError(msg)
@@ -148,7 +149,7 @@ def _files(info: Mapping[str, Any], folder: Path) -> tuple[SourceFile, ...]:
             "if they do not, and remove it"
         )
         raise InputError(msg)
-    keys = [info["keys"]] if isinstance(info.get("keys"), str) else list(map(str, info.get("keys") or ()))
+    keys = listed(info, "keys")
     if not keys:
         msg = "it has no keys: list its ROOT files"
         raise InputError(msg)
@@ -180,4 +181,9 @@ def _require_all(files: list[str], count: Any) -> None:
 
 def _color(color: Any) -> str:
     """A colour for matplotlib; order has lists of red, green and blue up to 255."""
-    return "#" + "".join(f"{int(part):02x}" for part in color) if isinstance(color, list) else str(color)
+    if not isinstance(color, list):
+        return str(color)
+    if not all(isinstance(part, int) and 0 <= part < 256 for part in color):
+        msg = f"the color {color} is not red, green and blue up to 255"
+        raise InputError(msg)
+    return "#" + "".join(f"{part:02x}" for part in color)

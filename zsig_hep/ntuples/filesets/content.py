@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from zsig_hep.errors import InputError
-from zsig_hep.ntuples.resolution import SourceFile
+from zsig_hep.ntuples.resolution import SourceFile, without_file_scheme
 from zsig_hep.statistics.process_table import Role
 
 Roles = Mapping[str, Role | None]
@@ -149,8 +149,13 @@ def innermost(samples: Iterable[str], roles: Roles) -> str | None:
 
 
 def located(file: str, folder: Path) -> str:
-    """Absolute path of a local name; an address is not changed."""
-    return file if "://" in file else str(folder / Path(file).expanduser())
+    """Absolute path of a local name or a `file://` address; other addresses are not changed.
+
+    Raises:
+        InputError: a `file://` address names another computer.
+    """
+    name = without_file_scheme(file)
+    return name if "://" in name else str(folder / Path(name).expanduser())
 
 
 def group(values: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -164,6 +169,24 @@ def group(values: Mapping[str, Any], key: str) -> dict[str, Any]:
         msg = f"`{key}` is {inner!r}; valid is a group of keys and values"
         raise InputError(msg)
     return inner or {}
+
+
+def listed(values: Mapping[str, Any], key: str) -> list[str]:
+    """A list of names, also a single one; empty if there is no such key.
+
+    Raises:
+        InputError: the value is neither.
+
+    Example:
+        >>> listed({"keys": "a.root"}, "keys")
+        ['a.root']
+    """
+    found = values.get(key)
+    names = [found] if isinstance(found, str) else found or []
+    if not isinstance(names, list):
+        msg = f"`{key}` is {found!r}; valid is a list of names"
+        raise InputError(msg)
+    return [str(name) for name in names]
 
 
 def flag(values: Mapping[str, Any], key: str) -> bool | None:
@@ -199,7 +222,7 @@ def positive(values: Mapping[Any, Any], key: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not 0 < number < float("inf"):
         msg = f"`{key}` is {found!r}; valid is a positive number"
