@@ -63,8 +63,11 @@ def test_every_figure_of_merit_has_a_label(evaluations: Evaluations, figure_of_m
 def test_classifiers_with_other_figures_of_merit_are_told_apart(evaluations: Evaluations) -> None:
     """The axis of two figures of merit is that of neither, and each curve has the name of its own."""
     punzi = Objective(FigureOfMerit.PUNZI, FigureParameters(punzi_sigmas=5))
-    other = replace(evaluations[1], scan=replace(evaluations[1].scan, objective=punzi))
-    (axes,) = significance_figure([evaluations[0], other], PLAIN).axes
+    both = [
+        replace(each, scan=replace(each.scan, objective=objective))
+        for each, objective in zip(evaluations, (Objective(FigureOfMerit.ASIMOV), punzi), strict=True)
+    ]
+    (axes,) = significance_figure(both, PLAIN).axes
     assert axes.get_ylabel() == "Figure of merit"
     names = legend_texts(axes)
     assert "Z loss, Asimov significance" in names

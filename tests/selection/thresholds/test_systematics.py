@@ -85,7 +85,9 @@ def test_variations_add_to_the_common_uncertainty_of_the_settings():
 def test_variations_in_the_figure_are_in_every_row():
     xs = NormalisationVariation(kind="normalisation", up=1.2, down=0.8, processes=["dy", "top"])
     events = with_variations(make_table(1500), {"xs": xs})
-    settings = WorkingPointSettings(figure_of_merit="asimov_with_uncertainty", variations_in_figure=True)
+    settings = WorkingPointSettings(
+        figure_of_merit="asimov_with_uncertainty", variations_in_figure=True, simulation_uncertainty_in_figure=False
+    )
     point = hold_out_working_point(events, settings)
     (row,) = systematic_table(point, events, settings).rows
     s, b = point.signal.value, point.background.value
