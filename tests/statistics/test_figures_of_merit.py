@@ -110,5 +110,5 @@ class TestEvaluate:
         np.testing.assert_allclose(found.uncertainty.numpy(), expected.uncertainty, rtol=1e-13)
 
     def test_an_unknown_figure_is_refused(self):
-        with pytest.raises(ValueError, match="not a valid FigureOfMerit"):
+        with pytest.raises(ValueError, match="Unknown figure of merit 'likelihood'"):
             evaluate("likelihood", 1.0, 1.0, 1.0, 1.0)

@@ -34,11 +34,12 @@ def toy(seed=0, events=3000, *, signed=False):
     return score, weight, process, rng.integers(0, FOLDS, size=events)
 
 
-def held_out(score, weight, process, fold, options=OPTIONS, fold_count=FOLDS):
+def held_out(score, weight, process, fold, options=OPTIONS, fold_count=FOLDS, *, by_chance=False):
+    """The held-out working point; folds that are empty `by_chance` are not refused."""
     events = ScoredEvents.from_arrays(
         score, weight, process, names=NAMES, roles=ROLES, fold=fold, fold_count=fold_count
     )
-    return hold_out_working_point(events, options)
+    return hold_out_working_point(dataclasses.replace(events, folds_are_given=not by_chance), options)
 
 
 def figure_of(point, options):
@@ -103,7 +104,7 @@ class TestHoldOut:
         assert after.thresholds[fold_changed] == before.thresholds[fold_changed]
         assert after.thresholds != before.thresholds
         # Nor does it know whether they are there at all.
-        without = held_out(score[~inside], weight[~inside], process[~inside], fold[~inside])
+        without = held_out(score[~inside], weight[~inside], process[~inside], fold[~inside], by_chance=True)
         assert without.thresholds[fold_changed] == before.thresholds[fold_changed]
 
     def test_a_score_that_knows_nothing_shows_its_optimism(self):
@@ -149,7 +150,7 @@ class TestHoldOut:
         process = np.repeat([0, 1], [40, 16])
         fold = np.concatenate([np.arange(40) % FOLDS, np.arange(16) % 2])
         score = np.linspace(0, 1, 56)[::-1]
-        point = held_out(score, np.ones(56), process, fold)
+        point = held_out(score, np.ones(56), process, fold, by_chance=True)
         assert point.status == "no_threshold_qualifies"
         assert "fold 0, 1 of 4; for fold 0: with signal efficiency" in point.reason
         assert "at best 8 effective entries" in point.reason
@@ -277,5 +278,7 @@ class TestRefusals:
     def test_signal_in_one_fold_only(self):
         score, weight, process, fold = toy(7, 100)
         fold = np.where(process == 0, 2, fold)
-        with pytest.raises(InputError, match=r"cut of fold 2 cannot be chosen.*signal yield before the cut is 0"):
+        with pytest.raises(InputError, match=r"Fold 0 has no signal event.*Fold 1 has.*Fold 3 has no signal event"):
             held_out(score, weight, process, fold)
+        with pytest.raises(InputError, match=r"cut of fold 2 cannot be chosen.*signal yield before the cut is 0"):
+            held_out(score, weight, process, fold, by_chance=True)

@@ -86,6 +86,22 @@ def test_variations_add_to_the_common_uncertainty_of_the_settings(inside):
     assert found.significance_without == pytest.approx(float(asimov_with_uncertainty(s, b, np.sqrt(squares))))
 
 
+def test_variations_in_the_figure_are_in_every_row():
+    xs = NormalisationVariation(kind="normalisation", up=1.2, down=0.8, processes=["dy", "top"])
+    events = with_variations(make_table(1500), {"xs": xs})
+    settings = WorkingPointSettings(
+        figure_of_merit="asimov_with_uncertainty", variations_in_figure=True, simulation_uncertainty_in_figure=False
+    )
+    point = hold_out_working_point(events, settings)
+    (row,) = systematic_table(point, events, settings).rows
+    s, b = point.signal.value, point.background.value
+    assert point.common_uncertainty == pytest.approx(0.2)
+    for found, factor in ((row.significance_up, 1.2), (row.significance_down, 0.8)):
+        assert found == pytest.approx(float(asimov_with_uncertainty(s, factor * b, 0.2 * factor * b)))
+    # More background with the same uncertainties is no gain.
+    assert row.significance_up < point.significance < row.significance_down
+
+
 @pytest.mark.parametrize(
     ("factors", "note"),
     [

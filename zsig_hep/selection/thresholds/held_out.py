@@ -8,6 +8,7 @@ import numpy as np
 
 from zsig_hep.errors import InputError
 from zsig_hep.selection.events import Booleans, ScoredEvents, VariedEvents
+from zsig_hep.selection.folds import check_given_folds
 from zsig_hep.selection.numbers import SelectionNumbers, selection_numbers
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import scan_thresholds
@@ -101,11 +102,13 @@ def choose_by_fold(events: ScoredEvents, choose: Callable[[ScoredEvents], Choice
         what: name of what is chosen, for messages.
 
     Raises:
-        InputError: there are fewer than 2 folds, or `choose` raises it.
+        InputError: there are fewer than 2 folds, one of the given folds has no signal or no background, or `choose`
+            raises it.
     """
     if events.fold_count < 2:
         message = f"fold_count is {events.fold_count}; a held-out {what} needs at least 2 folds."
         raise InputError(message)
+    check_given_folds(events)
     chosen = []
     for held_out in range(events.fold_count):
         try:
