@@ -19,12 +19,15 @@ demo-announced:
 	@echo "  2. two trainings of ten networks, the choice of the cuts, exports and figures (about a minute on two cores);"
 	@echo "  3. the report in $(OUTPUT)/report/report.html."
 
+# Two processes, whose threads would only wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # Without what runs whole pipelines, trains for long, or starts clusters and notebooks.
 quick: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -75,9 +75,9 @@ def linear_models(name: str, output: Path, size: Size) -> Iterator[tuple[str, Fl
         goal = training_goal(
             WorkingPointSettings(
                 figure_of_merit="s_over_sqrt_b",
+                simulation_uncertainty_in_figure=False,
                 minimum_signal_efficiency=efficiency,
                 minimum_effective_background=1,
-                dominant_background_fraction=1,
             )
         )
         at = Unit(unit.seeds, unit.sample, unit.members, goal)

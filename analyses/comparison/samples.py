@@ -29,6 +29,7 @@ from zsig_hep.selection import (
     scan_thresholds,
     training_goal,
 )
+from zsig_hep.statistics import FigureOfMerit
 
 POINTS_PER_AXIS = 500
 VALIDATION_SHARE = 5
@@ -68,14 +69,14 @@ class ToyCase:
 
     @cached_property
     def settings(self) -> WorkingPointSettings:
-        """How a working point is chosen: with the default requirements."""
-        if not self.has_uncertainties:
-            return WorkingPointSettings(
-                figure_of_merit="s_over_sqrt_b", minimum_signal_efficiency=self.toy.minimum_signal_efficiency
-            )
+        """How a working point is chosen: by the figure of known yields, which the limits of the toys have."""
+        suffix = "_with_uncertainty" if self.has_uncertainties else ""
         return WorkingPointSettings(
-            figure_of_merit="s_over_sqrt_b_with_uncertainty",
+            figure_of_merit=FigureOfMerit(f"s_over_sqrt_b{suffix}"),
             background_uncertainties=self.toy.background_uncertainties,
+            simulation_uncertainty_in_figure=False,
+            minimum_effective_background=10,
+            dominant_background_fraction=0.1,
             minimum_signal_efficiency=self.toy.minimum_signal_efficiency,
         )
 

@@ -59,7 +59,7 @@ for name, classifier in CLASSIFIERS.items():
         fold=fold,
         fold_count=len(splits),
     )
-    point = hold_out_working_point(events, WorkingPointSettings(minimum_effective_background=50))
+    point = hold_out_working_point(events, WorkingPointSettings())
     print(
         f"{name:12} Z = {point.significance:.2f} +- {point.significance_uncertainty:.2f} with "
         f"{point.signal.value:.1f} signal and {point.background.value:.1f} background events, "

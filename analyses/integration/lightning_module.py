@@ -101,6 +101,6 @@ for fold in range(FOLDS):
     with torch.no_grad():
         scores[table.fold == fold] = module(tensors(table, table.fold == fold)[0])
 
-settings = WorkingPointSettings(minimum_effective_background=50)
+settings = WorkingPointSettings()
 point = hold_out_working_point(ScoredEvents.of_table(table, scores), settings)
 print(f"Z loss in a Lightning module: Z = {point.significance:.2f} +- {point.significance_uncertainty:.2f}")

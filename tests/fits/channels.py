@@ -1,5 +1,7 @@
 """A small fit with two channels, three processes and a variation of every kind."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from zsig_hep.fits import ChannelTemplates, FitTemplates, Template
@@ -43,6 +45,15 @@ def make_fit(*, data=False, luminosity=(1.017, 0.983)):
         observed = np.array(counts, dtype=float) if data else None
         channels.append(ChannelTemplates(name, "score", np.array(edges), nominal, varied, observed))
     return FitTemplates(tuple(channels), PROCESSES, ROLES, ("H", "Z", "t"), KINDS, 140.0, ("a note",))
+
+
+def with_uncertainties(fit, *, top=0.3, common=0.1):
+    """The fit with an uncertainty of one background and one of all."""
+    uncertainties = {
+        "background_uncertainty_top": {"top": top},
+        "background_uncertainty": dict.fromkeys(fit.backgrounds, common),
+    }
+    return replace(fit, uncertainties=uncertainties)
 
 
 def single_bin(signal, background, relative):

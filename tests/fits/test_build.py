@@ -6,6 +6,7 @@ from zsig_hep.errors import InputError
 from zsig_hep.fits import Channels, ExportSettings, build_templates
 from zsig_hep.names import identifiers
 from zsig_hep.selection import ScoredEvents
+from zsig_hep.statistics import FigureOfMerit, Objective
 
 ANY = ExportSettings(minimum_effective_background=1)
 # The categories of the folds differ, so that an event that is looked up in the fold of another shows.
@@ -203,3 +204,49 @@ class TestWhatCannotBeFitted:
         settings = ExportSettings(observable="pt")
         found = built(make_events(), Channels.of_cut([0.0] * 5), settings)
         np.testing.assert_array_equal(found.channels[0].edges, [-0.5, 0.5])
+
+
+class TestBackgroundUncertainties:
+    def test_parameters_by_process_and_for_all(self):
+        objective = Objective(
+            FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties={"top": 0.3, "dy": 0.0},
+            relative_background_uncertainty=0.1,
+        )  # fmt: skip
+        assert built(make_events(), CUT, objective=objective).uncertainties == {
+            "background_uncertainty_top": {"top": 0.3},
+            "background_uncertainty": {"dy": 0.1, "top": 0.1},
+        }
+        assert built(make_events(), CUT).uncertainties == {}
+
+    def test_names_that_fits_cannot_use(self):
+        events = make_events(names=("higgs", "Z/gamma*", "data", "top"))
+        objective = Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties={"Z/gamma*": 0.2})
+        found = built(events, CUT, objective=objective).uncertainties
+        assert found == {"background_uncertainty_Z_gamma_": {"Z_gamma_": 0.2}}
+
+    def test_names_that_are_taken(self):
+        names = ("higgs", "dy", "data", "dy_")
+        pair = make_pair("background_uncertainty_dy", ["dy"], {"factor": 1.1}, {"factor": 0.9})
+        objective = Objective(
+            FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties={"dy": 0.1, "dy_": 0.2},
+            relative_background_uncertainty=0.3,
+        )  # fmt: skip
+        settings = ANY.model_copy(update={"signal_strength": "background_uncertainty"})
+        found = built(make_events(pair, names=names), CUT, settings, objective=objective).uncertainties
+        assert found == {
+            "background_uncertainty_dy__": {"dy": 0.1},
+            "background_uncertainty_dy_": {"dy_": 0.2},
+            "background_uncertainty_": {"dy": 0.3, "dy_": 0.3},
+        }
+
+    @pytest.mark.parametrize(("kind", "is_noted"), [("normalisation", True), ("weight", False)])
+    def test_a_normalisation_variation_of_the_same_process_is_noted(self, kind, is_noted):
+        pair = make_pair("rate", ["dy"], {"factor": 1.1, "kind": kind}, {"factor": 0.9, "kind": kind})
+        objective = Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties={"dy": 0.1, "top": 0.2})
+        notes = [note for note in built(make_events(pair), CUT, objective=objective).notes if "counted twice" in note]
+        assert [note.startswith("process 'dy' has the background uncertainty") for note in notes] == [True] * is_noted
+
+    def test_an_uncertainty_of_no_background(self):
+        objective = Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties={"dyy": 0.2})
+        with pytest.raises(InputError, match="'dyy', which is no background process"):
+            built(make_events(), CUT, objective=objective)

@@ -6,18 +6,28 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.fits.channels import make_fit, scaled
-from zsig_hep.fits import ExportSettings, build_workspace, cabinetry_configuration, write_cabinetry, write_fit_inputs
+from tests.fits.channels import make_fit, scaled, with_uncertainties
+from zsig_hep.fits import (
+    ExportSettings,
+    FitTemplates,
+    build_workspace,
+    cabinetry_configuration,
+    write_cabinetry,
+    write_fit_inputs,
+)
 
 
 @pytest.mark.filterwarnings("ignore:jsonschema:DeprecationWarning")
 class TestCabinetry:
-    @pytest.mark.parametrize(("options", "simulation_uncertainty"), [({}, True), ({"data": True}, False)])
+    @pytest.mark.parametrize(
+        ("fit", "simulation_uncertainty"),
+        [(make_fit(), True), (make_fit(data=True), False), (with_uncertainties(make_fit()), True)],
+    )
     def test_it_builds_our_workspace_of_the_files(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, bool], simulation_uncertainty: bool
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: FitTemplates, simulation_uncertainty: bool
     ) -> None:
         cabinetry = pytest.importorskip("cabinetry")
-        fit, settings = make_fit(**options), ExportSettings(simulation_uncertainty=simulation_uncertainty)
+        settings = ExportSettings(simulation_uncertainty=simulation_uncertainty)
         write_fit_inputs(tmp_path, fit, settings)
         monkeypatch.chdir(tmp_path)
         configuration = cabinetry.configuration.load("cabinetry.yml")
@@ -63,6 +73,15 @@ class TestCabinetry:
         assert (strength["Samples"], strength["Bounds"]) == (["higgs"], [0.0, 50.0])
         exact = [sample["Name"] for sample in configuration["Samples"] if sample.get("DisableStaterror")]
         assert exact == ["higgs"]
+
+    def test_a_background_uncertainty_is_one_parameter_for_its_processes(self) -> None:
+        configuration = cabinetry_configuration(with_uncertainties(make_fit(), common=0.25), ExportSettings(), "h.root")
+        found = [each for each in configuration["Systematics"] if each["ModifierName"] == "background_uncertainty"]
+        assert [(each["Samples"], each["Regions"]) for each in found] == [("dy", ["low", "high"]), ("top", ["low"])]
+        assert all(
+            (each["Up"], each["Down"]) == ({"Normalization": 0.25}, {"Normalization": pytest.approx(-0.2)})
+            for each in found
+        )
 
     def test_written(self, tmp_path: Path) -> None:
         configuration = cabinetry_configuration(make_fit(), ExportSettings(), "histograms.root")

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fits.channels import make_fit, single_bin
+from tests.fits.channels import make_fit, single_bin, with_uncertainties
 from zsig_hep.errors import OutputError
 from zsig_hep.fits import ExportSettings, build_datacard, write_datacard
 
@@ -171,3 +171,15 @@ def test_written(tmp_path: Path):
     card = build_datacard(make_fit(), SETTINGS, "counting")
     write_datacard(tmp_path / "cards" / "datacard.txt", card)
     assert (tmp_path / "cards" / "datacard.txt").read_text() == card
+
+
+@pytest.mark.parametrize("variant", ["counting", "shapes"])
+def test_background_uncertainties_are_log_normal(variant):
+    card = parse(build_datacard(with_uncertainties(make_fit()), SETTINGS, variant, histograms="h.root"))
+    kind, own = card.nuisances["background_uncertainty_top"]
+    assert (kind, {column: cell for column, cell in own.items() if cell != "-"}) == ("lnN", {("low", "top"): "1.3"})
+    kind, common = card.nuisances["background_uncertainty"]
+    assert kind == "lnN"
+    assert common == {
+        ("low", "higgs"): "-", ("low", "dy"): "1.1", ("low", "top"): "1.1", ("high", "higgs"): "-", ("high", "dy"): "1.1",
+    }  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from tests.fits.channels import PROCESSES, make_fit, scaled, single_bin, template
+from tests.fits.channels import PROCESSES, make_fit, scaled, single_bin, template, with_uncertainties
 from zsig_hep.errors import OutputError
 from zsig_hep.fits import (
     Channels,
@@ -19,7 +19,7 @@ from zsig_hep.fits import (
 )
 from zsig_hep.fits.pyhf_workspace import luminosity_uncertainty
 from zsig_hep.selection import ScoredEvents
-from zsig_hep.statistics import asimov, asimov_with_uncertainty
+from zsig_hep.statistics import FigureOfMerit, Objective, asimov, asimov_with_uncertainty
 
 # pyhf 0.7 reads its schema by a class that jsonschema means to remove.
 pytestmark = pytest.mark.filterwarnings("ignore:jsonschema:DeprecationWarning")
@@ -323,3 +323,53 @@ class TestAgreementOfSignificances:
         assert discovery_significance(pyhf, own) == pytest.approx(
             np.sqrt(3) * float(asimov_with_uncertainty(s, b, k * b)), rel=1e-3
         )
+
+
+class TestBackgroundUncertainties:
+    def test_one_parameter_for_a_process_and_one_for_all_backgrounds(self):
+        plain, found = build_workspace(make_fit(), SETTINGS), build_workspace(with_uncertainties(make_fit()), SETTINGS)
+        for channel, samples in (("low", ("higgs", "dy", "top")), ("high", ("higgs", "dy"))):
+            for sample in samples:
+                before, after = (modifiers_of(each, channel, sample, "normsys") for each in (plain, found))
+                expected = {} if sample == "higgs" else {"background_uncertainty": (1.1, 1 / 1.1)}
+                expected |= {"background_uncertainty_top": (1.3, 1 / 1.3)} if sample == "top" else {}
+                new = {name: (after[name]["hi"], after[name]["lo"]) for name in after.keys() - before.keys()}
+                assert new == expected
+
+    def test_a_signal_strength_of_their_name(self):
+        settings = ExportSettings(signal_strength="background_uncertainty")
+        with pytest.raises(OutputError, match="signal strength has the name of a background uncertainty"):
+            build_workspace(with_uncertainties(make_fit()), settings)
+
+    @pytest.mark.parametrize(
+        ("own", "common"), [({}, 0.1), ({"dy": 0.1}, 0.0), ({"dy": 0.15, "top": 0.1}, 0.0), ({"dy": 0.1}, 0.05)]
+    )
+    def test_the_expected_significance_is_that_of_the_figure_of_merit(self, pyhf, own, common):
+        s, b = 20.0, np.array([60.0, 40.0])
+        events = ScoredEvents.from_arrays(
+            np.full(3000, 0.9),
+            np.repeat([s / 1000, *(b / 1000)], 1000),
+            np.repeat([0, 1, 2], 1000),
+            names=PROCESSES,
+            roles=("signal", "background", "background"),
+        )
+        objective = Objective(
+            FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties=own, relative_background_uncertainty=common
+        )
+        exact = ExportSettings(simulation_uncertainty=False)
+        known, found = (
+            discovery_significance(
+                pyhf,
+                build_workspace(
+                    build_templates(events, Channels.of_cut([0.5] * 5), exact, luminosity_ifb=1.0, objective=each),
+                    exact,
+                ),
+            )
+            for each in (None, objective)
+        )
+        sigma = np.sqrt(
+            sum((own.get(name, 0.0) * b[row]) ** 2 for row, name in enumerate(PROCESSES[1:])) + (common * 100) ** 2
+        )
+        assert known == pytest.approx(float(asimov(s, 100.0)), rel=1e-3)
+        assert found < 0.9 * known
+        assert found == pytest.approx(float(asimov_with_uncertainty(s, 100.0, sigma)), rel=0.03)

@@ -151,3 +151,16 @@ class TestHandMade:
     def test_negative_data(self):
         with pytest.raises(InputError, match="must be 2 numbers that are not negative"):
             self.fit(data=np.array([1.0, -1.0]))
+
+    @pytest.mark.parametrize(
+        ("uncertainties", "message"),
+        [
+            ({"jes": {"dy": 0.1}}, "A variation and a background uncertainty are both called 'jes'"),
+            ({"rate": {"s": 0.1}}, "Parameter 'rate' gives 's' a relative uncertainty of 0.1; it must be a background"),
+            ({"rate": {"dy": 0.0}}, "relative uncertainty of 0.0; it must be"),
+            ({"a-b": {"dy": 0.1}}, "The parameter name 'a-b' cannot be used in fits"),
+        ],
+    )
+    def test_background_uncertainties(self, uncertainties, message):
+        with pytest.raises(InputError, match=message):
+            dataclasses.replace(self.fit(), uncertainties=uncertainties)

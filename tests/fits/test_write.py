@@ -8,7 +8,7 @@ import pytest
 import uproot
 import yaml
 
-from tests.fits.channels import PROCESSES, make_fit
+from tests.fits.channels import PROCESSES, make_fit, with_uncertainties
 from zsig_hep.errors import OutputError
 from zsig_hep.fits import Channels, ExportSettings, build_templates, build_workspace, fit_metadata, write_fit_inputs
 from zsig_hep.selection import ScoredEvents, WorkingPointSettings, hold_out_working_point
@@ -97,3 +97,11 @@ def test_signed_events_of_a_working_point(tmp_path: Path, observable: str | None
     with uproot.open(tmp_path / "histograms.root") as file:
         for name, passed in point.yields.items():
             assert file[f"signal_region/{name}"].values().sum() == pytest.approx(passed.value, rel=1e-9)
+
+
+def test_background_uncertainties_are_described(tmp_path: Path) -> None:
+    written = write_fit_inputs(tmp_path, with_uncertainties(make_fit()), ExportSettings())
+    assert written["background_uncertainties"] == {
+        "background_uncertainty_top": {"top": 0.3},
+        "background_uncertainty": {"dy": 0.1, "top": 0.1},
+    }

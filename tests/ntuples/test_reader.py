@@ -39,3 +39,4 @@ def test_a_reader_has_the_weights_variations_and_masks_of_each_dataset(search):
     assert reader.weight_functions["tilt"]({"x": [1.0]})[0].tolist() == [1.1]
     assert {name: mask.text for name, mask in reader.luminosity_masks.items()} == {"data": '{"1": [[1, 3]]}'}
     assert reader.event_identity == ["run", "luminosityBlock", "event"]
+    assert reader.identity_names == {"h": "h", "dy": "dy", "tt": "tt", "data": "data"}

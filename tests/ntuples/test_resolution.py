@@ -129,7 +129,7 @@ def test_all_problems_at_once(tmp_path):
     with pytest.raises(InputError) as caught:
         resolve_datasets(NtupleSettings(), processes, tmp_path)
     assert len(str(caught.value).splitlines()) == 3
-    for part in ("occurs in processes 's' and 'b'", "missing.root does not exist", "a.root is listed twice"):
+    for part in ("occurs in processes 's' and 'b'", "missing.root does not exist", "a.root is in dataset 'x'"):
         assert part in str(caught.value)
 
 
@@ -157,3 +157,109 @@ def test_paths_that_the_system_refuses(tmp_path, name):
     with pytest.raises(InputError, match=r"cannot be (looked up|the name of a file)") as caught:
         resolve_files(given, tmp_path)
     assert len(str(caught.value)) < 1000
+
+
+class TestSharedFiles:
+    """Two datasets with the same files: copies of an event would be in two folds, or count twice."""
+
+    @staticmethod
+    def resolve(folder, first=("a.root",), second=("a.root",), *, role="background", settings=None, **options):
+        for name in ("a.root", "b.root"):
+            (folder / name).touch()
+        processes = {
+            "s": Process(role="signal", datasets={"x": Dataset(**dataset(files=first))}),
+            "b": Process(role=role, datasets={"y": Dataset(**dataset(files=second, **options))}),
+        }
+        return resolve_datasets(settings or NtupleSettings(), processes, folder)
+
+    def test_in_two_processes(self, tmp_path):
+        with pytest.raises(
+            InputError, match=r"a\.root is in dataset 'x' of 's' and in 'y' of 'b'.*shares_events_with: x"
+        ):
+            self.resolve(tmp_path)
+
+    def test_by_another_path(self, tmp_path):
+        (tmp_path / "folder").symlink_to(tmp_path)
+        (tmp_path / "link.root").symlink_to("a.root")
+        others = ("link.root", "folder/a.root", "a*.root", f"file://{tmp_path}/a.root")
+        for other in others:
+            with pytest.raises(InputError, match="is in dataset 'x' of 's' and in 'y' of 'b'"):
+                self.resolve(tmp_path, second=(other,))
+
+    def test_addresses(self, tmp_path):
+        remote = ("root://host//a.root",)
+        with pytest.raises(InputError, match="is in dataset 'x' of 's' and in 'y' of 'b'"):
+            self.resolve(tmp_path, remote, remote)
+
+    def test_each_pair_is_one_line(self, tmp_path):
+        with pytest.raises(InputError, match=r"b\.root \(and 1 more\) is in dataset") as caught:
+            self.resolve(tmp_path, ("a.root", "b.root"), ("b.root", "a.root"))
+        assert len(str(caught.value).splitlines()) == 1
+
+    def test_other_files_or_trees_are_no_copies(self, tmp_path):
+        assert len(self.resolve(tmp_path, second=("b.root",))) == 2
+        assert len(self.resolve(tmp_path, second=("a.root:Other",))) == 2
+
+    def test_on_purpose(self, tmp_path):
+        x, y = self.resolve(tmp_path, shares_events_with="x")
+        assert (x.identity_name, y.identity_name) == ("x", "x")
+        x, y = self.resolve(tmp_path, second=("b.root",))
+        assert (x.identity_name, y.identity_name) == ("x", "y")
+
+    def test_three_datasets_share_with_the_first(self, tmp_path):
+        (tmp_path / "a.root").touch()
+        datasets = {
+            "y": Dataset(**dataset(shares_events_with="x")),
+            "z": Dataset(**dataset(shares_events_with="x")),
+        }
+        processes = {
+            "s": Process(role="signal", datasets={"x": Dataset(**dataset())}),
+            "b": Process(role="background", datasets=datasets),
+        }
+        found = resolve_datasets(NtupleSettings(), processes, tmp_path)
+        assert [each.identity_name for each in found] == ["x", "x", "x"]
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("xx", "shares_events_with names 'xx', which is no other dataset. Did you mean 'x'"),
+            ("y", "shares_events_with names 'y', which is no other dataset. There are: x"),
+        ],
+    )
+    def test_with_no_other_dataset(self, tmp_path, name, message):
+        with pytest.raises(InputError, match=message):
+            self.resolve(tmp_path, shares_events_with=name)
+
+    def test_chains(self, tmp_path):
+        (tmp_path / "a.root").touch()
+        processes = {
+            "s": Process(role="signal", datasets={"x": Dataset(**dataset(shares_events_with="y"))}),
+            "b": Process(role="background", datasets={"y": Dataset(**dataset(shares_events_with="x"))}),
+        }
+        with pytest.raises(
+            InputError, match="'x' shares events with 'y', which shares events with 'x' itself: name a dataset that"
+        ):
+            resolve_datasets(NtupleSettings(), processes, tmp_path)
+
+    def test_events_without_identity(self, tmp_path):
+        with pytest.raises(InputError, match="'y' shares events with 'x', which needs branches in event_identity"):
+            self.resolve(tmp_path, shares_events_with="x", settings=NtupleSettings(event_identity="content"))
+
+
+def test_events_that_are_shared_are_in_the_same_fold(search, tmp_path):
+    def processes(**options):
+        shared = {"files": ["dy.root"], "cross_section_pb": 0.02} | options
+        return {"processes": {"top": {"role": "background", "datasets": {"tt": shared}}}}
+
+    with pytest.raises(InputError, match=r"dy\.root is in dataset 'dy' of 'dy' and in 'tt' of 'top'"):
+        read(search, tmp_path / "a", {}, **processes())
+    table = read(search, tmp_path / "b", {}, **processes(shares_events_with="dy")).table
+    dy, top = (table.select(table.process == table.process_names.index(name)) for name in ("dy", "top"))
+    assert len(dy) == len(top) > 100
+    assert dict(zip(dy.identity, dy.fold, strict=True)) == dict(zip(top.identity, top.fold, strict=True))
+
+
+def test_shared_events_of_one_process_still_count_once(search, tmp_path):
+    twice = {"again": {"files": ["dy.root"], "cross_section_pb": 0.1, "shares_events_with": "dy"}}
+    with pytest.raises(InputError, match=r"process 'dy': .* events occur more than once with the same identity"):
+        read(search, tmp_path / "out", {}, processes={"dy": {"datasets": twice}})

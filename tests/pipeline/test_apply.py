@@ -89,3 +89,24 @@ def test_what_cannot_be_applied_is_said_in_one_line(small_search, output, tmp_pa
     options = ["--output", tmp_path / "empty", "--friends", tmp_path / "f"]
     assert message in apply(small_search.folder, *given, *options, status=1).stderr
     assert not (tmp_path / "f").exists()
+
+
+def test_a_file_of_two_datasets_needs_the_name_of_one(small_search, output, tmp_path):
+    """Its selection, and the networks that did not see its events, are those of a dataset."""
+    search = small_search.copy(tmp_path / "shared")
+    shared = {"tt": {"files": ["dy.root"], "cross_section_pb": 0.02, "shares_events_with": "dy"}}
+    search.write(processes={"top": {"datasets": shared}})
+    arguments = [search.folder, search.folder / "dy.root", "--model", output / "export" / "model.onnx"]
+    arguments += ["--output", tmp_path / "o", "--friends", tmp_path / "f", "--json"]
+    assert (
+        "belongs to the datasets 'dy' and 'tt': name one of them with --dataset" in apply(*arguments, status=1).stderr
+    )
+    scores = []
+    for name in ("dy", "tt"):
+        (written,) = json.loads(apply(*arguments, "--dataset", name, "--overwrite").stdout)
+        assert written["out_of_fold"]
+        with uproot.open(written["path"]) as file:
+            scores.append(file["zsig"].arrays(["zsig_score", "zsig_fold"], library="np"))
+    # An event has one fold in both, and so one score.
+    for column in ("zsig_fold", "zsig_score"):
+        np.testing.assert_array_equal(scores[0][column], scores[1][column])

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from zsig_hep.errors import InputError, ModelFileError
+from zsig_hep.fits import ExportSettings, build_workspace
 from zsig_hep.learning import Classifier
 from zsig_hep.ntuples import EventTable
 from zsig_hep.pipeline.output_folder import OutputFolder
@@ -57,6 +58,26 @@ def test_fits_get_what_the_working_point_selects(results):
         {name: each.value for name, each in point.yields.items()}
     )
     assert channel.data is None
+
+
+def test_fits_have_the_background_uncertainties_of_the_selection(small_search, finished_output):
+    uncertain = {
+        "figure_of_merit": "asimov_with_uncertainty",
+        "background_uncertainties": {"top": 0.3},
+        "relative_background_uncertainty": 0.1,
+    }
+    analysis = small_search.analysis(selection=uncertain, training={"loss": {"name": "z", "error": "sigmoid"}})
+    templates = Results(analysis, OutputFolder(finished_output)).templates
+    (channel,) = build_workspace(templates, ExportSettings())["channels"]
+    found = {
+        sample["name"]: {each["name"]: each["data"]["hi"] for each in sample["modifiers"] if each["type"] == "normsys"}
+        for sample in channel["samples"]
+    }
+    assert found == {
+        "higgs": {},
+        "dy": {"background_uncertainty": 1.1},
+        "top": {"background_uncertainty": 1.1, "background_uncertainty_top": 1.3},
+    }
 
 
 def test_without_data_variations_or_categories_there_is_nothing_of_them(results):

@@ -46,7 +46,7 @@ def test_the_head_is_that_of_the_analysis(summary):
         "name": "small",
         "luminosity_ifb": 100.0,
         "sqrt_s_tev": 13.0,
-        "figure_of_merit": "Asimov significance",
+        "figure_of_merit": "Asimov significance with background uncertainty",
     }
     assert summary["zsig_hep_version"] == summary["provenance"]["versions"]["zsig_hep"] == __version__
     assert summary["requirements"]["minimum_effective_background"] == 3.0
@@ -125,7 +125,7 @@ def test_uncertainties_of_the_figure_of_merit_are_told_with_the_labels_of_their_
         "signals": "sum",
         "background_uncertainties": [{"name": "top", "label": analysis.labels["top"], "relative": 0.2}],
         "relative_background_uncertainty": 0.05,
-        "simulation_uncertainty_in_figure": False,
+        "simulation_uncertainty_in_figure": True,
         "variations_in_figure": False,
     }
 
@@ -133,7 +133,7 @@ def test_uncertainties_of_the_figure_of_merit_are_told_with_the_labels_of_their_
 def test_the_impact_table_is_that_of_the_results(finished, summary):
     impact, table = summary["impact"], finished.results.impacts
     assert impact["classifier"] == finished.results.evaluations[0].label
-    assert impact["figure_of_merit"] == "Asimov significance"
+    assert impact["figure_of_merit"] == "Asimov significance with background uncertainty"
     assert (impact["cut"], impact["bandwidth"]) == (table.cut, table.bandwidth)
     assert len(impact["rows"]) == len(table.rows) == 4
     assert impact["rows"] == plain(table.rows)

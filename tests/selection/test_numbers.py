@@ -34,6 +34,33 @@ def test_worked_by_hand():
     assert found.hypotheses == {}
 
 
+def test_with_and_without_the_variance_of_the_simulation():
+    figure = FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY
+    inside = Objective(figure, simulation_uncertainty_in_figure=True, relative_background_uncertainty=0.1)
+    found = numbers_of(inside)
+    assert found.significance == pytest.approx(10 / np.sqrt(25 + 2.5**2 + 4), rel=1e-14)
+    assert found.significance_without_simulation == pytest.approx(10 / np.sqrt(25 + 2.5**2), rel=1e-14)
+    found = numbers_of(inside, 0.4)
+    assert found.significance_without_simulation == pytest.approx(10 / np.sqrt(25 + 10**2), rel=1e-14)
+    for objective in (SIMPLE, Objective(FigureOfMerit.PUNZI)):
+        found = numbers_of(objective)
+        assert found.significance_without_simulation == found.significance
+    assert SelectionNumbers().significance_without_simulation is None
+
+
+def test_the_uncertainty_includes_the_moments_of_the_weights_where_they_are_known():
+    objective = Objective(FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY, simulation_uncertainty_in_figure=True)
+    known = {name: Yield(each.value, each.variance, each.entries, 9.0, 30.0) for name, each in PASSING.items()}
+    # Z = s / sqrt(b + v): dZ/ds = 1 / sqrt(29), dZ/db = dZ/dv = -5 / 29^1.5.
+    signal, slope = 1.0 / 29, 5 / 29**1.5
+    expected = np.sqrt(signal + slope**2 * (4 + 2 * 2 * 9 + 2 * 30))
+    assert numbers_of(objective, **known).significance_uncertainty == pytest.approx(expected, rel=1e-12)
+    # Of equal weights: 0.15 and 0.2.
+    equal = 3 * (1 + 0.15) ** 2 + 1 * (1 + 0.2) ** 2
+    found = numbers_of(objective, dy=Yield(20.0, 3.0, 50)).significance_uncertainty
+    assert found == pytest.approx(np.sqrt(signal + slope**2 * equal), rel=1e-12)
+
+
 def test_arrays_are_in_the_order_of_the_processes():
     values, variances = as_arrays(PASSING, PROCESSES)
     assert (values.tolist(), variances.tolist()) == ([20.0, 6.0, 5.0, 4.0], [3.0, 0.75, 1.0, 0.25])

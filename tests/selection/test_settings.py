@@ -8,10 +8,14 @@ from zsig_hep.statistics import FigureOfMerit, FigureParameters, Objective
 def test_defaults():
     options = WorkingPointSettings()
     assert options.figure_of_merit is FigureOfMerit.ASIMOV
-    assert (options.minimum_effective_background, options.minimum_signal_efficiency) == (10.0, 0.05)
-    assert options.dominant_background_fraction == 0.1
+    assert (options.minimum_effective_background, options.minimum_signal_efficiency) == (3.0, 0.05)
+    assert options.dominant_background_fraction == 1.0
+    assert options.simulation_uncertainty_in_figure is None
+    assert options.includes_simulation
     assert (options.sensitivity.relative_bandwidth, options.sensitivity.replicas) == (0.3, 200)
-    assert options.objective == Objective()
+    assert options.objective == Objective(
+        FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, simulation_uncertainty_in_figure=True
+    )  # fmt: skip
 
 
 class TestObjective:
@@ -30,6 +34,29 @@ class TestObjective:
             simulation_uncertainty_in_figure=True,
             signals="minimum",
         )
+
+    @pytest.mark.parametrize(
+        ("figure", "inside", "meant"),
+        [
+            ("asimov", None, "asimov_with_uncertainty"),
+            ("asimov", True, "asimov_with_uncertainty"),
+            ("asimov", False, "asimov"),
+            ("s_over_sqrt_b", None, "s_over_sqrt_b_with_uncertainty"),
+            ("poisson", None, "poisson_with_uncertainty"),
+            ("poisson_with_uncertainty", None, "poisson_with_uncertainty"),
+            ("poisson_with_uncertainty", False, "poisson_with_uncertainty"),
+            ("ams", None, "ams"),
+            ("punzi", None, "punzi"),
+            ("punzi", False, "punzi"),
+        ],
+    )
+    def test_the_simulation_is_in_every_figure_that_can_include_it(self, figure, inside, meant):
+        options = WorkingPointSettings(figure_of_merit=figure, simulation_uncertainty_in_figure=inside)
+        expected = inside is not False and figure not in {"ams", "punzi"}
+        assert options.objective.figure == meant
+        assert options.objective.simulation_uncertainty_in_figure is options.includes_simulation is expected
+        # The name in the settings is the one that was given.
+        assert options.figure_of_merit == figure
 
     @pytest.mark.parametrize(
         ("given", "meant"),
@@ -72,7 +99,6 @@ class TestRefusals:
         [
             {"relative_background_uncertainty": 0.1},
             {"background_uncertainties": {"dy": 0.0, "top": 0.1}},
-            {"simulation_uncertainty_in_figure": True},
             {"variations_in_figure": True},
         ],
     )
@@ -84,6 +110,16 @@ class TestRefusals:
         with pytest.raises(ValidationError, match=usable):
             WorkingPointSettings(figure_of_merit="punzi", **given)
         assert WorkingPointSettings(figure_of_merit="s_over_sqrt_b_with_uncertainty", **given)
+
+    @pytest.mark.parametrize("figure", ["ams", "punzi"])
+    def test_a_figure_that_cannot_include_the_simulation(self, figure):
+        usable = (
+            f"figure_of_merit '{figure}' cannot include the variance of the simulation; set it to one of 's_over_sqrt_b', "
+            "'s_over_sqrt_b_with_uncertainty', 'asimov', 'asimov_with_uncertainty', 'poisson', "
+            "'poisson_with_uncertainty', or remove simulation_uncertainty_in_figure"
+        )
+        with pytest.raises(ValidationError, match=usable):
+            WorkingPointSettings(figure_of_merit=figure, simulation_uncertainty_in_figure=True)
 
     @pytest.mark.parametrize(
         ("given", "words"),

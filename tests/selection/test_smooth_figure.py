@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.learning.implicit.argmin import argmax
-from zsig_hep.selection import ScoredEvents, WorkingPointSettings, scan_thresholds
+from zsig_hep.selection import ScoredEvents, scan_thresholds
 from zsig_hep.selection.smooth_figure import Parameter, SmoothFigure, central_spread
 from zsig_hep.statistics import FigureOfMerit, Objective, asimov, asimov_with_uncertainty
 
@@ -69,14 +70,17 @@ def test_one_cut_by_hand():
     assert float(found) == pytest.approx(float(asimov_with_uncertainty(s1 + s2, dy + top, sigma)), rel=1e-13)
 
 
-def test_a_narrow_bandwidth_is_the_scan():
+@pytest.mark.parametrize("objective", [UNCERTAIN, INSIDE])
+def test_a_narrow_bandwidth_is_the_scan(objective):
     events = toy()
-    figure = SmoothFigure.of_events(events, 1e-7, UNCERTAIN)
-    settings = WorkingPointSettings(
-        figure_of_merit=UNCERTAIN.figure,
-        background_uncertainties=UNCERTAIN.background_uncertainties,
+    figure = SmoothFigure.of_events(events, 1e-7, objective)
+    settings = exact_yields(
+        figure_of_merit=objective.figure,
+        background_uncertainties=objective.background_uncertainties,
         relative_background_uncertainty=0.05,
+        simulation_uncertainty_in_figure=objective.simulation_uncertainty_in_figure,
     )
+    assert settings.objective == objective
     scan = scan_thresholds(events, settings)
     rows = np.arange(0, 800, 37)
     # Between two scores, where no event is half selected.

@@ -21,6 +21,7 @@ from tests.selection.varied_toy import (
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.datasets import Process
 from zsig_hep.ntuples.variations import NormalisationVariation, ShapeVariation, expand_variations
+from zsig_hep.selection import ScoredEvents, VariedEvents
 from zsig_hep.selection.varied_events import (
     VariedYield,
     background_uncertainty,
@@ -104,29 +105,45 @@ class TestYields:
                 assert each.nominal == nominal[name]
 
     @pytest.mark.parametrize(
-        ("up", "down", "shift", "note"),
+        ("up", "down", "note"),
         [
-            (13.0, 9.0, 2.0, ""),
-            (9.0, 13.0, -2.0, ""),
-            (13.0, 11.0, 3.0, "up and down have the same sign"),
-            (8.0, 7.0, -3.0, "up and down have the same sign"),
-            (12.0, 12.0, 2.0, "up equals down"),
-            (10.0, 10.0, 0.0, "no effect"),
-            (14.0, 10.0, 4.0, ""),
-            (10.0, 6.0, -4.0, ""),
+            (13.0, 9.0, ""),
+            (9.0, 13.0, ""),
+            (13.0, 11.0, "up and down have the same sign"),
+            (8.0, 7.0, "up and down have the same sign"),
+            (12.0, 12.0, "up equals down"),
+            (10.0, 10.0, "no effect"),
+            (14.0, 10.0, ""),
+            (10.0, 6.0, ""),
         ],
     )
-    def test_the_shift_of_two_directions_and_what_is_unusual(self, up, down, shift, note):
+    def test_the_shifts_in_two_directions_and_what_is_unusual(self, up, down, note):
         found = VariedYield(yield_of(10.0), yield_of(up), yield_of(down))
-        assert (found.shift, found.note) == (shift, note)
+        assert (found.shifts, found.note) == ((up - 10, down - 10), note)
 
 
-@given(st.floats(-10, 10), st.floats(-10, 10))
-def test_the_symmetrised_shift_lies_between_the_two(up, down):
-    shift = float(symmetrised(up, down))
-    assert abs(shift) <= max(abs(up), abs(down))
-    assert abs(shift) >= abs(up - down) / 2 or up * down >= 0
-    assert float(symmetrised(-up, -down)) == -shift
+class TestSymmetrised:
+    @pytest.mark.parametrize(
+        ("up", "down", "expected"), [(2, -2, 2), (-2, 2, 2), (3, 3, 3), (3, -1, 5**0.5), (0, -20, 200**0.5), (0, 0, 0)]
+    )
+    def test_the_root_mean_square_by_hand(self, up, down, expected):
+        assert float(symmetrised(up, down)) == pytest.approx(expected, rel=1e-15)
+
+    def test_it_is_that_of_a_gaussian_nuisance_parameter(self):
+        theta = np.random.default_rng(0).normal(size=200_000)
+        shift = np.where(theta > 0, 4.0 * theta, -1.0 * -theta)
+        assert np.sqrt(np.mean(shift**2)) == pytest.approx(float(symmetrised(4.0, -1.0)), rel=0.01)
+
+    @given(st.floats(-10, 10), st.floats(-10, 10), st.floats(-1e-9, 1e-9))
+    def test_it_is_continuous_and_lies_between_the_two(self, up, down, step):
+        shift = float(symmetrised(up, down))
+        sizes = sorted([abs(up), abs(down)])
+        assert sizes[0] * (1 - 1e-12) <= shift <= sizes[1] * (1 + 1e-12)
+        for moved in ((up + step, down), (up, down + step)):
+            assert abs(float(symmetrised(*moved)) - shift) <= abs(step) + 1e-14
+
+    def test_no_jump_where_one_direction_changes_its_sign(self):
+        assert float(symmetrised(1e-13, -20.0)) == pytest.approx(float(symmetrised(0.0, -20.0)), rel=1e-12)
 
 
 class TestBackgroundUncertainty:
@@ -141,6 +158,51 @@ class TestBackgroundUncertainty:
         assert background_uncertainty(yields, ("dy", "top")) == pytest.approx(5.0, rel=1e-15)
         assert background_uncertainty(yields, ("top",)) == pytest.approx(np.sqrt(2), rel=1e-15)
         assert background_uncertainty({}, ("dy", "top")) == 0.0
+
+    def test_the_shifts_of_one_variation_cancel_between_processes(self):
+        # Ten events move from one process to the other: the background is the same, up and down.
+        migration = {
+            "dy": VariedYield(yield_of(50.0), yield_of(60.0), yield_of(40.0)),
+            "top": VariedYield(yield_of(50.0), yield_of(40.0), yield_of(60.0)),
+        }
+        assert background_uncertainty({"a": migration}, ("dy", "top")) == 0.0
+        assert background_uncertainty({"a": migration}, ("dy",)) == pytest.approx(10.0)
+
+    def test_up_and_down_are_combined_after_the_sum_over_processes_in_the_scan_too(self):
+        # +10 and -10 of one process, -10 and -10 of the other: together 0 up and -20 down.
+        yields = {
+            "dy": VariedYield(yield_of(50.0), yield_of(60.0), yield_of(40.0)),
+            "top": VariedYield(yield_of(30.0), yield_of(20.0), yield_of(20.0)),
+        }
+        assert background_uncertainty({"a": yields}, ("dy", "top")) == pytest.approx(np.sqrt(200), rel=1e-14)
+        one, at = np.zeros(3), np.array([0.0])
+        features = np.empty((2, 0), dtype=np.float32)
+        up, down = (
+            VariedEvents("a", "weight", side, ("dy", "top"), one[:2], weight, np.array([1, 2]), np.arange(2), features)
+            for side, weight in (("up", np.array([60.0, 20.0])), ("down", np.array([40.0, 20.0])))
+        )
+        events = ScoredEvents.from_arrays(one, [1.0, 50.0, 30.0], [0, 1, 2], names=NAMES, roles=ROLES)
+        events = replace(events, variations=((up, down),))
+        nominal = np.array([[1.0], [50.0], [30.0]])
+        assert background_uncertainty_above(events, at, nominal)[0] == pytest.approx(np.sqrt(200), rel=1e-14)
+
+    @pytest.mark.parametrize("unusual", [False, True])
+    def test_what_is_scanned_is_what_is_quoted(self, unusual):
+        # A shape that moves one process up in both directions: its shifts must be added to the other before squaring.
+        events = varied_toy()
+        if unusual:
+            (up, down) = events.variations[3]
+            down = replace(down, weight=np.where(down.process == 1, 1.4, 1.0) * down.weight)
+            events = replace(events, variations=(*events.variations[:3], (up, down)))
+        cuts = np.array([0.3, 0.6])
+        nominal = np.array(
+            [[events.weight[(events.process == p) & (events.score >= cut)].sum() for cut in cuts] for p in range(3)]
+        )
+        scanned = background_uncertainty_above(events, cuts, nominal)
+        for cut, found in zip(cuts, scanned, strict=True):
+            selections = [(up.score >= cut, down.score >= cut) for up, down in events.variations]
+            yields = varied_yields(events, selections, events.yields(events.score >= cut))
+            assert background_uncertainty(yields, ("dy", "top")) == pytest.approx(found, rel=1e-12)
 
     @pytest.mark.parametrize("correlated", [True, False])
     def test_uncorrelated_processes_have_a_variation_each(self, correlated):
@@ -173,8 +235,7 @@ class TestBackgroundUncertainty:
                     - nominal[touched, column].sum()
                     for each in pair
                 )
-                larger = up if abs(up) >= abs(down) else down
-                variance += ((up - down) / 2 if up * down < 0 else larger) ** 2
+                variance += (up**2 + down**2) / 2
             assert found[column] == pytest.approx(np.sqrt(variance), rel=1e-12)
 
     def test_scores_that_are_not_finite_are_refused_by_the_name_of_the_variation(self):

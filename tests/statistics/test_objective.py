@@ -78,6 +78,39 @@ def test_slopes_and_uncertainty_against_finite_differences(signals, figure):
     assert float(found.uncertainty) == pytest.approx(np.sqrt((np.square(slopes) * VARIANCES).sum()), rel=1e-6)
 
 
+@pytest.mark.parametrize("signals", ["sum", "mean", "minimum"])
+@pytest.mark.parametrize("figure", ["asimov_with_uncertainty", "poisson_with_uncertainty"])
+def test_the_fluctuation_of_the_variance_is_in_the_uncertainty_of_every_hypothesis(signals, figure):
+    objective = Objective(
+        FigureOfMerit(figure), background_uncertainties=K, simulation_uncertainty_in_figure=True, signals=signals
+    )
+    # Moments of weights of both signs, which stand for more than equal weights would.
+    third, fourth = np.array([9.0, 0.3, 9.0, -0.2]), np.array([9.0, 0.4, 9.0, 0.2])
+    found = objective.evaluate(YIELDS, VARIANCES, PROCESSES, higher_moments=(third, fourth))
+
+    def z(yields, of_simulation=0.0):
+        return float(objective.evaluate(yields, VARIANCES + np.eye(4)[1] * of_simulation, PROCESSES).value)
+
+    h = 1e-4
+    slopes = np.array([(z(YIELDS + h * e) - z(YIELDS - h * e)) / (2 * h) for e in np.eye(4)])
+    slope_v = (z(YIELDS, h) - z(YIELDS, -h)) / (2 * h)
+    assert float(found.variance_slope) == pytest.approx(slope_v, rel=1e-5)
+    of_background = np.array([0.0, 1.0, 0.0, 1.0])
+    variance = slopes**2 * VARIANCES + of_background * (2 * slopes * slope_v * third + slope_v**2 * fourth)
+    assert float(found.uncertainty) == pytest.approx(np.sqrt(variance.sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("signals", ["mean", "minimum"])
+def test_samples_of_hypotheses_scatter_by_what_is_quoted(signals):
+    objective = Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, simulation_uncertainty_in_figure=True, signals=signals)
+    # Effective entries of the backgrounds: 40 and 25.
+    weight, expected = np.array([0.01, 1.0, 0.01, 0.6]), np.array([300, 40, 200, 25])
+    counts = np.random.default_rng(0).poisson(expected, (20_000, 4)).T
+    toys = objective.evaluate(counts * weight[:, None], counts * weight[:, None] ** 2, PROCESSES).value
+    found = objective.evaluate(expected * weight, expected * weight**2, PROCESSES)
+    assert float(toys.std()) == pytest.approx(float(found.uncertainty), rel=0.06)
+
+
 @given(st.permutations(range(4)), st.sampled_from(["sum", "mean", "minimum"]))
 def test_the_order_of_the_processes_does_not_matter(order, signals):
     objective = dataclasses.replace(UNCERTAIN, signals=signals)

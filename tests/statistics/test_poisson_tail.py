@@ -203,6 +203,7 @@ class TestEdges:
 
     def test_a_deficit_beyond_float64(self):
         assert poisson(-5e5, 1e6) == -np.inf
+        assert poisson_with_uncertainty(10.0, 25.0, 1e200) == -np.inf
         assert np.isnan(tail_slopes(-5e5, 1e6, 0.0, 0.0)[0])
 
     def test_tensors_are_refused(self):

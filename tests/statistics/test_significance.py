@@ -7,9 +7,21 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.statistics.exact import exact_root
-from zsig_hep.statistics import asimov, asimov_with_uncertainty, s_over_sqrt_b, s_over_sqrt_b_with_uncertainty
+from zsig_hep.errors import InputError
+from zsig_hep.selection import WorkingPointSettings
+from zsig_hep.statistics import (
+    FigureOfMerit,
+    Objective,
+    ProcessTable,
+    asimov,
+    asimov_with_uncertainty,
+    evaluate,
+    s_over_sqrt_b,
+    s_over_sqrt_b_with_uncertainty,
+)
 
 RATIOS = np.logspace(-6, 6, 49)
 BACKGROUNDS = np.array([1e-3, 1.0, 37.0, 1e6])
@@ -110,6 +122,25 @@ class TestEdges:
 
     def test_limit_of_a_vanishing_background_at_fixed_uncertainty(self):
         assert asimov_with_uncertainty(2.0, 1e-12, 1.0) < 1e-5
+
+    @pytest.mark.parametrize(("dtype", "sigma"), [("float64", 1e200), ("float64", np.inf), ("float32", 1e25)])
+    @pytest.mark.parametrize("figure", [asimov_with_uncertainty, s_over_sqrt_b_with_uncertainty])
+    def test_an_uncertainty_whose_square_overflows_leaves_nothing(self, library, figure, dtype, sigma):
+        s, b = (
+            library(np.array(values, dtype=dtype))
+            for values in ([10.0, 0.0, -3.0, 1.0, np.nan], [25.0, 1.0, 25.0, -1.0, 1.0])
+        )
+        found = figure(s, b, library(np.full(5, sigma, dtype=dtype)))
+        np.testing.assert_array_equal(np.asarray(found), [0.0, 0.0, 0.0, np.nan, np.nan])
+        # Just below the overflow it is nearly zero already.
+        below = figure(s[:3], b[:3], library(np.full(3, np.sqrt(np.finfo(dtype).max) / 2, dtype=dtype)))
+        assert (abs(np.asarray(below)) < 1e-17).all()
+
+    def test_gradients_of_an_uncertainty_whose_square_overflows(self):
+        for figure in (asimov_with_uncertainty, s_over_sqrt_b_with_uncertainty):
+            leaves = [torch.tensor([value, value], requires_grad=True) for value in (10.0, 25.0, 1e25)]
+            figure(*leaves).sum().backward()
+            assert all(torch.isfinite(leaf.grad).all() for leaf in leaves)
 
     def test_outside_the_domain(self):
         assert math.isnan(asimov(-1.0, 1.0))
@@ -233,3 +264,26 @@ class TestProperties:
     def test_a_large_uncertainty_leaves_the_limit_of_relative_precision(self):
         # b -> infinity at fixed s/b and sigma_b/b: Z -> s / sigma_b up to terms in s/b.
         assert asimov_with_uncertainty(1e3, 1e9, 1e8) == pytest.approx(1e3 / 1e8, rel=1e-5)
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("name", "nearest"),
+        [("asimo", "'asimov'"), ("Punzi", "'punzi'"), (3, "There are: ams, asimov"), (None, "There are: ams, asimov")],
+    )
+    def test_an_unknown_figure_of_merit_names_the_nearest(self, name, nearest):
+        with pytest.raises(InputError, match=rf"Unknown figure of merit {name!r}\..*{nearest}"):
+            FigureOfMerit(name)
+
+    def test_wherever_a_notebook_gives_one(self):
+        yields, processes = np.array([1.0, 4.0]), ProcessTable(("h", "dy"), ("signal", "background"))
+        with pytest.raises(InputError, match="Did you mean 'asimov'"):
+            evaluate("asimo", 10.0, 25.0, 1.0, 1.0)
+        with pytest.raises(InputError, match="Did you mean 'asimov'"):
+            Objective("asimo").evaluate(yields, yields, processes)
+
+    def test_settings_list_it_among_their_problems(self):
+        with pytest.raises(ValidationError, match="figure_of_merit"):
+            WorkingPointSettings(figure_of_merit="asimo")
+        with pytest.raises(ValidationError, match="2 validation errors"):
+            WorkingPointSettings(figure_of_merit="asimo", minimum_effective_background=0)

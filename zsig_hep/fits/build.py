@@ -10,11 +10,16 @@ from zsig_hep.fits.rules import usable_channel
 from zsig_hep.fits.samples import Channels, Sample, SampledVariation, SampleReader
 from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplates, Template
 from zsig_hep.names import identifiers, mapped_notes
+from zsig_hep.ntuples.variations import VariationKind
 from zsig_hep.selection.events import Floats, ScoredEvents
+from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
 
 COUNTING = "events"
 """Observable of a channel with one bin, which counts the events."""
+
+BACKGROUND_UNCERTAINTY = "background_uncertainty"
+"""Parameter of the uncertainty common to all backgrounds; of one process, with the name of the process after it."""
 
 IN_FITS = "ROOT histograms and fit inputs, whose names have letters, digits and underscores only"
 """Where the identifiers of names are used, for notes."""
@@ -31,6 +36,7 @@ def build_templates(
     luminosity_ifb: float,
     labels: Mapping[str, str] | None = None,
     unblinded: bool = False,
+    objective: Objective | None = None,
 ) -> FitTemplates:
     """Bin events by channel, process and variation, and make the templates usable in a fit.
 
@@ -45,13 +51,15 @@ def build_templates(
         luminosity_ifb: integrated luminosity of the weights [1/fb].
         labels: labels of the processes, where they differ from their names.
         unblinded: whether the data are observed in the fit; otherwise it has the Asimov data of the background alone.
+        objective: what the selection maximises. Its background uncertainties become parameters of the fit: one for each
+            process with its own, and one for all backgrounds together.
 
     Returns:
         The templates, from which all exports are written.
 
     Raises:
-        InputError: array shapes differ, the observable is unknown, the settings refuse to merge bins, or no channel has
-            background.
+        InputError: array shapes differ, the observable is unknown, the settings refuse to merge bins, no channel has
+            background, or an uncertainty is given for a name that is no background process.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -84,19 +92,59 @@ def build_templates(
         raise InputError(message)
     kept = {name: row for name, row in binning.processes.items() if any(name in each.nominal for each in usable)}
     of_fit = events.processes.select(list(kept.values()))
+    kinds = {
+        name: each.kind
+        for name, each in zip(binning.variations, varied, strict=True)
+        if any(name in channel.varied for channel in usable)
+    }
+    taken = [*variations, settings.signal_strength]
+    uncertainties = {} if objective is None else _uncertainties(objective, events.processes, kept, taken)
+    notes += _counted_twice(uncertainties, kinds, usable)
     return FitTemplates(
         channels=tuple(usable),
         process_names=tuple(kept),
         roles=of_fit.roles,
         labels=tuple((labels or {}).get(name, name) for name in of_fit.names),
-        kinds={
-            name: each.kind
-            for name, each in zip(binning.variations, varied, strict=True)
-            if any(name in channel.varied for channel in usable)
-        },
+        kinds=kinds,
         luminosity_ifb=luminosity_ifb,
         notes=tuple(notes),
+        uncertainties=uncertainties,
     )
+
+
+def _uncertainties(
+    objective: Objective, processes: ProcessTable, rows: Mapping[str, int], taken: Collection[str]
+) -> dict[str, dict[str, float]]:
+    """Relative uncertainties of the backgrounds of a fit by parameter and process; no parameter has a name of `taken`."""
+    objective.require_known_backgrounds(processes)
+    backgrounds = {name: processes.names[row] for name, row in rows.items() if processes.roles[row] == "background"}
+    own = {name: objective.background_uncertainties.get(of_table, 0.0) for name, of_table in backgrounds.items()}
+    wanted = {f"{BACKGROUND_UNCERTAINTY}_{name}": {name: k} for name, k in own.items() if k > 0}
+    if objective.relative_background_uncertainty > 0:
+        wanted[BACKGROUND_UNCERTAINTY] = dict.fromkeys(backgrounds, objective.relative_background_uncertainty)
+    named: dict[str, dict[str, float]] = {}
+    for parameter, of_processes in wanted.items():
+        free = parameter
+        while free in taken or free in named or (free != parameter and free in wanted):
+            free += "_"
+        named[free] = of_processes
+    return named
+
+
+def _counted_twice(
+    uncertainties: Mapping[str, Mapping[str, float]],
+    kinds: Mapping[str, VariationKind],
+    channels: Sequence[ChannelTemplates],
+) -> list[str]:
+    """Notes on normalisation variations of processes that have a background uncertainty too."""
+    return [
+        f"process '{process}' has the background uncertainty '{parameter}' and the normalisation variation '{variation}'; "
+        "the fit has both, so that an uncertainty given in both places is counted twice"
+        for parameter, of_processes in uncertainties.items()
+        for process in of_processes
+        for variation, kind in kinds.items()
+        if kind == "normalisation" and any(process in channel.varied.get(variation, {}) for channel in channels)
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 
 from zsig_hep.files import atomic_path
-from zsig_hep.fits.templates import DATA_NAME, ChannelTemplates, ExportSettings, FitTemplates
+from zsig_hep.fits.templates import DATA_NAME, ChannelTemplates, ExportSettings, FitTemplates, log_normal_factors
 
 JsonDict = dict[str, Any]
 
@@ -61,6 +61,11 @@ def cabinetry_configuration(
             for variation in templates.kinds
             for process in templates.process_names
             if _touched(templates, variation, process)
+        ]
+        + [
+            _uncertainty(templates, parameter, process)
+            for parameter, of_processes in templates.uncertainties.items()
+            for process in of_processes
         ],
     }
 
@@ -97,7 +102,20 @@ def _systematic(templates: FitTemplates, variation: str, process: str) -> JsonDi
         "Regions": [channel.name for channel in channels],
     }
     if templates.kinds[variation] in {"luminosity", "normalisation"} and np.ptp(factors, axis=0).max() < 1e-9:
-        up, down = (factors[0] - 1).tolist()
-        return entry | {"Type": "Normalization", "Up": {"Normalization": up}, "Down": {"Normalization": down}}
+        return entry | _normalisation(*factors[0].tolist())
     paths = {side: {"VariationPath": f"_{variation}{side}"} for side in ("Up", "Down")}
     return entry | {"Type": "NormPlusShape"} | paths
+
+
+def _uncertainty(templates: FitTemplates, parameter: str, process: str) -> JsonDict:
+    entry: JsonDict = {
+        "Name": f"{parameter}_{process}",
+        "ModifierName": parameter,
+        "Samples": process,
+        "Regions": _regions(templates, process),
+    }
+    return entry | _normalisation(*log_normal_factors(templates.uncertainties[parameter][process]))
+
+
+def _normalisation(up: float, down: float) -> JsonDict:
+    return {"Type": "Normalization", "Up": {"Normalization": up - 1}, "Down": {"Normalization": down - 1}}

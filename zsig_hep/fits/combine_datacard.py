@@ -5,7 +5,7 @@ from typing import Literal
 
 from zsig_hep.errors import OutputError
 from zsig_hep.files import atomic_path
-from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplates
+from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplates, log_normal_factors
 
 Variant = Literal["counting", "shapes"]
 
@@ -25,7 +25,7 @@ def build_datacard(templates: FitTemplates, settings: ExportSettings, variant: V
 
     "shapes" refers to the histograms of `write_templates`: weight and shape variations are `shape` lines, luminosities
     and normalisations are `lnN` lines with the factors down/up, and `autoMCStats` adds the uncertainty of the
-    simulation. "counting" has the yields of whole channels: all variations are `lnN` lines, and the uncertainty of the
+    simulation. Background uncertainties are `lnN` lines with 1 + k in both. "counting" has the yields of whole channels: all variations are `lnN` lines, and the uncertainty of the
     simulation is one `lnN` line for each process and channel. Combine's signal strength r multiplies all signal
     processes.
 
@@ -75,7 +75,7 @@ def build_datacard(templates: FitTemplates, settings: ExportSettings, variant: V
     if variant == "shapes":
         lines += [f"shapes * * {histograms} $CHANNEL/$PROCESS $CHANNEL/$PROCESS_$SYSTEMATIC", _RULE]
     lines += [*_observation(templates), _RULE, *_rates(templates, columns), _RULE]
-    nuisances = _variation_rows(templates, columns, variant)
+    nuisances = _variation_rows(templates, columns, variant) + _uncertainty_rows(templates, columns)
     if settings.simulation_uncertainty and variant == "counting":
         nuisances += _statistics_rows(columns)
     lines += _aligned(nuisances)
@@ -132,6 +132,21 @@ def _variation_rows(templates: FitTemplates, columns: _Columns, variant: Variant
                 cells.append(f"{_number(down)}/{_number(up)}")
         rows.append([variation, "shape" if is_shape else "lnN", *cells])
     return rows
+
+
+def _uncertainty_rows(templates: FitTemplates, columns: _Columns) -> list[list[str]]:
+    # A single number is the factor up in Combine, and its inverse the factor down.
+    return [
+        [
+            parameter,
+            "lnN",
+            *(
+                _number(log_normal_factors(of_processes[name])[0]) if name in of_processes else "-"
+                for _, name in columns
+            ),
+        ]
+        for parameter, of_processes in templates.uncertainties.items()
+    ]
 
 
 def _statistics_rows(columns: _Columns) -> list[list[str]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from zsig_hep.errors import OutputError
 from zsig_hep.files import atomic_path
-from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplates
+from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplates, log_normal_factors
 
 JsonDict = dict[str, Any]
 
@@ -78,7 +78,8 @@ def build_workspace(templates: FitTemplates, settings: ExportSettings, *, measur
     with mu_p = mu for signals and 1 otherwise, lambda_p the luminosity where it is uncertain, and for each variation v
     a parameter alpha_v with a normal constraint. A variation changes the yield by its factors kappa ("normsys": N_up /
     N and N_down / N), and in channels of several bins the shape by delta ("histosys": templates up and down scaled to
-    the nominal yield); luminosities and normalisations have no shape. Without data the observation is the Asimov data
+    the nominal yield); luminosities and normalisations have no shape. The parameters of `FitTemplates.uncertainties`
+    are further alpha_v, with the factors kappa 1 + k and 1 / (1 + k). Without data the observation is the Asimov data
     of the background.
 
     gamma_pi ("staterror") has the statistical uncertainty of the simulation, sqrt(sum w^2). All backgrounds share one
@@ -95,7 +96,7 @@ def build_workspace(templates: FitTemplates, settings: ExportSettings, *, measur
         The workspace, of JSON types only; pyhf is not needed.
 
     Raises:
-        OutputError: a variation has the name of another parameter.
+        OutputError: a variation or an uncertainty has the name of another parameter.
 
     Example:
         >>> from zsig_hep.fits.templates import Template
@@ -194,6 +195,9 @@ def _check_parameters(templates: FitTemplates, settings: ExportSettings) -> None
         if name in others:
             message = f"Variation '{name}' has the name of the parameter of {others[name]}; rename the variation."
             raise OutputError(message)
+    if (name := settings.signal_strength) in templates.uncertainties:
+        message = f"The signal strength has the name of a background uncertainty, '{name}'; choose another name for it."
+        raise OutputError(message)
 
 
 def _luminosity_parameter(luminosity: LuminosityUncertainty) -> JsonDict:
@@ -230,6 +234,11 @@ def _samples(
                 modifiers.append({"name": LUMINOSITY_PARAMETER, "type": "lumi", "data": None})
             else:
                 modifiers += _variation_modifiers(templates, channel, variation, name)
+        modifiers += [
+            _normsys(parameter, *log_normal_factors(of_processes[name]))
+            for parameter, of_processes in templates.uncertainties.items()
+            if name in of_processes
+        ]
         samples.append({"name": name, "data": template.values.tolist(), "modifiers": modifiers})
     return samples
 
@@ -238,12 +247,16 @@ def _variation_modifiers(
     templates: FitTemplates, channel: ChannelTemplates, variation: str, process: str
 ) -> list[JsonDict]:
     high, low = channel.factors(variation, process)
-    modifiers: list[JsonDict] = [{"name": variation, "type": "normsys", "data": {"hi": high, "lo": low}}]
+    modifiers = [_normsys(variation, high, low)]
     if channel.bins > 1 and templates.kinds[variation] in {"weight", "shape"}:
         up, down = channel.varied[variation][process]
         shapes = {"hi_data": (up.values / high).tolist(), "lo_data": (down.values / low).tolist()}
         modifiers.append({"name": variation, "type": "histosys", "data": shapes})
     return modifiers
+
+
+def _normsys(name: str, high: float, low: float) -> JsonDict:
+    return {"name": name, "type": "normsys", "data": {"hi": high, "lo": low}}
 
 
 def _staterror(channel: ChannelTemplates, *, signal: bool) -> str:

@@ -156,6 +156,8 @@ class FitTemplates(ShortRepr):
         kinds: kind of every variation, by name.
         luminosity_ifb: integrated luminosity of the yields [1/fb].
         notes: changes that were made to meet the requirements, as sentences.
+        uncertainties: relative uncertainty k > 0 of each background that a parameter of the fit scales, by the name of
+            the parameter and the process; the factors are those of `log_normal_factors`.
 
     Raises:
         InputError: the templates cannot be used by a fit.
@@ -176,6 +178,7 @@ class FitTemplates(ShortRepr):
     kinds: Mapping[str, VariationKind]
     luminosity_ifb: float
     notes: tuple[str, ...] = field(default=())
+    uncertainties: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what a fit cannot take."""
@@ -183,6 +186,7 @@ class FitTemplates(ShortRepr):
             message = "There is no channel to fit; select at least one category with background."
             raise InputError(message)
         _check_names(self)
+        _check_uncertainties(self)
         for channel in self.channels:
             _check_channel(self, channel)
         if not any(name in channel.nominal for name in self.signals for channel in self.channels):
@@ -249,11 +253,22 @@ def histogram_name(process: str, variation: str | None = None, direction: Litera
     return process if variation is None else f"{process}_{variation}{direction}"
 
 
+def log_normal_factors(relative: float) -> tuple[float, float]:
+    """Factors (up, down) of a yield with a log-normal uncertainty, positive for any relative uncertainty.
+
+    Example:
+        >>> log_normal_factors(0.25)
+        (1.25, 0.8)
+    """
+    return 1 + relative, 1 / (1 + relative)
+
+
 def _check_names(templates: FitTemplates) -> None:
     groups = {
         "channel": [channel.name for channel in templates.channels],
         "process": list(templates.process_names),
         "variation": list(templates.kinds),
+        "parameter": list(templates.uncertainties),
     }
     for kind, names in groups.items():
         for name, count in Counter(names).items():
@@ -268,6 +283,20 @@ def _check_names(templates: FitTemplates) -> None:
                 raise InputError(message)
     if problems := histogram_problems(templates.process_names, list(templates.kinds)):
         raise InputError("\n".join(problems))
+
+
+def _check_uncertainties(templates: FitTemplates) -> None:
+    for parameter, of_processes in templates.uncertainties.items():
+        if parameter in templates.kinds:
+            message = f"A variation and a background uncertainty are both called '{parameter}'; rename the variation."
+            raise InputError(message)
+        for name, relative in of_processes.items():
+            if name not in templates.backgrounds or not 0 < relative < np.inf:
+                message = (
+                    f"Parameter '{parameter}' gives '{name}' a relative uncertainty of {relative}; it must be a background "
+                    "process of the templates, and the uncertainty positive and finite."
+                )
+                raise InputError(message)
 
 
 def histogram_problems(processes: Sequence[str], variations: Sequence[str]) -> list[str]:

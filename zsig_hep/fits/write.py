@@ -55,7 +55,8 @@ def fit_metadata(templates: FitTemplates, settings: ExportSettings) -> dict[str,
         settings: settings of the export.
 
     Returns:
-        Observation, luminosity, channels with their bins and yields, processes, variations and notes.
+        Observation, luminosity, channels with their bins and yields, processes, variations, background uncertainties
+        and notes.
     """
     luminosity = luminosity_uncertainty(templates)
     return {
@@ -71,6 +72,7 @@ def fit_metadata(templates: FitTemplates, settings: ExportSettings) -> dict[str,
             for name, role, label in zip(templates.process_names, templates.roles, templates.labels, strict=True)
         },
         "variations": dict(templates.kinds),
+        "background_uncertainties": {name: dict(each) for name, each in templates.uncertainties.items()},
         "channels": {
             channel.name: {
                 "observable": channel.observable,

@@ -76,6 +76,7 @@ class ChunkReader:
         variations: by dataset and name; only weight and shape variations are used.
         weight_functions: loaded `function` of weight variations, by name of the variation.
         luminosity_masks: of data, by dataset.
+        identity_names: by dataset, the name that is part of the identity of its events; by default its own.
     """
 
     columns: Columns
@@ -84,6 +85,7 @@ class ChunkReader:
     variations: Mapping[str, Mapping[str, Variation]] | None = None
     weight_functions: Mapping[str, Callable[[Any], Any]] | None = None
     luminosity_masks: Mapping[str, LuminosityMask] | None = None
+    identity_names: Mapping[str, str] | None = None
 
     def read(self, events: Any) -> VariedChunk:
         """Select and weight the events of a chunk.
@@ -167,7 +169,7 @@ class ChunkReader:
             identity = hash_content(list(features.values()), kept)
         else:
             branches = [flat_branch(events, name, where)[chosen] for name in self.event_identity]
-            identity = hash_identity(branches, salt=key[0])
+            identity = hash_identity(branches, salt=(self.identity_names or {}).get(key[0], key[0]))
         return SelectedChunk(features, cuts, kept, identity, selected)
 
     def _weights(self, events: Any, key: ChunkKey, where: str) -> tuple[Floats, Floats]:

@@ -75,6 +75,11 @@ class Dataset(Settings):
     events.
     """
 
+    shares_events_with: DatasetName | None = Field(default=None, examples=["zjets"])
+    """Another dataset that reads the same files on purpose, such as one simulation that `columns` splits into two
+    processes; copies of an event are then in one fold. Without it a file may be in one dataset only.
+    """
+
     _branches_are_distinct = field_validator("weight")(_distinct_branches)
 
     @property

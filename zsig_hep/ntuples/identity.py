@@ -47,7 +47,8 @@ def hash_identity(columns: Sequence[NDArray[Any]], salt: str) -> NDArray[np.uint
 
     Args:
         columns: K arrays [N] of integers, booleans or floats.
-        salt: name of the dataset, so that the same numbers in another dataset have other hashes.
+        salt: name of the dataset, so that the same numbers in another dataset have other hashes; datasets that share
+            events share it too.
 
     Returns:
         u8 [N]; each depends on its event and the salt only.

@@ -113,6 +113,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         variations: systematic variations by dataset and name.
         weight_functions: loaded functions of weight variations, by name.
         luminosity_masks: of data, by dataset.
+        identity_names: by dataset, the name that is part of the identity of its events; by default its own.
 
     Example:
         >>> processor = FeatureProcessor(["MET_pt"], folder=Path("chunks"), weights={"ttbar": "genWeight"})
@@ -130,12 +131,19 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         variations: Mapping[str, Mapping[str, Variation]] | None = None,
         weight_functions: Mapping[str, Callable[[Any], Any]] | None = None,
         luminosity_masks: Mapping[str, LuminosityMask] | None = None,
+        identity_names: Mapping[str, str] | None = None,
     ) -> None:
         """Store the arguments; nothing is read or written before `process`."""
         self.columns = columns if callable(columns) else tuple(columns)
         self.folder = folder
         self.reader = ChunkReader(
-            self.columns, dict(weights), event_identity, variations, weight_functions, luminosity_masks
+            self.columns,
+            dict(weights),
+            event_identity,
+            variations,
+            weight_functions,
+            luminosity_masks,
+            identity_names,
         )
 
     @classmethod

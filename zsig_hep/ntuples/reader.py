@@ -84,4 +84,5 @@ def make_reader(
         luminosity_masks={
             each.name: LuminosityMask.from_file(each.luminosity_mask) for each in datasets if each.luminosity_mask
         },
+        identity_names={each.name: each.identity_name for each in datasets},
     )

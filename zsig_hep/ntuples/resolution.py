@@ -53,6 +53,7 @@ class ResolvedDataset:
         sum_of_weights: source of the sum of generator weights.
         cross_section_pb: effective cross section in pb, None for data.
         luminosity_mask: golden JSON file, None for simulation and for data without a mask.
+        shares_events_with: dataset that may have the same files; None if no other may.
     """
 
     name: str
@@ -63,6 +64,12 @@ class ResolvedDataset:
     sum_of_weights: SumOfWeights
     cross_section_pb: float | None
     luminosity_mask: Path | None = None
+    shares_events_with: str | None = None
+
+    @property
+    def identity_name(self) -> str:
+        """Name that is part of the identity of its events, the same for datasets that share events."""
+        return self.shares_events_with or self.name
 
     @property
     def weight_branches(self) -> tuple[str, ...]:
@@ -186,17 +193,16 @@ def resolve_datasets(
     problems = _repeated_dataset_names(processes)
     resolved: list[ResolvedDataset] = []
     for process_name, process in processes.items():
-        files_of_process: list[SourceFile] = []
         for name, dataset in process.datasets.items():
             try:
                 files = resolve_files(dataset, folder, settings.tree)
-                files_of_process += files
-                _require_files_once(files_of_process)
             except InputError as error:
                 problems.append(f"dataset {name!r} of {process_name!r}: {error}")
                 continue
             resolved.append(_resolved(name, process_name, process.role, dataset, files, settings, base_folder))
     problems += _files_of_data_and_simulation(resolved)
+    problems += _unusable_shares(processes, settings)
+    problems += _shared_files(resolved)
     problems += _data_without_mask(resolved, processes)
     if problems:
         raise InputError("\n".join(problems))
@@ -218,7 +224,9 @@ def _resolved(
     mask = settings.luminosity_mask if dataset.luminosity_mask == "inherit" else dataset.luminosity_mask
     mask_path = None if mask is None or role != "data" else (base_folder / Path(mask).expanduser()).resolve()
     cross_section_pb = dataset.effective_cross_section_pb
-    return ResolvedDataset(name, process, role, files, weight, source, cross_section_pb, mask_path)
+    return ResolvedDataset(
+        name, process, role, files, weight, source, cross_section_pb, mask_path, dataset.shares_events_with
+    )
 
 
 def _files_of_data_and_simulation(resolved: Iterable[ResolvedDataset]) -> list[str]:
@@ -233,6 +241,54 @@ def _files_of_data_and_simulation(resolved: Iterable[ResolvedDataset]) -> list[s
                     f"{dataset.name!r} ({dataset.role}). Remove it from one of them"
                 )
     return problems
+
+
+def _unusable_shares(processes: Mapping[str, Process], settings: NtupleSettings) -> list[str]:
+    shares = {
+        name: dataset.shares_events_with for process in processes.values() for name, dataset in process.datasets.items()
+    }
+    problems = []
+    for name, other in shares.items():
+        if other is None:
+            continue
+        if other == name or other not in shares:
+            near = nearest_name(other, shares.keys() - {name})
+            problems.append(f"dataset {name!r}: shares_events_with names {other!r}, which is no other dataset.{near}")
+        elif shares[other] is not None:
+            problems.append(
+                f"dataset {name!r} shares events with {other!r}, which shares events with {shares[other]!r} itself: name "
+                "a dataset that has no shares_events_with"
+            )
+        elif settings.event_identity == "content":
+            problems.append(
+                f"dataset {name!r} shares events with {other!r}, which needs branches in event_identity: weights and "
+                "features can differ between the two, and copies of an event would be in different folds"
+            )
+    return problems
+
+
+def _shared_files(resolved: Iterable[ResolvedDataset]) -> list[str]:
+    """Files of two datasets that do not share events on purpose, one sentence for each pair of datasets."""
+    owner: dict[tuple[str, str], ResolvedDataset] = {}
+    shared: dict[tuple[str, str], list[str]] = {}
+    sentences = {}
+    for dataset in resolved:
+        for file in dataset.files:
+            first = owner.setdefault((file.real_path, file.tree), dataset)
+            # Data that are simulation too have a message of their own.
+            if first.identity_name == dataset.identity_name or (first.role == "data") != (dataset.role == "data"):
+                continue
+            pair = first.name, dataset.name
+            shared.setdefault(pair, []).append(file.path)
+            sentences[pair] = (
+                f"is in dataset {first.name!r} of {first.process!r} and in {dataset.name!r} of {dataset.process!r}: its "
+                "events would count twice, and be in different folds. Remove it from one of them or, if each takes other "
+                f"events of it on purpose, set `shares_events_with: {first.name}` in {dataset.name!r}"
+            )
+    return [
+        f"file {files[0]}{f' (and {len(files) - 1} more)' if files[1:] else ''} {sentences[pair]}"
+        for pair, files in shared.items()
+    ]
 
 
 def _data_without_mask(resolved: Sequence[ResolvedDataset], processes: Mapping[str, Process]) -> list[str]:

@@ -1,11 +1,12 @@
 """Apply a trained classifier to ntuples: friend trees with the score of every entry."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from zsig_hep.errors import ModelFileError
+from zsig_hep.errors import InputError, ModelFileError
 from zsig_hep.ntuples import Dataset, chunk_reader, resolve_datasets, resolve_files
+from zsig_hep.ntuples.resolution import SourceFile
 from zsig_hep.pipeline.results import Results
 from zsig_hep.scoring import FriendResult, apply_model, datasets_by_path, load_scorer
 from zsig_hep.scoring.friends import FriendFormat
@@ -39,7 +40,7 @@ def apply_to_files(
         A description of each file that was written, in the order of the input files.
 
     Raises:
-        InputError: a file cannot be read, or there is no such dataset.
+        InputError: a file cannot be read or belongs to two datasets, or there is no such dataset.
         ModelFileError: the analysis is not trained with its present settings, or the model does not fit its columns.
         OutputError: a friend tree exists or cannot be written.
     """
@@ -52,18 +53,34 @@ def apply_to_files(
         raise ModelFileError(message)
     scorer = load_scorer(model) if model is not None else load_scorer(results.model_folder, results.model_metadata)
     settings, processes, folder = analysis.ntuples, analysis.processes, analysis.folder
-    known = datasets_by_path({each.name: each.files for each in resolve_datasets(settings, processes, folder)})
+    # Files are resolved as those of a dataset, which needs a cross section; it is not used.
+    sources = resolve_files(Dataset(files=list(files), cross_section_pb=1.0), Path.cwd(), settings.tree)
+    of_datasets = {each.name: each.files for each in resolve_datasets(settings, processes, folder)}
+    if dataset is None:
+        _require_one_dataset(sources, of_datasets)
     is_inside = output_folder.resolve().is_relative_to(output.root.resolve())
     with output.writing() if is_inside else nullcontext():
         return apply_model(
-            # Files are resolved as those of a dataset, which needs a cross section; it is not used.
-            resolve_files(Dataset(files=list(files), cross_section_pb=1.0), Path.cwd(), settings.tree),
+            sources,
             chunk_reader(settings, processes, base_folder=folder),
             scorer,
             output_folder,
             file_format=file_format,
-            dataset=dataset or known,
+            dataset=dataset or datasets_by_path(of_datasets),
             schema=settings.schema_name,
             chunk_size=settings.chunk_size,
             overwrite=overwrite,
         )
+
+
+def _require_one_dataset(sources: Sequence[SourceFile], of_datasets: Mapping[str, Sequence[SourceFile]]) -> None:
+    """Refuse files of two datasets that share events, whose selections can differ."""
+    owners: dict[str, list[str]] = {}
+    for name, files in of_datasets.items():
+        for file in files:
+            owners.setdefault(file.real_path, []).append(name)
+    for source in sources:
+        if len(names := owners.get(source.real_path, [])) > 1:
+            listed = " and ".join(map(repr, names))
+            message = f"file {source.path} belongs to the datasets {listed}: name one of them with --dataset."
+            raise InputError(message)

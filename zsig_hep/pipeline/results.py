@@ -173,10 +173,18 @@ class Results:
         """Significance of the loss minus that of the baseline; None without a baseline or a working point."""
         if len(self.evaluations) < 2 or any(each.working_point.status != "ok" for each in self.evaluations[:2]):
             return None
+        points = [each.working_point for each in self.evaluations[:2]]
         first, second = (
             held_out_selection(self.events[each.name], each.working_point.thresholds) for each in self.evaluations[:2]
         )
-        return paired_difference(first, second, self.main_events, self._objective, self._generator())
+        return paired_difference(
+            first,
+            second,
+            self.main_events,
+            self._objective,
+            self._generator(),
+            common_uncertainties=(points[0].common_uncertainty, points[1].common_uncertainty),
+        )
 
     @cached_property
     def impacts(self) -> ImpactTable:
@@ -235,6 +243,7 @@ class Results:
             luminosity_ifb=self.table.luminosity_ifb,
             labels=dict(zip(self.table.process_names, self.table.labels, strict=True)),
             unblinded=self.analysis.unblind and bool(self.table.is_data.any()),
+            objective=self._objective,
         )
 
     @property

@@ -86,6 +86,7 @@ def _classifier(results: Results, evaluation: ClassifierEvaluation) -> JsonDict:
         "auc": evaluation.roc.area,
         "auc_entries": evaluation.roc.entry_area,
         "working_point": plain(evaluation.working_point),
+        "one_more_event": plain(evaluation.one_more_event),
         "observed": evaluation.observed,
         "training": training_summary(results.classifiers[name]),
         "systematics": systematics,
@@ -142,8 +143,7 @@ def _mean(values: npt.NDArray[np.float64]) -> float | None:
 
 def theory_notes(analysis: Analysis) -> list[str]:
     """A note if theory expects no gain from the loss over weighted cross entropy."""
-    figure_differs = analysis.goal.tells_processes_apart or analysis.selection.simulation_uncertainty_in_figure
-    if figure_differs or list(analysis.losses) == ["bce"]:
+    if analysis.goal.tells_processes_apart or list(analysis.losses) == ["bce"]:
         return []
     note = (
         "The figure of merit treats all backgrounds alike, so the best selection is a cut on the likelihood ratio, which "
@@ -164,7 +164,7 @@ def figure_of_merit_summary(analysis: Analysis) -> JsonDict:
             for name, relative in selection.background_uncertainties.items()
         ],
         "relative_background_uncertainty": selection.relative_background_uncertainty,
-        "simulation_uncertainty_in_figure": selection.simulation_uncertainty_in_figure,
+        "simulation_uncertainty_in_figure": selection.includes_simulation,
         "variations_in_figure": selection.variations_in_figure,
     }
 

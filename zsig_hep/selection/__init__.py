@@ -24,6 +24,7 @@ from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation, evalu
 from zsig_hep.selection.thresholds.exclusion import SelectionExclusion, selection_exclusion
 from zsig_hep.selection.thresholds.goal import WorkingPointJudge, training_goal
 from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, held_out_selection, hold_out_working_point
+from zsig_hep.selection.thresholds.one_more_event import OneMoreEvent
 from zsig_hep.selection.thresholds.roc import RocCurve, roc_curve
 from zsig_hep.selection.thresholds.scan import ThresholdScan, scan_thresholds, significance_at_signal_efficiency
 from zsig_hep.selection.thresholds.sensitivity import Impact, ImpactTable, cut_sensitivities
@@ -61,6 +62,7 @@ __all__ = [
     "Impact",
     "ImpactTable",
     "NMinusOne",
+    "OneMoreEvent",
     "Parameter",
     "RocCurve",
     "ScoredEvents",

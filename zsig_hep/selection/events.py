@@ -32,6 +32,7 @@ class ScoredEvents:
         features: input features, shape [N, F], for fits that bin one of them.
         feature_names: F names.
         variations: for each variation, the events of the processes it touches, up and down.
+        folds_are_given: whether the user chose the folds, which `zsig_hep.selection.folds` then checks.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -52,6 +53,7 @@ class ScoredEvents:
     features: npt.NDArray[np.float32]
     feature_names: tuple[str, ...] = ()
     variations: tuple["VariationPair", ...] = ()
+    folds_are_given: bool = False
 
     @classmethod
     def from_arrays(
@@ -73,7 +75,8 @@ class ScoredEvents:
             process: index into `names`, shape [N].
             names: names of the processes.
             roles: role of each process: "signal", "background" or "data".
-            fold: fold of each event; by default event i is in fold i modulo `fold_count`.
+            fold: fold of each event, filled evenly with signal and background; by default event i is in fold i modulo
+                `fold_count`.
             fold_count: number of folds.
 
         Returns:
@@ -95,7 +98,10 @@ class ScoredEvents:
         _require_finite("weight", weights, "check the weight branch of the ntuple")
         folds = np.arange(scores.size) % max(fold_count, 1) if fold is None else _folds(fold, scores.shape, fold_count)
         features = np.empty((scores.size, 0), dtype=np.float32)
-        return cls(scores, weights, indices, folds.astype(np.int64), processes, fold_count, features)
+        return cls(
+            scores, weights, indices, folds.astype(np.int64), processes, fold_count, features,
+            folds_are_given=fold is not None,
+        )  # fmt: skip
 
     @classmethod
     def of_table(cls, table: EventTable, score: npt.ArrayLike, variations: Sequence["VariationPair"] = ()) -> Self:
@@ -113,7 +119,13 @@ class ScoredEvents:
             score, table.weight, table.process, names=table.process_names, roles=table.roles,
             fold=table.fold, fold_count=table.fold_count,
         )  # fmt: skip
-        return replace(events, features=table.features, feature_names=table.feature_names, variations=tuple(variations))
+        return replace(
+            events,
+            features=table.features,
+            feature_names=table.feature_names,
+            variations=tuple(variations),
+            folds_are_given=False,
+        )
 
     def __len__(self) -> int:
         """Number of events."""

@@ -1,7 +1,7 @@
 """The numbers of a selection, by a cut on a score or by rectangular cuts: yields, efficiencies and significance."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from zsig_hep.selection.events import Floats, Integers
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
 from zsig_hep.statistics.significance import Significance
-from zsig_hep.statistics.yields import Yield
+from zsig_hep.statistics.yields import NO_EVENTS, Yield
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class SelectionNumbers:
         significance: figure of merit; None where it is not finite.
         significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts; None where that is
             not finite.
+        significance_without_simulation: figure of merit as if the simulated yields were exact; equal to `significance`
+            if that does not include the variance of the simulation.
         hypotheses: significance of each signal process alone, by name; empty where the signals are summed.
     """
 
@@ -51,6 +53,7 @@ class SelectionNumbers:
     purity: float | None = None
     significance: float | None = None
     significance_uncertainty: float | None = None
+    significance_without_simulation: float | None = None
     hypotheses: Mapping[str, HypothesisSignificance] = field(default_factory=dict)
 
 
@@ -70,11 +73,13 @@ def selection_numbers(
         objective: the figure of merit.
         common_uncertainty: relative uncertainty common to all backgrounds; replaces that of the objective.
     """
-    nothing = Yield(0.0, 0.0, 0)
     signal, background = (
-        sum((passing[name] for name in names), nothing) for names in (processes.signals, processes.backgrounds)
+        sum((passing[name] for name in names), NO_EVENTS) for names in (processes.signals, processes.backgrounds)
     )
-    z = objective.evaluate(*as_arrays(passing, processes), processes, common_uncertainty=common_uncertainty)
+    yields, variances = as_arrays(passing, processes)
+    options: dict[str, Any] = {"common_uncertainty": common_uncertainty}
+    z = objective.evaluate(yields, variances, processes, higher_moments=higher_moments(passing, processes), **options)
+    exact = replace(objective, simulation_uncertainty_in_figure=False)
     all_selected = signal.value + background.value
     return {
         "yields": dict(passing),
@@ -85,14 +90,26 @@ def selection_numbers(
         "purity": signal.value / all_selected if all_selected > 0 else None,
         "significance": _finite(z.value),
         "significance_uncertainty": _finite(z.uncertainty),
+        "significance_without_simulation": _finite(exact.evaluate(yields, variances, processes, **options).value),
         "hypotheses": by_signal(z.hypotheses, processes),
     }
 
 
-def as_yields(processes: ProcessTable, values: Floats, variances: Floats, entries: Integers) -> dict[str, Yield]:
-    """Yields by process from sums of w, w^2 and 1 in the order of the processes, shape [P] each."""
-    rows = zip(processes.names, values, variances, entries, strict=True)
-    return {name: Yield(float(value), float(variance), int(count)) for name, value, variance, count in rows}
+def as_yields(
+    processes: ProcessTable,
+    values: Floats,
+    variances: Floats,
+    entries: Integers,
+    higher: tuple[Floats, Floats] | None = None,
+) -> dict[str, Yield]:
+    """Yields by process from sums of w, w^2, 1, and w^3 and w^4, in the order of the processes, shape [P] each."""
+    moments = (
+        [(None, None)] * len(processes) if higher is None else zip(*(each.tolist() for each in higher), strict=True)
+    )
+    rows = zip(processes.names, values, variances, entries, moments, strict=True)
+    return {
+        name: Yield(float(value), float(variance), int(count), *more) for name, value, variance, count, more in rows
+    }
 
 
 def as_arrays(yields: Mapping[str, Yield], processes: ProcessTable) -> tuple[Floats, Floats]:
@@ -101,6 +118,13 @@ def as_arrays(yields: Mapping[str, Yield], processes: ProcessTable) -> tuple[Flo
         np.array([yields[name].value for name in processes.names]),
         np.array([yields[name].variance for name in processes.names]),
     )
+
+
+def higher_moments(yields: Mapping[str, Yield], processes: ProcessTable) -> tuple[Floats, Floats] | None:
+    """Sums of w^3 and w^4 in the order of the processes, shape [P] each; None if one is not known."""
+    ordered = [yields[name] for name in processes.names]
+    third, fourth = ([getattr(each, name) for each in ordered] for name in ("third_moment", "fourth_moment"))
+    return None if None in third + fourth else (np.array(third), np.array(fourth))
 
 
 def by_signal(hypotheses: Significance | None, processes: ProcessTable) -> dict[str, HypothesisSignificance]:

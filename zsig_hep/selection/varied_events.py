@@ -110,14 +110,14 @@ class VariedYield:
     down: Yield
 
     @property
-    def shift(self) -> float:
-        """Symmetrised shift of the yield, in events; see `symmetrised`."""
-        return float(symmetrised(self.up.value - self.nominal.value, self.down.value - self.nominal.value))
+    def shifts(self) -> tuple[float, float]:
+        """Change of the yield under the variation up and down, in events."""
+        return self.up.value - self.nominal.value, self.down.value - self.nominal.value
 
     @property
     def note(self) -> str:
         """Warning about the two directions; empty if one is above and one below nominal."""
-        up, down = (each.value - self.nominal.value for each in (self.up, self.down))
+        up, down = self.shifts
         if up == down == 0:
             return "no effect"
         if up == down:
@@ -126,18 +126,19 @@ class VariedYield:
 
 
 def symmetrised(up: npt.ArrayLike, down: npt.ArrayLike) -> Floats:
-    """Combine an up and a down shift into one: half their difference if the signs differ, otherwise the larger of them.
+    """Combine an up and a down shift, of any signs, into one standard deviation.
 
-    If both shifts have the same sign, half their difference would be too small. The result has the sign of the up
-    shift.
+        delta = sqrt((up^2 + down^2) / 2)
+
+    is the root mean square of the shift theta up for theta > 0 and -theta down for theta < 0 with a nuisance parameter
+    theta of unit Gaussian distribution. It is continuous, unlike half the difference of the shifts if their signs differ
+    and the larger of them otherwise.
 
     Example:
-        >>> symmetrised([3.0, 3.0], [-1.0, 1.0])
-        array([2., 3.])
+        >>> symmetrised([3.0, 3.0, 4.0], [-3.0, 3.0, 0.0]).round(3)
+        array([3.   , 3.   , 2.828])
     """
-    raised, lowered = np.asarray(up, dtype=np.float64), np.asarray(down, dtype=np.float64)
-    larger = np.where(np.abs(raised) >= np.abs(lowered), raised, lowered)
-    return np.where(raised * lowered < 0, (raised - lowered) / 2, larger)
+    return np.asarray(np.hypot(up, down) / np.sqrt(2), dtype=np.float64)
 
 
 def varied_yields(
@@ -170,10 +171,10 @@ def varied_yields(
 def background_uncertainty(yields: Mapping[str, Mapping[str, VariedYield]], backgrounds: Sequence[str]) -> float:
     """Systematic standard deviation of a background yield.
 
-        sigma_b^2 = sum_j (sum_p delta_jp)^2                                                   (1)
+        sigma_b^2 = sum_j delta(sum_p up_jp, sum_p down_jp)^2                                  (1)
 
-    with the symmetrised shift delta_jp of process p under variation j. Variations are independent of each other; each
-    varies all of its processes together.
+    with the shifts of process p under variation j and delta of `symmetrised`. Variations are independent of each other;
+    each varies all of its processes together, so that shifts of opposite signs cancel.
 
     Args:
         yields: yields under the variations, from `varied_yields`.
@@ -182,8 +183,9 @@ def background_uncertainty(yields: Mapping[str, Mapping[str, VariedYield]], back
     Returns:
         sigma_b in events.
     """
-    shifts = [sum(each.shift for name, each in of.items() if name in backgrounds) for of in yields.values()]
-    return float(np.sqrt(np.sum(np.square(shifts))))
+    shifts = [[each.shifts for name, each in of.items() if name in backgrounds] for of in yields.values()]
+    summed = np.array([np.sum(of, axis=0) for of in shifts if of]).reshape(-1, 2)
+    return float(np.sqrt(np.sum(symmetrised(*summed.T) ** 2)))
 
 
 def background_uncertainty_above(events: ScoredEvents, thresholds: Floats, nominal: Floats) -> Floats:

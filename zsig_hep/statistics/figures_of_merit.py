@@ -42,8 +42,8 @@ def evaluate(
 
         sigma_b^2 = (k b)^2 [+ sum_b w^2],                                                     (7)
 
-    and dZ/db includes the change of k b with b, while sum_b w^2 is constant. For uncertainties of single background
-    processes see `zsig_hep.statistics.processes.evaluate_processes`.
+    and dZ/db includes the change of k b with b and, for equal weights, that of sum_b w^2. For other weights, and for
+    uncertainties of single background processes, see `zsig_hep.statistics.processes.evaluate_processes`.
 
     Args:
         figure: the figure of merit.
@@ -71,8 +71,10 @@ def evaluate(
     """
     s, b, var_s, var_b = floating_arrays(signal, background, signal_variance, background_variance)
     k = relative_background_uncertainty
-    variance = (k * b) ** 2 + var_b if simulation_uncertainty_in_figure else (k * b) ** 2
-    value, slope_s, slope_b = value_and_slopes(figure, s, b, variance, 2 * (k * k * b), parameters)
+    variance, variance_slope = (k * b) ** 2, 2 * (k * k * b)
+    if simulation_uncertainty_in_figure:
+        variance, variance_slope = variance + var_b, variance_slope + var_b / where(b > 0, b, np.inf)
+    value, slope_s, slope_b = value_and_slopes(figure, s, b, variance, variance_slope, parameters)
     return Significance(value, namespace(b).sqrt(slope_s**2 * var_s + slope_b**2 * var_b))
 
 

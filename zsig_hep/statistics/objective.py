@@ -8,7 +8,7 @@ import array_api_compat
 
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.statistics.process_table import ProcessTable
-from zsig_hep.statistics.processes import combine_hypotheses, evaluate_processes
+from zsig_hep.statistics.processes import HigherMoments, combine_hypotheses, evaluate_processes
 from zsig_hep.statistics.significance import DEFAULT_PARAMETERS, FigureOfMerit, FigureParameters, Significance
 
 SignalCombination = Literal["sum", "mean", "minimum"]
@@ -22,10 +22,13 @@ class SelectionSignificance(Significance):
         slopes: derivative of the value in the yield of each process, shape [P, ...]; of a background it is minus its
             effective weight (`zsig_hep.statistics.ProcessSignificance`).
         hypotheses: significance of each signal process, shape [S, ...] in their order; None where they are summed.
+        variance_slope: derivative of the value in the sum of squared background weights, in the shape of the value; zero
+            where the figure does not include the simulation.
     """
 
     slopes: Any
     hypotheses: Significance | None
+    variance_slope: Any
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class Objective:
         variances: Any,
         processes: ProcessTable,
         *,
+        higher_moments: HigherMoments | None = None,
         own_uncertainties: Any = None,
         common_uncertainty: Any = None,
     ) -> SelectionSignificance:
@@ -110,6 +114,8 @@ class Objective:
             yields: sum of weights of each process, shape [P, ...], NumPy or torch, in events.
             variances: sum of squared weights, same shape.
             processes: the P processes, none of them data.
+            higher_moments: sums of cubed weights and of their fourth powers, shape [P, ...] each, for the uncertainty of
+                a figure that includes the simulation; by default those of equal weights within each process.
             own_uncertainties: relative uncertainty of each of the B backgrounds, shape [B] or [B, ...], which replaces
                 `background_uncertainties`, for gradients with respect to it.
             common_uncertainty: relative uncertainty common to all, which replaces `relative_background_uncertainty`.
@@ -140,15 +146,21 @@ class Objective:
         }
         xp = array_api_compat.array_namespace(yields, variances)
         s, b, var_s, var_b = (values[rows] for values in (yields, variances) for rows in (signal, background))
+        higher = None if higher_moments is None else tuple(each[background] for each in higher_moments)
         hypotheses = None
         if self.signals == "sum":
-            z = evaluate_processes(self.figure, xp.sum(s, axis=0), b, xp.sum(var_s, axis=0), var_b, k_p, **options)
+            z = evaluate_processes(
+                self.figure, xp.sum(s, axis=0), b, xp.sum(var_s, axis=0), var_b, k_p, higher_moments=higher, **options
+            )
             of_signals = [z.signal_slope] * len(signal)
         else:
             k_p = k_p[:, None] if getattr(k_p, "ndim", 1) > 1 else k_p
-            each = evaluate_processes(self.figure, s, b[:, None], var_s, var_b[:, None], k_p, **options)
-            z = combine_hypotheses(each, var_s, var_b, self.signals)
+            of_each = None if higher is None else (higher[0][:, None], higher[1][:, None])
+            each = evaluate_processes(
+                self.figure, s, b[:, None], var_s, var_b[:, None], k_p, higher_moments=of_each, **options
+            )
+            z = combine_hypotheses(each, var_s, b, var_b, self.signals, higher_moments=higher)
             of_signals, hypotheses = list(z.signal_slope), Significance(each.value, each.uncertainty)
         slopes = dict(zip(signal + background, [*of_signals, *z.background_slopes], strict=True))
         ordered = xp.stack([slopes[row] for row in range(len(processes))])
-        return SelectionSignificance(z.value, z.uncertainty, ordered, hypotheses)
+        return SelectionSignificance(z.value, z.uncertainty, ordered, hypotheses, z.variance_slope)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy import special
 
 from zsig_hep.errors import InputError
-from zsig_hep.statistics.significance import asimov_with_variance
+from zsig_hep.statistics.significance import asimov_with_variance, squared
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,7 +84,8 @@ def poisson_with_uncertainty(signal: Any, background: Any, background_uncertaint
         background_uncertainty: absolute standard deviation sigma_b >= 0 of b, in events.
 
     Returns:
-        Z_Bi, as `poisson`; minus infinity where b = 0 and sigma_b > 0 (p = 1). Where sigma_b < 0: NaN.
+        Z_Bi, as `poisson`; minus infinity where b = 0 and sigma_b > 0, or sigma_b^2 is infinite (p = 1). Where
+        sigma_b < 0: NaN.
 
     Raises:
         InputError: for torch tensors.
@@ -94,7 +95,7 @@ def poisson_with_uncertainty(signal: Any, background: Any, background_uncertaint
         3.108
     """
     s, b, sigma = _numpy_arrays(signal, background, background_uncertainty)
-    return np.where(sigma >= 0, tail_significance(s, b, sigma**2), np.nan)
+    return np.where(sigma >= 0, tail_significance(s, b, squared(sigma)), np.nan)
 
 
 def tail_significance(signal: Any, background: Any, variance: Any) -> Floats:
@@ -103,6 +104,7 @@ def tail_significance(signal: Any, background: Any, variance: Any) -> Floats:
     value = np.full(s.shape, np.nan)
     empty = (b == 0) & (s >= 0) & (v >= 0)
     value[empty] = np.where((s > 0) & (v == 0), np.inf, -np.inf)[empty]
+    value[(b > 0) & (s > -b) & np.isfinite(s + b) & np.isposinf(v)] = -np.inf
     valid = (b > 0) & (s > -b) & (v >= 0) & np.isfinite(s + b + v)
     value[valid] = _significance(s[valid] + b[valid], b[valid], v[valid])
     return value

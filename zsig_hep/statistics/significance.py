@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.statistics.arrays import floating_arrays, namespace, where
 
 # Equations A and B are summed as series below this |x|; above it the logarithms lose less than one decimal digit.
@@ -26,8 +27,16 @@ _SERIES_LIMIT = 0.3
 _SERIES_TERMS = 10
 
 
+class UnknownFigureError(InputError, ValueError):
+    """A name is that of no figure of merit; a ValueError too, which settings list among their other problems."""
+
+
 class FigureOfMerit(StrEnum):
-    """Names of the figures of merit; `zsig_hep.statistics.figures_of_merit` evaluates them."""
+    """Names of the figures of merit; `zsig_hep.statistics.figures_of_merit` evaluates them.
+
+    Raises:
+        UnknownFigureError: there is no figure of this name; names the nearest one.
+    """
 
     S_OVER_SQRT_B = "s_over_sqrt_b"
     S_OVER_SQRT_B_WITH_UNCERTAINTY = "s_over_sqrt_b_with_uncertainty"
@@ -38,10 +47,28 @@ class FigureOfMerit(StrEnum):
     POISSON = "poisson"
     POISSON_WITH_UNCERTAINTY = "poisson_with_uncertainty"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "FigureOfMerit":
+        message = f"Unknown figure of merit {value!r}.{nearest_name(str(value), [figure.value for figure in cls])}"
+        raise UnknownFigureError(message)
+
     @property
     def knows_background_uncertainty(self) -> bool:
         """Whether the figure depends on the uncertainty sigma_b of the background."""
         return self.value.endswith("_with_uncertainty")
+
+    @property
+    def with_background_uncertainty(self) -> "FigureOfMerit | None":
+        """The figure that includes an uncertainty of the background and equals this one without it; None if there is none.
+
+        Example:
+            >>> FigureOfMerit.ASIMOV.with_background_uncertainty, FigureOfMerit.PUNZI.with_background_uncertainty
+            (<FigureOfMerit.ASIMOV_WITH_UNCERTAINTY: 'asimov_with_uncertainty'>, None)
+        """
+        if self.knows_background_uncertainty:
+            return self
+        name = f"{self.value}_with_uncertainty"
+        return FigureOfMerit(name) if name in set(FigureOfMerit) else None
 
     @property
     def differentiable_counterpart(self) -> "FigureOfMerit":
@@ -116,14 +143,15 @@ def s_over_sqrt_b_with_uncertainty(signal: Any, background: Any, background_unce
         background_uncertainty: absolute standard deviation sigma_b >= 0 of b, in events.
 
     Returns:
-        Z, with the sign of s. Where b = sigma_b = 0: as `s_over_sqrt_b`. Where b < 0 or sigma_b < 0: NaN.
+        Z, with the sign of s. Where b = sigma_b = 0: as `s_over_sqrt_b`. Where sigma_b^2 is infinite: 0. Where b < 0 or
+        sigma_b < 0: NaN.
 
     Example:
         >>> float(s_over_sqrt_b_with_uncertainty(10.0, 16.0, 3.0))
         2.0
     """
     s, b, sigma = floating_arrays(signal, background, background_uncertainty)
-    return where(sigma >= 0, simple_with_variance(s, b, sigma**2), np.nan)
+    return where(sigma >= 0, simple_with_variance(s, b, squared(sigma)), np.nan)
 
 
 def asimov(signal: Any, background: Any) -> Any:
@@ -178,14 +206,21 @@ def asimov_with_uncertainty(signal: Any, background: Any, background_uncertainty
 
     Returns:
         Z_A, with the sign of s. Where b = 0: as `asimov` if sigma_b = 0; 0 if sigma_b > 0, the limit of equation 4
-        (a background without constraint). Where b < 0, sigma_b < 0 or s <= -b otherwise: NaN.
+        (a background without constraint). Where sigma_b^2 is infinite: 0, the limit. Where b < 0, sigma_b < 0 or
+        s <= -b otherwise: NaN.
 
     Example:
         >>> round(float(asimov_with_uncertainty(10.0, 25.0, 5.0)), 6)
         1.294013
     """
     s, b, sigma = floating_arrays(signal, background, background_uncertainty)
-    return where(sigma >= 0, asimov_with_variance(s, b, sigma**2), np.nan)
+    return where(sigma >= 0, asimov_with_variance(s, b, squared(sigma)), np.nan)
+
+
+def squared(sigma: Any) -> Any:
+    """sigma^2, infinite where it overflows, without a warning and with a finite gradient."""
+    fits = ~(abs(sigma) > namespace(sigma).finfo(sigma.dtype).max ** 0.5)
+    return where(fits, where(fits, sigma, 0.0) ** 2, np.inf)
 
 
 def simple_with_variance(s: Any, b: Any, v: Any) -> Any:
@@ -204,11 +239,13 @@ def simple_slopes(s: Any, b: Any, v: Any, variance_slope: Any) -> tuple[Any, Any
 def asimov_with_variance(s: Any, b: Any, v: Any) -> Any:
     """Equation 5; v = sigma_b^2."""
     valid = in_domain(s, b)
-    s_safe, b_safe, v_safe = where(valid, s, 0.0), where(valid, b, 1.0), where(valid, v, 0.0)
+    # Equation 5 with an infinite variance would be inf / inf.
+    useless = valid & (v == np.inf)
+    s_safe, b_safe, v_safe = where(valid, s, 0.0), where(valid, b, 1.0), where(valid & ~useless, v, 0.0)
     z = s_safe / namespace(b).sqrt(b_safe + v_safe) * namespace(b).sqrt(_shape_with_variance(s_safe, b_safe, v_safe))
     unknown = (b == 0) & (s >= 0) & (v > 0)
     known = where(v == 0, without_background(s, b), np.nan)
-    return where(valid, z, where(unknown, 0.0, known))
+    return where(useless, 0.0, where(valid, z, where(unknown, 0.0, known)))
 
 
 def asimov_slopes(s: Any, b: Any) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
 """Yields of weighted events, their variances and effective numbers of entries."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import array_api_compat
@@ -26,6 +26,8 @@ class Yield:
         value: sum of weights, in events at the luminosity of the weights.
         variance: sum of squared weights, in events squared.
         entries: number of simulated events.
+        third_moment: sum of cubed weights; with the next, the fluctuation of the variance itself. None if not known.
+        fourth_moment: sum of the fourth powers of the weights; None if not known.
 
     Example:
         >>> half = Yield(value=1.5, variance=0.75, entries=3)
@@ -37,6 +39,8 @@ class Yield:
     value: float
     variance: float
     entries: int
+    third_moment: float | None = field(default=None, repr=False, compare=False)
+    fourth_moment: float | None = field(default=None, repr=False, compare=False)
 
     @property
     def uncertainty(self) -> float:
@@ -52,7 +56,17 @@ class Yield:
         """Add the yield of statistically independent events."""
         if not isinstance(other, Yield):
             return NotImplemented
-        return Yield(self.value + other.value, self.variance + other.variance, self.entries + other.entries)
+        return Yield(
+            self.value + other.value,
+            self.variance + other.variance,
+            self.entries + other.entries,
+            _sum_if_known(self.third_moment, other.third_moment),
+            _sum_if_known(self.fourth_moment, other.fourth_moment),
+        )
+
+
+NO_EVENTS = Yield(0.0, 0.0, 0, 0.0, 0.0)
+"""The yield to start a sum from: all of its moments are known."""
 
 
 def weighted_yield(weight: npt.ArrayLike) -> Yield:
@@ -62,7 +76,7 @@ def weighted_yield(weight: npt.ArrayLike) -> Yield:
         weight: signed event weights, shape [N], in events at the luminosity; N may be 0.
 
     Returns:
-        Sum of weights, sum of squared weights and N.
+        Sums of powers of the weights, and N.
 
     Raises:
         InputError: the weights are not one-dimensional, or one is not finite.
@@ -79,7 +93,13 @@ def weighted_yield(weight: npt.ArrayLike) -> Yield:
         first = int(np.argmin(finite))
         message = f"Event weight {first} is {values[first]}; weights must be finite."
         raise InputError(message)
-    return Yield(float(values.sum()), float(np.square(values).sum()), values.size)
+    square = np.square(values)
+    third, fourth = float((square * values).sum()), float(np.square(square).sum())
+    return Yield(float(values.sum()), float(square.sum()), values.size, third, fourth)
+
+
+def _sum_if_known(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first + second
 
 
 def effective_entries(sum_w: Any, sum_w2: Any) -> Any:

@@ -223,3 +223,16 @@ def test_refused_figures_have_a_counterexample_and_name_a_relative(name):
     assert relative in SUBMODULAR_FIGURES
     with pytest.raises(TrainingError, match=f"not submodular.*Use {relative}, which is"):
         LovaszLoss(name)
+
+
+@pytest.mark.parametrize("error", ["hinge", "sigmoid", "cross_entropy", "focal"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("event", [0, 1])
+def test_a_score_that_is_not_a_number_is_a_loss_that_is_not(name, error, event):
+    """The training stops for a loss that is NaN: one such score must not be hidden by a clamp, a sort or a zero weight."""
+    scores, is_signal, weights, process = batch(3, 40)
+    scores, weights = scores.expand(2, 40).clone(), weights.clone()
+    scores[1, event] = torch.nan
+    weights[event] = 0.0
+    losses = make_loss(name, error=error)(scores, is_signal, weights, process)
+    assert torch.isfinite(losses).tolist() == [True, False]

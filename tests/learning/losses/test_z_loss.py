@@ -211,3 +211,15 @@ def test_negative_and_missing_weights_are_refused_with_the_way_out():
     weights[0] = torch.nan
     with pytest.raises(TrainingError, match="NaN or infinite"):
         ZLoss(0.05)(scores, is_signal, weights)
+
+
+@pytest.mark.parametrize("error", ["hinge", "sigmoid", "cross_entropy", "focal"])
+@pytest.mark.parametrize("event", [0, 1])
+def test_a_score_that_is_not_a_number_is_a_loss_that_is_not(error, event):
+    """The training stops for a loss that is NaN: one such score must not be hidden by a clamp, a sort or a zero weight."""
+    scores, is_signal, weights = random_batch(0, 40)
+    scores, weights = scores.expand(2, 40).clone(), weights.clone()
+    scores[1, event] = torch.nan
+    weights[event] = 0.0
+    losses = ZLoss(error=error)(scores, is_signal, weights)
+    assert torch.isfinite(losses).tolist() == [True, False]

@@ -12,7 +12,7 @@ from zsig_hep.presentation import (
     significance_figure,
 )
 from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS
-from zsig_hep.statistics import Objective
+from zsig_hep.statistics import FigureParameters, Objective
 from zsig_hep.statistics.significance import FigureOfMerit
 
 
@@ -58,6 +58,34 @@ def test_every_figure_of_merit_has_a_label(evaluations: Evaluations, figure_of_m
     scan = replace(evaluations[0].scan, objective=Objective(figure_of_merit))
     (axes,) = significance_figure([replace(evaluations[0], scan=scan)], PLAIN).axes
     assert axes.get_ylabel() == FIGURE_OF_MERIT_LABELS[figure_of_merit]
+
+
+def test_classifiers_with_other_figures_of_merit_are_told_apart(evaluations: Evaluations) -> None:
+    """The axis of two figures of merit is that of neither, and each curve has the name of its own."""
+    punzi = Objective(FigureOfMerit.PUNZI, FigureParameters(punzi_sigmas=5))
+    both = [
+        replace(each, scan=replace(each.scan, objective=objective))
+        for each, objective in zip(evaluations, (Objective(FigureOfMerit.ASIMOV), punzi), strict=True)
+    ]
+    (axes,) = significance_figure(both, PLAIN).axes
+    assert axes.get_ylabel() == "Figure of merit"
+    names = legend_texts(axes)
+    assert "Z loss, Asimov significance" in names
+    assert "Weighted BCE, Punzi's s/(a/2 + sqrt(b)), a = 5" in names
+    # Uncertainties of the same figure need no other label.
+    uncertain = [
+        replace(
+            each,
+            scan=replace(
+                each.scan,
+                objective=Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, relative_background_uncertainty=k),
+            ),
+        )
+        for each, k in zip(evaluations, (0.1, 0.2), strict=True)
+    ]
+    (axes,) = significance_figure(uncertain, PLAIN).axes
+    assert axes.get_ylabel() == FIGURE_OF_MERIT_LABELS[FigureOfMerit.ASIMOV_WITH_UNCERTAINTY]
+    assert "Z loss" in legend_texts(axes)
 
 
 def test_efficiency_and_purity_are_those_of_the_scan(evaluations: Evaluations) -> None:

@@ -2,16 +2,18 @@
 
 import numpy as np
 
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.ntuples import EventTable
 from zsig_hep.selection import CutSettings, WorkingPointSettings
 from zsig_hep.selection.boxes.problem import BoxProblem
 from zsig_hep.statistics import evaluate, weighted_yield
 
 ROLES = {"higgs": "signal", "dy": "background", "top": "background"}
-LOOSE = WorkingPointSettings(minimum_effective_background=1, minimum_signal_efficiency=0)
-TIGHT = WorkingPointSettings(minimum_effective_background=20, minimum_signal_efficiency=0.3)
-DOMINANT = WorkingPointSettings(minimum_effective_background=8, dominant_background_fraction=0.2)
-UNCERTAIN = WorkingPointSettings(
+LOOSE = exact_yields(minimum_effective_background=1, minimum_signal_efficiency=0)
+TIGHT = exact_yields(minimum_effective_background=20, minimum_signal_efficiency=0.3)
+DOMINANT = exact_yields(minimum_effective_background=8, dominant_background_fraction=0.2)
+DEFAULT = WorkingPointSettings()
+UNCERTAIN = exact_yields(
     figure_of_merit="asimov_with_uncertainty",
     relative_background_uncertainty=0.1,
     simulation_uncertainty_in_figure=True,
@@ -20,8 +22,8 @@ UNCERTAIN = WorkingPointSettings(
 
 
 # With a bootstrap of few replicas, for the soft cuts.
-SOFT = WorkingPointSettings(minimum_effective_background=3, sensitivity={"replicas": 6})
-SOFT_UNCERTAIN = WorkingPointSettings(
+SOFT = exact_yields(minimum_effective_background=3, sensitivity={"replicas": 6})
+SOFT_UNCERTAIN = exact_yields(
     figure_of_merit="asimov_with_uncertainty",
     background_uncertainties={"top": 0.2},
     relative_background_uncertainty=0.05,
@@ -71,8 +73,8 @@ def value_of(table, passing, selection):
     if any(each.value <= 0 or each.effective_entries < selection.minimum_effective_background for each in needed):
         return None
     z = evaluate(
-        selection.figure_of_merit, signal.value, background.value, signal.variance, background.variance,
+        selection.objective.figure, signal.value, background.value, signal.variance, background.variance,
         selection.relative_background_uncertainty,
-        simulation_uncertainty_in_figure=selection.simulation_uncertainty_in_figure,
+        simulation_uncertainty_in_figure=selection.simulation_uncertainty_in_figure is not False,
     )  # fmt: skip
     return float(z.value) if np.isfinite(z.value) else None

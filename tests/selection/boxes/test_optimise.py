@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.selection.boxes.box_toy import toy
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.errors import InputError
 from zsig_hep.selection import CutSettings, WorkingPointSettings, optimise_cuts
 from zsig_hep.selection.boxes import optimise, soft_cuts
@@ -12,7 +13,7 @@ from zsig_hep.statistics import asimov, weighted_yield
 
 CUTS = CutSettings(variables={"x": "window", "y": "above", "noise": "below"}, starts=1, kicks=0)
 QUICK = CUTS.model_copy(update={"sensitivities": False})
-SELECTION = WorkingPointSettings(sensitivity={"replicas": 3})
+SELECTION = exact_yields(sensitivity={"replicas": 3})
 OBJECTIVE = SELECTION.objective
 
 

@@ -3,14 +3,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.selection.boxes.box_toy import DOMINANT, LOOSE, TIGHT, UNCERTAIN, problem_of, toy, value_of
+from tests.selection.boxes.box_toy import DEFAULT, DOMINANT, LOOSE, TIGHT, UNCERTAIN, problem_of, toy, value_of
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.errors import InputError
-from zsig_hep.selection import Cut, CutSettings, WorkingPointSettings
+from zsig_hep.selection import Cut, CutSettings
 from zsig_hep.selection.boxes.problem import BoxProblem, is_better, qualifies, shortage
 from zsig_hep.statistics import asimov
 
 VARIABLES = {"x": "window", "y": "above"}
-EFFICIENT = WorkingPointSettings(minimum_effective_background=1, minimum_signal_efficiency=0.5)
+EFFICIENT = exact_yields(minimum_effective_background=1, minimum_signal_efficiency=0.5)
 
 
 def box_of(problem, seed):
@@ -50,7 +51,7 @@ class TestBoxes:
 
 
 class TestObjective:
-    @pytest.mark.parametrize("selection", [LOOSE, TIGHT, DOMINANT, UNCERTAIN])
+    @pytest.mark.parametrize("selection", [DEFAULT, LOOSE, TIGHT, DOMINANT, UNCERTAIN])
     def test_the_significance_of_a_box_that_qualifies(self, selection):
         table = toy(4, 400, signed=True)
         problem = problem_of(table, VARIABLES, selection)
@@ -72,7 +73,7 @@ class TestObjective:
 
     def test_what_does_not_qualify_is_ranked_below_by_its_entries_then_by_its_signal(self):
         table = toy(6, 400)
-        selection = WorkingPointSettings(minimum_effective_background=1e6, minimum_signal_efficiency=0.5)
+        selection = exact_yields(minimum_effective_background=1e6, minimum_signal_efficiency=0.5)
         problem = problem_of(table, {"y": "above"}, selection)
         values = [problem.value(np.array([edge])) for edge in (0, 30, 399)]
         assert 0 > values[0] > values[1] > values[2]
@@ -91,7 +92,7 @@ class TestObjective:
         assert not (problem.failures(tightest) == 0).any()
         assert problem.value(tightest) == -3e9
 
-    @pytest.mark.parametrize("selection", [LOOSE, EFFICIENT, DOMINANT, UNCERTAIN])
+    @pytest.mark.parametrize("selection", [DEFAULT, LOOSE, EFFICIENT, DOMINANT, UNCERTAIN])
     def test_two_judges_agree(self, selection):
         # What qualifies, and its significance, as `scan_thresholds` has it for one edge at a time and as pairs have it.
         table = toy(14, 400, signed=True)
@@ -111,6 +112,19 @@ class TestObjective:
         assert not is_better(1.0 + 1e-10, 1.0)
         assert not is_better(-2.0, -2.0)
         assert is_better(-2.0 + 1e-8, -2.0)
+
+
+def test_the_events_that_fail_another_cut_do_not_stand_for_effective_entries():
+    # Summed into one event of each process, they are worth almost two of the whole background.
+    table = toy(15, 400)
+    selection = exact_yields(
+        minimum_effective_background=1.5, minimum_signal_efficiency=0, dominant_background_fraction=1
+    )
+    problem = problem_of(table, {"x": "below", "y": "above"}, selection)
+    score = np.where(np.arange(400) < 2, 0.0, -1.0)
+    scan = problem.scan(score)
+    assert scan.effective_background[0] > 1.5
+    assert not scan.qualifies.any()
 
 
 class TestScanOfASide:
@@ -147,7 +161,7 @@ class TestScanOfASide:
 
 class TestShortage:
     def test_the_entries_that_are_missing(self):
-        selection = WorkingPointSettings(minimum_effective_background=1e5)
+        selection = exact_yields(minimum_effective_background=1e5)
         problem = problem_of(toy(10, 300), {"y": "above"}, selection)
         found = shortage(problem, problem.nothing)
         entries = min((problem.process == row).sum() for row in (1, 2))
@@ -156,7 +170,7 @@ class TestShortage:
         assert "no cuts were found" not in found
 
     def test_the_signal_that_is_missing(self):
-        selection = WorkingPointSettings(minimum_signal_efficiency=0.9)
+        selection = exact_yields(minimum_signal_efficiency=0.9)
         problem = problem_of(toy(11, 300), {"y": "above"}, selection)
         found = shortage(problem, np.array([250]))
         assert "with signal efficiency 0.9 or more, no cuts were found that keep enough signal, and at best" in found

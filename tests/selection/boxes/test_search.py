@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
-from tests.selection.boxes.box_toy import DOMINANT, LOOSE, TIGHT, UNCERTAIN, problem_of, toy, value_of
+from tests.selection.boxes.box_toy import DEFAULT, DOMINANT, LOOSE, TIGHT, UNCERTAIN, problem_of, toy, value_of
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.selection import Box, Cut, WorkingPointSettings
 from zsig_hep.selection.boxes.problem import qualifies
 from zsig_hep.selection.boxes.search import drop_weak_cuts, gain_in_sigmas, polish, search
+
+LOOSE_INSIDE = LOOSE.model_copy(update={"simulation_uncertainty_in_figure": None})
 
 
 def one_sided(values, side):
@@ -42,7 +45,7 @@ def best_by_force(table, variables, selection, missing="fail"):
 
 
 class TestAgainstBruteForce:
-    @pytest.mark.parametrize("selection", [LOOSE, TIGHT, DOMINANT, UNCERTAIN])
+    @pytest.mark.parametrize("selection", [DEFAULT, LOOSE, TIGHT, DOMINANT, UNCERTAIN])
     @pytest.mark.parametrize("side", ["above", "below"])
     def test_one_variable(self, selection, side):
         table = toy(1, 150, signed=True, missing=0.1)
@@ -64,7 +67,7 @@ class TestAgainstBruteForce:
             assert value == pytest.approx(best, rel=1e-12)
 
     @pytest.mark.parametrize("seed", range(2))
-    @pytest.mark.parametrize("selection", [LOOSE, DOMINANT, UNCERTAIN])
+    @pytest.mark.parametrize("selection", [DEFAULT, LOOSE, DOMINANT, UNCERTAIN])
     def test_two_variables(self, seed, selection):
         table = toy(seed, 90, signed=seed % 2 == 1, levels=5)
         variables = {"x": "below", "y": "above"}
@@ -143,7 +146,7 @@ class TestInvariances:
         table = toy(seed, 120, signed=True, levels=5)
         twice = table.select(np.tile(np.arange(len(table)), 2))
         twice = dataclasses.replace(twice, weight=twice.weight / 2)
-        selection = WorkingPointSettings(minimum_effective_background=4, minimum_signal_efficiency=0.1)
+        selection = exact_yields(minimum_effective_background=4, minimum_signal_efficiency=0.1)
         halved = selection.model_copy(update={"minimum_effective_background": 8})
         box, value = self.found(table, selection, kicks=2)
         other, same = self.found(twice, halved, kicks=2)
@@ -212,11 +215,34 @@ class TestPruning:
         assert np.count_nonzero(pruned) == 1
         assert kept == pytest.approx(value, rel=1e-12)
 
-    def test_the_pull_is_that_of_many_samples(self):
+    @pytest.mark.parametrize("selection", [LOOSE, LOOSE_INSIDE])
+    def test_the_error_of_a_gain_against_a_sum_over_events(self, selection):
+        table = toy(3, 300, signed=True)
+        problem = problem_of(table, {"y": "above"}, selection)
+        edge = polish(problem, problem.nothing)[0]
+        passes = problem.box(edge).select(table)
+
+        def slope_of_each_event(selected):
+            """Derivative of Z in the number of times that each event is counted, divided by its weight."""
+            sums = [
+                np.array([np.sum(table.weight[selected & (table.process == row)] ** power) for row in range(3)])
+                for power in (1, 2)
+            ]
+            z = selection.objective.evaluate(*sums, table.processes)
+            return np.asarray(z.slopes)[table.process] + table.is_background * table.weight * float(z.variance_slope)
+
+        everything, inside = slope_of_each_event(np.ones(300, dtype=bool)), slope_of_each_event(passes)
+        variance = np.sum((table.weight * np.where(passes, everything - inside, everything)) ** 2)
+        gain = problem.value(edge) - problem.value(problem.nothing)
+        assert gain_in_sigmas(problem, edge, 0) == pytest.approx(gain / np.sqrt(variance), rel=1e-9)
+
+    @pytest.mark.parametrize(("selection", "events"), [(LOOSE, 1500), (LOOSE_INSIDE, 1500)])
+    def test_the_pull_is_that_of_many_samples(self, selection, events):
         # At a fixed cut y > 0.4; its gain in fresh samples scatters as the pull says.
         gains, pulls = [], []
         for seed in range(60):
-            problem = problem_of(toy(seed, 1500), {"y": {"side": "above", "step": 0.4, "limits": [0.3, 0.5]}})
+            variables = {"y": {"side": "above", "step": 0.4, "limits": [0.3, 0.5]}}
+            problem = problem_of(toy(seed, events), variables, selection)
             edges = np.array([np.flatnonzero(problem.sides[0].allowed)[1]])
             gains.append(problem.value(edges) - problem.value(problem.nothing))
             pulls.append(gain_in_sigmas(problem, edges, 0))
@@ -225,7 +251,7 @@ class TestPruning:
 
 
 class TestRequirements:
-    @pytest.mark.parametrize("selection", [TIGHT, DOMINANT, UNCERTAIN])
+    @pytest.mark.parametrize("selection", [DEFAULT, TIGHT, DOMINANT, UNCERTAIN])
     def test_they_hold(self, selection):
         table = toy(10, 800, signed=True)
         problem = problem_of(table, {"x": "window", "y": "above"}, selection)
@@ -243,7 +269,7 @@ class TestRequirements:
         features = table.features.copy()
         features[np.flatnonzero(table.process == 1)[0], 0] = 9.0
         table = dataclasses.replace(table, weight=weight, features=features)
-        selection = WorkingPointSettings(minimum_effective_background=30, dominant_background_fraction=1)
+        selection = exact_yields(minimum_effective_background=30, dominant_background_fraction=1)
         problem = problem_of(table, {"x": "below", "y": "above"}, selection)
         assert not qualifies(problem.value(problem.nothing))
         edges, value = polish(problem, problem.nothing)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.selection.boxes.box_toy import LOOSE, SOFT, SOFT_UNCERTAIN, problem_of, toy
+from tests.selection.boxes.box_toy import DEFAULT, LOOSE, SOFT, SOFT_UNCERTAIN, problem_of, toy
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.selection import WorkingPointSettings
 from zsig_hep.selection.boxes.search import polish
 from zsig_hep.selection.boxes.soft_cuts import (
@@ -27,17 +28,17 @@ def soft(problem):
 
 
 class TestSoftBox:
-    def test_narrow_widths_are_the_box(self):
+    @pytest.mark.parametrize("selection", [LOOSE, DEFAULT, SOFT_UNCERTAIN])
+    def test_narrow_widths_are_the_box(self, selection):
         table = toy(1, 400, signed=True)
-        problem = problem_of(table, VARIABLES)
+        problem = problem_of(table, VARIABLES, selection)
         edges = np.array([side.allowed.size // 4 for side in problem.sides])
         score = torch.tensor(np.stack([side.score for side in problem.sides]))
         figure = replace(soft(problem), score=score, widths=torch.full((4,), 1e-9, dtype=torch.float64))
         cut = torch.tensor(problem.positions(edges))[None]
         np.testing.assert_array_equal(figure.passing(cut)[0].numpy() > 0.5, problem.failures(edges) == 0)
-        everything = replace(
-            figure, weights=torch.tensor(np.where(problem.process == np.arange(3)[:, None], problem.weight, 0))[None]
-        )
+        weights = torch.tensor(np.where(problem.process == np.arange(3)[:, None], problem.weight, 0))[None]
+        everything = replace(figure, weights=weights, squared_weights=weights**2)
         assert float(everything(cut)) == pytest.approx(problem.value(edges), rel=1e-12)
 
     def test_one_box_by_hand(self):
@@ -76,7 +77,9 @@ class TestSoftBox:
 
     def test_an_exact_tail_is_taken_for_the_asimov_significance(self):
         problem = problem_of(toy(9, 400), VARIABLES, WorkingPointSettings(figure_of_merit="poisson"))
-        assert soft(problem).objective.figure is FigureOfMerit.ASIMOV
+        assert soft(problem).objective.figure is FigureOfMerit.ASIMOV_WITH_UNCERTAINTY
+        exact = problem_of(toy(9, 400), VARIABLES, exact_yields(figure_of_merit="poisson"))
+        assert soft(exact).objective.figure is FigureOfMerit.ASIMOV
 
     def test_without_a_significance_the_objective_is_measured_in_ones(self):
         figure = soft(problem_of(toy(2, 300), VARIABLES))

@@ -2,27 +2,30 @@
 
 import numpy as np
 
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.selection import ScoredEvents, WorkingPointSettings, scan_thresholds
 
 NAMES, ROLES = ("hmumu", "dy", "top", "data"), ("signal", "background", "background", "data")
-LOOSE = WorkingPointSettings(
+LOOSE = exact_yields(
     figure_of_merit="s_over_sqrt_b",
     minimum_effective_background=1,
     minimum_signal_efficiency=0,
     dominant_background_fraction=1,
 )
-# Settings in which different parts of a division matter.
+# Settings in which different parts of a division matter; yields are counted, as in the loops of the tests.
 OPTIONS = {
+    "default": WorkingPointSettings(tail_entries=0),
     "simple": LOOSE,
-    "asimov": WorkingPointSettings(minimum_effective_background=4, minimum_signal_efficiency=0.4),
-    "limits of each background": WorkingPointSettings(minimum_effective_background=6, minimum_signal_efficiency=0),
-    "own uncertainty": WorkingPointSettings(
+    "asimov": exact_yields(minimum_effective_background=4, minimum_signal_efficiency=0.4),
+    "limits of each background": exact_yields(minimum_effective_background=6, minimum_signal_efficiency=0),
+    "own uncertainty": exact_yields(
         figure_of_merit="asimov_with_uncertainty",
         background_uncertainties={"top": 0.3},
         relative_background_uncertainty=0.1,
         simulation_uncertainty_in_figure=True,
         minimum_effective_background=2,
         dominant_background_fraction=0.5,
+        tail_entries=0,
     ),
 }
 

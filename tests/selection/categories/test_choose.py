@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.selection.categories.category_toy import LOOSE, NAMES, OPTIONS, scan_of, toy
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.selection import (
     CategorySettings,
     ScoredEvents,
@@ -105,8 +106,9 @@ class TestProperties:
     @settings(max_examples=6, deadline=None)
     def test_equal_signal_is_never_better_and_is_equal(self, seed):
         score, weight, process = toy(seed, 1500, levels=600, signed=False)
-        scan = scan_of(score, weight, process, WorkingPointSettings())
-        division = Division.of_scan(scan, WorkingPointSettings(), CategorySettings(count=4))
+        options = WorkingPointSettings(tail_entries=0)
+        scan = scan_of(score, weight, process, options)
+        division = Division.of_scan(scan, options, CategorySettings(count=4))
         for count in range(1, 5):
             best, equal = division.optimum(count), division.equal_signal(count)
             if equal.within_limits and equal.status == "ok":
@@ -116,7 +118,7 @@ class TestProperties:
                 np.testing.assert_allclose(signals, signals.mean(), atol=3 * largest)
 
     def test_categories_honour_the_limits(self):
-        options = WorkingPointSettings(minimum_effective_background=20, minimum_signal_efficiency=0.3)
+        options = exact_yields(minimum_effective_background=20, minimum_signal_efficiency=0.3)
         score, weight, process = toy(2, 4000, levels=400)
         found = chosen_of(score, weight, process, options, count=6, minimum_effective_background=30)
         assert found[-1].status == "ok"
@@ -169,7 +171,7 @@ class TestEqualSignal:
 
 def test_few_candidates_cost_little():
     score, weight, process = toy(0, 20_000, levels=10**6)
-    options = WorkingPointSettings()
+    options = WorkingPointSettings(tail_entries=0)
     some = chosen_of(score, weight, process, options, count=4, candidates=300)[-1]
     more = chosen_of(score, weight, process, options, count=4, candidates=1500)[-1]
     assert 0.98 * more.significance < some.significance <= more.significance

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.errors import InputError
 from zsig_hep.selection import (
     CategorySettings,
@@ -16,11 +17,12 @@ from zsig_hep.selection import (
     scan_thresholds,
 )
 from zsig_hep.selection.categories.choose import Division
-from zsig_hep.statistics import asimov, weighted_yield
+from zsig_hep.statistics import asimov_with_uncertainty, weighted_yield
 
 NAMES, ROLES = ("hmumu", "dy", "data"), ("signal", "background", "data")
 FOLDS = 4
-OPTIONS = WorkingPointSettings()
+OPTIONS = exact_yields()
+DEFAULT = WorkingPointSettings(tail_entries=0)
 
 
 def events_of(score, weight, process, fold, fold_count=FOLDS):
@@ -41,17 +43,17 @@ def held_out(events, options=OPTIONS, count=3):
     return hold_out_categories(events, options, CategorySettings(count=count, candidates=200))
 
 
-@pytest.mark.parametrize("signed", [False, True])
-def test_against_a_loop_over_folds(signed):
+@pytest.mark.parametrize(("signed", "options"), [(False, OPTIONS), (True, OPTIONS), (True, DEFAULT)])
+def test_against_a_loop_over_folds(signed, options):
     events = toy(2, signed=signed)
     score, weight, process, fold = events.score, events.weight, events.process, events.fold
-    found = held_out(events)
+    found = held_out(events, options)
     chosen_outside = []
     for k in range(FOLDS):
         others = (fold != k) & (process < 2)
         outside = events_of(score[others], weight[others] * FOLDS / (FOLDS - 1), process[others], fold[others])
-        scan = scan_thresholds(outside, OPTIONS)
-        chosen_outside.append(choose_categories(scan, OPTIONS, CategorySettings(count=3, candidates=200)))
+        scan = scan_thresholds(outside, options)
+        chosen_outside.append(choose_categories(scan, options, CategorySettings(count=3, candidates=200)))
     for index, division in enumerate(found.optima):
         category = np.full(score.size, -1)
         for k, every in enumerate(chosen_outside):
@@ -63,7 +65,8 @@ def test_against_a_loop_over_folds(signed):
             signal, background = (weighted_yield(weight[(category == number) & (process == row)]) for row in (0, 1))
             assert [each.signal.value, each.background.value] == pytest.approx([signal.value, background.value])
             assert (each.signal.entries, each.background.entries) == (signal.entries, background.entries)
-            squares.append(float(asimov(signal.value, background.value)) ** 2)
+            sigma = background.uncertainty * (options is DEFAULT)
+            squares.append(float(asimov_with_uncertainty(signal.value, background.value, sigma)) ** 2)
         on_choosing = np.mean([every[index].significance for every in chosen_outside])
         assert (division.status, division.count) == ("ok", index + 1)
         assert division.significance == pytest.approx(np.sqrt(sum(squares)), rel=1e-12)
@@ -88,12 +91,13 @@ def test_the_edges_of_a_fold_do_not_know_its_events():
     assert second.edges != first.edges
 
 
-def test_a_single_category_is_the_held_out_working_point():
+@pytest.mark.parametrize("options", [OPTIONS, DEFAULT])
+def test_a_single_category_is_the_held_out_working_point(options):
     events = toy(3, 1200)
-    found = hold_out_categories(events, OPTIONS, CategorySettings(candidates=2000))
-    point = hold_out_working_point(events, OPTIONS)
+    found = hold_out_categories(events, options, CategorySettings(candidates=2000))
+    point = hold_out_working_point(events, options)
     assert found.working_point == point
-    assert found.objective == OPTIONS.objective
+    assert found.objective == options.objective
     assert tuple(edges[0] for edges in found.chosen.edges) == point.thresholds
     assert found.chosen.significance == pytest.approx(point.significance, rel=1e-14)
     assert found.chosen.optimism == pytest.approx(point.optimism, abs=1e-12)
@@ -147,7 +151,7 @@ def test_equal_signal_beyond_the_limits_of_one_fold_is_not_compared():
     )
     process = np.repeat([0, 1], [40, 112])
     fold = np.concatenate([np.arange(130) % 5, np.zeros(8), 1 + np.arange(14) % 4]).astype(int)
-    options = WorkingPointSettings(
+    options = exact_yields(
         figure_of_merit="s_over_sqrt_b", minimum_effective_background=15, minimum_signal_efficiency=0
     )
     events = events_of(score, np.ones(152), process, fold, 5)
@@ -163,9 +167,10 @@ def test_equal_signal_beyond_the_limits_of_one_fold_is_not_compared():
     assert found.over_single_cut[1] is not None
 
 
-def test_uncertainties_of_several_categories_are_those_of_a_bootstrap():
+@pytest.mark.parametrize("options", [OPTIONS, DEFAULT])
+def test_uncertainties_of_several_categories_are_those_of_a_bootstrap(options):
     events = toy(8, 6000)
-    found = held_out(events)
+    found, inside = held_out(events, options), options is DEFAULT
     rng = np.random.default_rng(1)
     first, second = found.category, category_index(events, found.equal_signal[-1].edges)
     weight, process = events.weight, events.process
@@ -173,7 +178,8 @@ def test_uncertainties_of_several_categories_are_those_of_a_bootstrap():
     def combined(category, counts):
         cells = np.where(category >= 0, process * 3 + category, 9)
         signal, background = np.bincount(cells, counts * weight, 10)[:6].reshape(2, 3)
-        return float(np.sqrt(np.sum(asimov(signal, background) ** 2)))
+        sigma = inside * np.sqrt(np.bincount(cells, counts * weight**2, 10)[3:6])
+        return float(np.sqrt(np.sum(asimov_with_uncertainty(signal, background, sigma) ** 2)))
 
     drawn = []
     for _ in range(400):

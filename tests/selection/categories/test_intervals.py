@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.selection.categories.category_toy import LOOSE, NAMES, OPTIONS, events_of, scan_of, toy
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.selection.categories.intervals import (
     Intervals,
     best_allowed,
@@ -97,6 +98,27 @@ class TestBound:
         for bound, (start, stop) in zip(bounds, pairwise([*starts, edges + 1]), strict=True):
             upper = np.arange(start, stop)
             assert intervals.squared_significance(lower[:, None], upper[None, :]).max() <= bound
+
+    @pytest.mark.parametrize("uncertain", [{}, {"relative_background_uncertainty": 0.3}, {"dy": 0.8}])
+    def test_it_holds_where_z_increases_with_the_background(self, uncertain):
+        # A hundred signal events over a few background events of large weight: more of them are known better.
+        rng = np.random.default_rng(4)
+        score = np.concatenate([rng.uniform(0, 1, 400), rng.uniform(0, 1, 60)])
+        process = np.repeat([0, 1], [400, 60])
+        process[-20:] = 2
+        own = {"background_uncertainties": uncertain} if "dy" in uncertain else uncertain
+        options = exact_yields(
+            figure_of_merit="asimov_with_uncertainty", simulation_uncertainty_in_figure=True,
+            minimum_effective_background=1, minimum_signal_efficiency=0, dominant_background_fraction=1, **own,
+        )  # fmt: skip
+        weight = np.where(process == 0, 2.0, np.where(process == 1, 0.5, 0.05))
+        intervals = Intervals.of_scan(scan_of(score, weight, process, options), options, 1000)
+        edges = intervals.edge.size
+        lower = np.arange(4)
+        starts = np.append(np.arange(lower[-1] + 1, edges, 8), edges)
+        bounds = intervals.squared_bound(lower, starts)
+        for bound, (start, stop) in zip(bounds, pairwise([*starts, edges + 1]), strict=True):
+            assert intervals.squared_significance(lower[:, None], np.arange(start, stop)[None, :]).max() <= bound
 
     def test_nothing_is_known_where_a_background_with_an_uncertainty_of_its_own_may_be_negative(self):
         # A more negative top yield would raise the uncertainty that the figure of merit sees.

@@ -8,16 +8,17 @@ from tests.selection.categories.category_toy import LOOSE, OPTIONS, scan_of, toy
 from zsig_hep.selection.categories import search
 from zsig_hep.selection.categories.intervals import Intervals
 from zsig_hep.selection.categories.search import best_partitions
-from zsig_hep.statistics import FigureOfMerit, asimov, asimov_with_uncertainty
+from zsig_hep.statistics import FigureOfMerit, asimov_with_uncertainty
 
 
 def figure_by_hand(s, dy, top, simulation, options):
     """The figures of merit of `OPTIONS`."""
     b = dy + top
+    simulation = simulation if options.includes_simulation else 0.0
     if options.figure_of_merit is FigureOfMerit.S_OVER_SQRT_B:
         return s / np.sqrt(b)
     if options.figure_of_merit is FigureOfMerit.ASIMOV:
-        return float(asimov(s, b))
+        return float(asimov_with_uncertainty(s, b, np.sqrt(simulation)))
     return float(asimov_with_uncertainty(s, b, np.sqrt((0.3 * top) ** 2 + (0.1 * b) ** 2 + simulation)))
 
 
@@ -75,9 +76,9 @@ class TestAgainstAllCombinations:
                 assert tuple(intervals.edge[list(edges)].tolist()) == expected[1]
                 assert partitions.squares[count, edges[0]] == pytest.approx(expected[0] ** 2, rel=1e-12)
 
-    def test_tiles_and_blocks_change_nothing(self, monkeypatch):
+    @pytest.mark.parametrize("options", [OPTIONS[each] for each in ("asimov", "default", "own uncertainty")])
+    def test_tiles_and_blocks_change_nothing(self, monkeypatch, options):
         score, weight, process = toy(7, 1500, levels=600)
-        options = OPTIONS["asimov"]
         intervals = Intervals.of_scan(scan_of(score, weight, process, options), options, 10_000)
         found = best_partitions(intervals, 6)
         for rows, width, block in ((5, 5, 64), (64, 4, 1000), (10_000, 1, 100_000)):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.selection import ScoredEvents, WorkingPointSettings, evaluate_classifier, simulation_caveats
 from zsig_hep.selection.thresholds import caveats
 from zsig_hep.statistics.significance import asimov
@@ -23,14 +24,14 @@ def evaluated(tail_of_top, settings, n=3000):
 
 
 def test_a_dominant_background_that_runs_out_is_named_as_the_limit():
-    settings = WorkingPointSettings(minimum_effective_background=20)
+    settings = exact_yields(minimum_effective_background=20)
     (sentence, *_) = simulation_caveats(evaluated(0, settings), settings)
     assert sentence.startswith("Z loss: the working point is limited by the simulation of background 'top'")
     assert "0.0 effective entries of this background, and 20 are required" in sentence
 
 
 def test_only_a_notable_gain_is_worth_a_sentence(monkeypatch):
-    settings = WorkingPointSettings(minimum_effective_background=20)
+    settings = exact_yields(minimum_effective_background=20)
     evaluation = evaluated(0, settings)
     scan = evaluation.scan
     # With 20 effective entries of the whole background, whatever is left of the top pairs.
@@ -45,7 +46,7 @@ def test_only_a_notable_gain_is_worth_a_sentence(monkeypatch):
 
 @pytest.mark.parametrize("tail", [0, 1, 2])
 def test_a_background_that_hardly_passes_is_weighed(tail):
-    settings = WorkingPointSettings(minimum_effective_background=20, dominant_background_fraction=0.9)
+    settings = exact_yields(minimum_effective_background=20, dominant_background_fraction=0.9)
     evaluation = evaluated(tail, settings)
     point = evaluation.working_point
     assert point.yields["top"].entries == tail
@@ -56,10 +57,75 @@ def test_a_background_that_hardly_passes_is_weighed(tail):
 
 
 def test_ample_simulation_needs_no_caveat():
-    settings = WorkingPointSettings(minimum_effective_background=20, dominant_background_fraction=0.9)
+    settings = exact_yields(minimum_effective_background=20, dominant_background_fraction=0.9)
     evaluation = evaluated(3, settings)
     assert evaluation.working_point.yields["top"].entries == 3
     assert simulation_caveats(evaluation, settings) == ()
+
+
+def test_what_the_signal_efficiency_excludes_is_not_blamed_on_the_simulation():
+    # The figure of merit prefers a much tighter cut, above which there is enough simulation.
+    settings = exact_yields(minimum_signal_efficiency=0.97, dominant_background_fraction=1)
+    evaluation = evaluated(5, settings)
+    scan = evaluation.scan
+    free = scan.significance[scan.effective_background >= 10].max()
+    assert free > 1.1 * scan.significance[scan.qualifies].max()
+    assert simulation_caveats(evaluation, settings) == ()
+
+
+class TestSimulationInTheFigure:
+    def test_what_the_requirement_on_the_whole_background_costs(self):
+        # The figure of merit itself is careful, so that all that one entry supports is compared.
+        settings = WorkingPointSettings(minimum_effective_background=100)
+        evaluation = evaluated(0, settings)
+        scan = evaluation.scan
+        allowed = (scan.effective_background >= 1) & (scan.signal_efficiency >= 0.05)
+        free = scan.significance[allowed].max()
+        assert free > 1.1 * scan.significance[scan.qualifies].max()
+        sentence = simulation_caveats(evaluation, settings)[0]
+        assert "is limited by the simulation of the whole background: a tighter cut reaches" in sentence
+        assert f"Z = {free:.2f} on the events" in sentence
+        assert "100 are required" in sentence
+
+    def test_what_the_simulation_costs_and_of_which_background(self):
+        settings = WorkingPointSettings()
+        evaluation = evaluated(3, settings)
+        point = evaluation.working_point
+        assert point.significance_without_simulation > 1.1 * point.significance
+        entries = point.yields["top"].effective_entries
+        expected = (
+            f"Z loss: the finite simulation lowers Z from {point.significance_without_simulation:.2f} to "
+            f"{point.significance:.2f}, mostly that of 'top', of which {entries:.3g} effective entries pass the cuts; "
+            "simulate more of it"
+        )
+        assert expected in simulation_caveats(evaluation, settings)
+
+    def test_one_more_event_is_weighed_where_it_changes_z_notably(self, monkeypatch):
+        settings = WorkingPointSettings()
+        evaluation = evaluated(8, settings)
+        found = evaluation.one_more_event
+        assert found.process == "top"
+        assert found.entries >= caveats.FEW_ENTRIES
+        change = evaluation.working_point.significance / found.significance
+        for notable, said in ((change * (1 - 1e-9), True), (change * (1 + 1e-9), False)):
+            monkeypatch.setattr(caveats, "NOTABLE_GAIN", notable)
+            sentences = [each for each in simulation_caveats(evaluation, settings) if "one more" in each]
+            assert len(sentences) == said
+            assert not said or f"to {found.significance:.2f}" in sentences[0]
+
+    def test_ample_simulation_needs_no_caveat(self):
+        settings = WorkingPointSettings()
+        assert simulation_caveats(ample(settings), settings) == ()
+
+
+def ample(settings):
+    rng = np.random.default_rng(1)
+    process = np.repeat([0, 1], 20_000)
+    events = ScoredEvents.from_arrays(
+        rng.normal(1.5 * (process == 0)), np.where(process == 0, 0.001, 0.01), process, names=("signal", "dy"),
+        roles=("signal", "background"), fold=rng.integers(0, 4, 40_000), fold_count=4,
+    )  # fmt: skip
+    return evaluate_classifier("z", "Z loss", events, settings)
 
 
 def test_one_more_event_adds_to_the_variance_too():

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import lgamma
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from zsig_hep.errors import InputError
 from zsig_hep.selection import ScoredEvents, paired_difference
-from zsig_hep.statistics import FigureOfMerit, Objective
+from zsig_hep.statistics import FigureOfMerit, Objective, asimov_with_uncertainty
 
 NAMES, ROLES = ("higgs", "dy", "data", "top"), ("signal", "background", "data", "background")
 UNCERTAIN = Objective(FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY, background_uncertainties={"top": 0.3})
@@ -91,3 +92,38 @@ def test_lengths_must_agree(short):
     selections[short] = selections[short][1:]
     with pytest.raises(InputError, match=r"Selections of \d+ and \d+ events were given for 3000 events"):
         compare(*selections, *toy()[2:])
+
+
+def test_each_selection_has_its_own_common_uncertainty():
+    first, second, weight, process = toy()
+    events = ScoredEvents.from_arrays(np.zeros(len(weight)), weight, process, names=NAMES, roles=ROLES)
+
+    def difference(objective, **options):
+        return paired_difference(first, second, events, objective, np.random.default_rng(0), replicas=400, **options)
+
+    def value(selected, common):
+        s, dy, top = (sum(weight[selected & (process == row)].tolist()) for row in (0, 1, 3))
+        return s / np.sqrt(dy + top + (0.3 * top) ** 2 + (common * (dy + top)) ** 2)
+
+    settings = replace(UNCERTAIN, relative_background_uncertainty=0.1)
+    found = difference(settings, common_uncertainties=(0.4, None))
+    assert found.value == pytest.approx(value(first, 0.4) - value(second, 0.1), rel=1e-12)
+    # The replicas have the same uncertainties, so that their spread is another too.
+    assert found.uncertainty != pytest.approx(difference(settings).uncertainty, rel=0.01)
+    own = difference(replace(UNCERTAIN, relative_background_uncertainty=0.4))
+    assert difference(settings, common_uncertainties=(0.4, 0.4)) == own
+
+
+def test_hypotheses_have_the_common_uncertainties_too():
+    first, second, weight, process = toy()
+    roles = ("signal", "background", "data", "signal")
+    events = ScoredEvents.from_arrays(np.zeros(len(weight)), np.abs(weight), process, names=NAMES, roles=roles)
+    objective = Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, signals="minimum")
+    found = paired_difference(
+        first, second, events, objective, np.random.default_rng(0), replicas=50, common_uncertainties=(0.4, 0.2)
+    )
+    each = []
+    for selected, common in ((first, 0.4), (second, 0.2)):
+        s, b, other = (np.abs(weight)[selected & (process == row)].sum() for row in (0, 1, 3))
+        each.append(min(float(asimov_with_uncertainty(signal, b, common * b)) for signal in (s, other)))
+    assert found.value == pytest.approx(each[0] - each[1], rel=1e-9)

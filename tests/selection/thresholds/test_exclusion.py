@@ -53,19 +53,34 @@ def test_one_signal_alone():
     assert found.expected == expected_exclusion(4.0, 70.0, np.hypot(3.0, 3.5), confidence_level=0.9)
 
 
-def test_the_uncertainties_are_those_of_derivatives():
-    """Propagation of every yield's variance, with derivatives from steps of the whole computation."""
-    quoted, step = selection_exclusion(POINT, PROCESSES, UNCERTAIN), 1e-3
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_uncertainties_are_those_of_derivatives(inside):
+    """Propagation of every event's weight, with derivatives from steps of the whole computation."""
+    objective, step = dataclasses.replace(UNCERTAIN, simulation_uncertainty_in_figure=inside), 1e-3
+    # The moments of unequal weights.
+    higher = {"dy": (1.5, 0.5), "top": (-0.2, 0.6)}
+    yields = {
+        name: dataclasses.replace(each, third_moment=more[0], fourth_moment=more[1])
+        for name, each in YIELDS.items()
+        for more in [higher.get(name, (0.0, 0.0))]
+    }
+    quoted = selection_exclusion(WorkingPoint("ok", yields=yields), PROCESSES, objective)
 
     def medians(shifted, by):
         values = {name: each.value + by * (name == shifted) for name, each in YIELDS.items()}
-        b = values["dy"] + values["top"]
-        found = expected_exclusion(values["ggf"] + values["vbf"], b, np.hypot(0.3 * values["top"], 0.05 * b))
+        b, simulation = values["dy"] + values["top"], inside * (9.5 + by * (shifted == "sum w^2"))
+        sigma = np.sqrt((0.3 * values["top"]) ** 2 + (0.05 * b) ** 2 + simulation)
+        found = expected_exclusion(values["ggf"] + values["vbf"], b, sigma)
         return np.array([found.median_limit, found.median_cls])
 
-    variance = np.zeros(2)
+    def slopes(name):
+        return (medians(name, step) - medians(name, -step)) / (2 * step)
+
+    variance, slope_v = np.zeros(2), slopes("sum w^2")
     for name, each in YIELDS.items():
-        variance += ((medians(name, step) - medians(name, -step)) / (2 * step)) ** 2 * each.variance
+        variance += slopes(name) ** 2 * each.variance
+        third, fourth = higher.get(name, (0.0, 0.0))
+        variance += 2 * slopes(name) * slope_v * third + slope_v**2 * fourth
     assert [quoted.limit_uncertainty, quoted.cls_uncertainty] == pytest.approx(np.sqrt(variance), rel=1e-4)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.selection.exact_yields import EXACT_YIELDS
 from zsig_hep.selection import (
     ScoredEvents,
     WorkingPoint,
@@ -10,10 +11,11 @@ from zsig_hep.selection import (
     scan_thresholds,
     training_goal,
 )
+from zsig_hep.selection.numbers import as_arrays
 from zsig_hep.statistics import FigureOfMerit, ProcessTable, Yield
 
 PROCESSES = ProcessTable.of(["light", "dy", "heavy", "top"], ["signal", "background", "signal", "background"])
-UNCERTAIN = {
+UNCERTAIN = EXACT_YIELDS | {
     "figure_of_merit": "asimov_with_uncertainty",
     "background_uncertainties": {"top": 0.3},
     "minimum_effective_background": 5,
@@ -48,9 +50,12 @@ def test_the_goal_repeats_the_settings():
     assert goal.tells_processes_apart
 
 
-def test_the_figure_is_that_of_the_working_point_and_its_slopes_are_derivatives():
-    settings, found = WorkingPointSettings.model_validate(UNCERTAIN), judge()
+@pytest.mark.parametrize("inside", [False, None])
+def test_the_figure_is_that_of_the_working_point_and_its_slopes_are_derivatives(inside):
+    options = {"simulation_uncertainty_in_figure": inside}
+    settings, found = WorkingPointSettings.model_validate(UNCERTAIN | options), judge(**options)
     point = working_point(settings)
+    slope_v = settings.objective.evaluate(*as_arrays(point.yields, PROCESSES), PROCESSES).variance_slope
     assert (found.figure, found.signal_efficiency) == (point.significance, point.signal_efficiency)
     assert found.slopes[0] == found.slopes[2] > 0
     # The uncertain background costs more per event than the one that is known.
@@ -63,7 +68,11 @@ def test_the_figure_is_that_of_the_working_point_and_its_slopes_are_derivatives(
             working_point(settings, weight * np.where(process == row, factor, 1)).significance
             for factor in (1 + step, 1 - step)
         )
-        assert (up - down) / (2 * step) == pytest.approx(found.slopes[row] * point.yields[name].value, rel=0.02)
+        # The derivatives are those at constant sum w^2, which the weights change in proportion to their square.
+        expected = found.slopes[row] * point.yields[name].value
+        if PROCESSES.is_background[row]:
+            expected += 2 * float(slope_v) * point.yields[name].variance
+        assert (up - down) / (2 * step) == pytest.approx(expected, rel=0.02)
 
 
 def test_without_a_working_point_there_is_nothing():
@@ -89,7 +98,11 @@ class TestSmallestOfHypotheses:
         yields = {"dy": Yield(25.0, 1.0, 99)} | {
             name: Yield(signal, 1.0, 99) for name, signal in zip("abc", signals, strict=True)
         }
-        judge = WorkingPointJudge(WorkingPointSettings(figure_of_merit="s_over_sqrt_b", signals="minimum"))
+        judge = WorkingPointJudge(
+            WorkingPointSettings(
+                figure_of_merit="s_over_sqrt_b", signals="minimum", simulation_uncertainty_in_figure=False
+            )
+        )
         return judge._slopes(WorkingPoint("ok", yields=yields), self.PROCESSES)
 
     def test_shares_fall_with_the_fourth_power_of_the_significance(self):
@@ -106,7 +119,7 @@ class TestSmallestOfHypotheses:
 @pytest.mark.parametrize(
     ("figure", "told"),
     [
-        ("poisson", FigureOfMerit.ASIMOV),
+        ("poisson", FigureOfMerit.ASIMOV_WITH_UNCERTAINTY),
         ("poisson_with_uncertainty", FigureOfMerit.ASIMOV_WITH_UNCERTAINTY),
         ("punzi", FigureOfMerit.PUNZI),
     ],

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.selection.exact_yields import EXACT_YIELDS, exact_yields
 from tests.selection.varied_toy import VARIATIONS, every_kind, varied_toy, with_variations
 from zsig_hep.errors import InputError
 from zsig_hep.selection import (
@@ -15,11 +16,12 @@ from zsig_hep.selection import (
     systematic_table,
 )
 from zsig_hep.selection.thresholds.held_out import varied_selections, why_folds_fail
-from zsig_hep.statistics import FigureOfMerit, asimov, asimov_with_uncertainty, evaluate, weighted_yield
+from zsig_hep.statistics import FigureOfMerit, asimov, asimov_with_uncertainty, evaluate_processes, weighted_yield
 
 NAMES, ROLES = ("hmumu", "dy", "data"), ("signal", "background", "data")
 FOLDS = 4
-OPTIONS = WorkingPointSettings()
+OPTIONS = exact_yields()
+DEFAULT = WorkingPointSettings(tail_entries=0)
 
 
 def toy(seed=0, events=3000, *, signed=False):
@@ -32,18 +34,29 @@ def toy(seed=0, events=3000, *, signed=False):
     return score, weight, process, rng.integers(0, FOLDS, size=events)
 
 
-def held_out(score, weight, process, fold, options=OPTIONS, fold_count=FOLDS):
+def held_out(score, weight, process, fold, options=OPTIONS, fold_count=FOLDS, *, by_chance=False):
+    """The held-out working point; folds that are empty `by_chance` are not refused."""
     events = ScoredEvents.from_arrays(
         score, weight, process, names=NAMES, roles=ROLES, fold=fold, fold_count=fold_count
     )
-    return hold_out_working_point(events, options)
+    return hold_out_working_point(dataclasses.replace(events, folds_are_given=not by_chance), options)
+
+
+def figure_of(point, options):
+    """The figure of merit from the summed signal and background of a point."""
+    s, b = point.signal, point.background
+    return evaluate_processes(
+        options.objective.figure, s.value, [b.value], s.variance, [b.variance], [0.0],
+        simulation_uncertainty_in_figure=options.includes_simulation,
+        higher_moments=([b.third_moment], [b.fourth_moment]),
+    )  # fmt: skip
 
 
 class TestHoldOut:
-    @pytest.mark.parametrize("signed", [False, True])
-    def test_against_a_loop_over_folds(self, signed):
+    @pytest.mark.parametrize(("signed", "options"), [(False, OPTIONS), (True, OPTIONS), (True, DEFAULT)])
+    def test_against_a_loop_over_folds(self, signed, options):
         score, weight, process, fold = toy(2, 1600, signed=signed)
-        point = held_out(score, weight, process, fold)
+        point, inside = held_out(score, weight, process, fold, options), options is DEFAULT
         passing, on_choosing = np.zeros(score.size, dtype=bool), []
         for k in range(FOLDS):
             others = fold != k
@@ -53,10 +66,13 @@ class TestHoldOut:
                 signal = weight[above & (process == 0)] * FOLDS / (FOLDS - 1)
                 background = weight[above & (process == 1)]
                 b = background.sum() * FOLDS / (FOLDS - 1)
+                # With the variance of the simulation that chooses, which is smaller than that of all folds.
+                sigma = inside * np.sqrt(np.square(background).sum()) * FOLDS / (FOLDS - 1)
                 efficiency = weight[above & (process == 0)].sum() / weight[others & (process == 0)].sum()
-                enough = b > 0 and background.sum() ** 2 / np.square(background).sum() >= 10
+                least = 3 if inside else 10
+                enough = b > 0 and background.sum() ** 2 / np.square(background).sum() >= least
                 if enough and efficiency >= 0.05:
-                    best = max(best, (float(asimov(signal.sum(), b)), -threshold))
+                    best = max(best, (float(asimov_with_uncertainty(signal.sum(), b, sigma)), -threshold))
             assert point.thresholds[k] == -best[1]
             on_choosing.append(best[0])
             passing |= (fold == k) & (score >= -best[1])
@@ -65,9 +81,12 @@ class TestHoldOut:
         assert point.status == "ok"
         assert point.yields["hmumu"] == signal
         assert point.background == background
-        z = evaluate("asimov", signal.value, background.value, signal.variance, background.variance)
+        z = figure_of(point, options)
         assert point.significance == pytest.approx(float(z.value), rel=1e-12)
-        assert point.significance_uncertainty == pytest.approx(float(z.uncertainty), rel=1e-12)
+        assert point.significance_uncertainty == pytest.approx(float(z.uncertainty), rel=1e-9)
+        exact = float(asimov(signal.value, background.value))
+        assert point.significance_without_simulation == pytest.approx(exact, rel=1e-12)
+        assert (point.significance < 0.99 * exact) is inside
         assert point.signal_efficiency == pytest.approx(signal.value / weight[process == 0].sum(), rel=1e-12)
         assert point.choosing_significance == pytest.approx(np.mean(on_choosing), rel=1e-9)
         assert point.optimism == pytest.approx(point.choosing_significance - point.significance, rel=1e-12)
@@ -85,7 +104,7 @@ class TestHoldOut:
         assert after.thresholds[fold_changed] == before.thresholds[fold_changed]
         assert after.thresholds != before.thresholds
         # Nor does it know whether they are there at all.
-        without = held_out(score[~inside], weight[~inside], process[~inside], fold[~inside])
+        without = held_out(score[~inside], weight[~inside], process[~inside], fold[~inside], by_chance=True)
         assert without.thresholds[fold_changed] == before.thresholds[fold_changed]
 
     def test_a_score_that_knows_nothing_shows_its_optimism(self):
@@ -101,7 +120,7 @@ class TestHoldOut:
 
     def test_the_choosing_folds_see_the_whole_luminosity(self):
         # With the background uncertainty the best cut depends on the luminosity, so a missing factor moves it.
-        options = WorkingPointSettings(figure_of_merit="asimov_with_uncertainty", relative_background_uncertainty=0.2)
+        options = exact_yields(figure_of_merit="asimov_with_uncertainty", relative_background_uncertainty=0.2)
         score, weight, process, _ = toy(4, 4000)
         score, weight, process = (np.concatenate([array] * FOLDS) for array in (score, weight, process))
         fold = np.repeat(np.arange(FOLDS), 4000)
@@ -131,7 +150,7 @@ class TestHoldOut:
         process = np.repeat([0, 1], [40, 16])
         fold = np.concatenate([np.arange(40) % FOLDS, np.arange(16) % 2])
         score = np.linspace(0, 1, 56)[::-1]
-        point = held_out(score, np.ones(56), process, fold)
+        point = held_out(score, np.ones(56), process, fold, by_chance=True)
         assert point.status == "no_threshold_qualifies"
         assert "fold 0, 1 of 4; for fold 0: with signal efficiency" in point.reason
         assert "at best 8 effective entries" in point.reason
@@ -156,40 +175,55 @@ class TestHoldOut:
         assert point.yields == {}
 
 
-@pytest.mark.parametrize("figure", [FigureOfMerit.POISSON, FigureOfMerit.PUNZI])
-def test_the_figure_of_the_settings_is_quoted(figure):
-    point = held_out(*toy(2), WorkingPointSettings(figure_of_merit=figure))
-    s, b = point.signal, point.background
-    expected = evaluate(figure, s.value, b.value, s.variance, b.variance)
+@pytest.mark.parametrize(
+    "options",
+    [
+        exact_yields(figure_of_merit=FigureOfMerit.POISSON),
+        WorkingPointSettings(figure_of_merit=FigureOfMerit.POISSON),
+        WorkingPointSettings(figure_of_merit=FigureOfMerit.PUNZI),
+    ],
+)
+def test_the_figure_of_the_settings_is_quoted(options):
+    point = held_out(*toy(2), options)
+    expected = figure_of(point, options)
     assert point.status == "ok"
     assert point.significance == pytest.approx(float(expected.value), rel=1e-12)
-    assert point.significance_uncertainty == pytest.approx(float(expected.uncertainty), rel=1e-12)
+    assert point.significance_uncertainty == pytest.approx(float(expected.uncertainty), rel=1e-6)
 
 
+@pytest.mark.parametrize("inside", [False, None])
 @pytest.mark.parametrize("signals", ["mean", "minimum"])
-def test_each_hypothesis_is_quoted(signals):
+def test_each_hypothesis_is_quoted(signals, inside):
     rng = np.random.default_rng(1)
     process = rng.integers(0, 3, size=3000)
     events = ScoredEvents.from_arrays(
         rng.normal(np.array([1.5, -0.5, 0.8])[process]), np.array([0.02, 1.0, 0.05])[process], process,
         names=("vbf", "dy", "ggf"), roles=("signal", "background", "signal"), fold=np.arange(3000) % 4, fold_count=4,
     )  # fmt: skip
-    point = hold_out_working_point(events, WorkingPointSettings(signals=signals))
-    expected = {name: float(asimov(point.yields[name].value, point.yields["dy"].value)) for name in ("vbf", "ggf")}
+    settings = WorkingPointSettings.model_validate(
+        EXACT_YIELDS | {"signals": signals, "simulation_uncertainty_in_figure": inside}
+    )
+    point = hold_out_working_point(events, settings)
+    b = point.yields["dy"]
+    sigma = b.uncertainty * (inside is None)
+    expected = {
+        name: float(asimov_with_uncertainty(point.yields[name].value, b.value, sigma)) for name in ("vbf", "ggf")
+    }
     assert {name: each.significance for name, each in point.hypotheses.items()} == pytest.approx(expected, rel=1e-12)
     combined = min(expected.values()) if signals == "minimum" else np.mean(list(expected.values()))
     assert point.significance == pytest.approx(combined, rel=1e-12)
 
 
 class TestVariations:
-    SETTINGS = WorkingPointSettings(
+    SETTINGS = exact_yields(
         figure_of_merit="asimov_with_uncertainty", variations_in_figure=True, relative_background_uncertainty=0.05
     )
 
-    def test_the_uncertainty_that_chose_the_cut_is_quoted(self):
-        events = varied_toy()
-        found = hold_out_working_point(events, self.SETTINGS)
-        plain = self.SETTINGS.model_copy(update={"variations_in_figure": False})
+    @pytest.mark.parametrize("inside", [False, None])
+    def test_the_uncertainty_that_chose_the_cut_is_quoted(self, inside):
+        events, settings = varied_toy(), self.SETTINGS.model_copy(update={"simulation_uncertainty_in_figure": inside})
+        found = hold_out_working_point(events, settings)
+        plain = settings.model_copy(update={"variations_in_figure": False})
         without = hold_out_working_point(events, plain)
         assert without.common_uncertainty is None
         # A purer cut suffers less from the uncertainty of its background.
@@ -199,7 +233,8 @@ class TestVariations:
         s, b = found.signal.value, found.background.value
         relative = np.hypot(table.background_uncertainty / b, 0.05)
         assert found.common_uncertainty == pytest.approx(relative, rel=1e-12)
-        expected = float(asimov_with_uncertainty(s, b, relative * b))
+        sigma = np.hypot(relative * b, found.background.uncertainty * (inside is None))
+        expected = float(asimov_with_uncertainty(s, b, sigma))
         assert found.significance == pytest.approx(expected, rel=1e-12)
         assert table.significance == pytest.approx(expected, rel=1e-12)
 
@@ -243,5 +278,7 @@ class TestRefusals:
     def test_signal_in_one_fold_only(self):
         score, weight, process, fold = toy(7, 100)
         fold = np.where(process == 0, 2, fold)
-        with pytest.raises(InputError, match=r"cut of fold 2 cannot be chosen.*signal yield before the cut is 0"):
+        with pytest.raises(InputError, match=r"Fold 0 has no signal event.*Fold 1 has.*Fold 3 has no signal event"):
             held_out(score, weight, process, fold)
+        with pytest.raises(InputError, match=r"cut of fold 2 cannot be chosen.*signal yield before the cut is 0"):
+            held_out(score, weight, process, fold, by_chance=True)

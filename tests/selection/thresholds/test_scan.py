@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.selection.exact_yields import exact_yields
 from tests.selection.varied_toy import varied_toy
 from zsig_hep.errors import InputError
 from zsig_hep.selection import (
@@ -16,11 +17,12 @@ from zsig_hep.selection import (
 )
 from zsig_hep.selection.thresholds.scan import sufficient_signal
 from zsig_hep.selection.varied_events import background_uncertainty_above
-from zsig_hep.statistics import FigureOfMerit, asimov_with_uncertainty, evaluate, weighted_yield
+from zsig_hep.statistics import FigureOfMerit, asimov_with_uncertainty, evaluate_processes, weighted_yield
 
 NAMES = ("hmumu", "dy", "top", "data")
 ROLES = ("signal", "background", "background", "data")
-LOOSE = WorkingPointSettings(minimum_effective_background=1, minimum_signal_efficiency=0)
+LOOSE = exact_yields(minimum_effective_background=1, minimum_signal_efficiency=0)
+INSIDE = LOOSE.model_copy(update={"simulation_uncertainty_in_figure": None})
 
 
 def events_of(score, weight, process, names=NAMES, roles=ROLES):
@@ -49,14 +51,16 @@ def loop_over_thresholds(score, weight, process, options):
     for threshold in sorted(set(score[simulated].tolist())):
         passing = [weighted_yield(weight[(score >= threshold) & (process == index)]) for index in range(3)]
         signal, background = passing[0], passing[1] + passing[2]
-        z = evaluate(
-            options.figure_of_merit,
+        z = evaluate_processes(
+            options.objective.figure,
             signal.value,
-            background.value,
+            [background.value],
             signal.variance,
-            background.variance,
-            options.relative_background_uncertainty,
-            simulation_uncertainty_in_figure=options.simulation_uncertainty_in_figure,
+            [background.variance],
+            [0.0],
+            relative_background_uncertainty=options.relative_background_uncertainty,
+            simulation_uncertainty_in_figure=options.simulation_uncertainty_in_figure is not False,
+            higher_moments=([background.third_moment], [background.fourth_moment]),
         )
         rows.append((threshold, passing, signal, background, float(z.value), float(z.uncertainty)))
     return rows
@@ -105,7 +109,7 @@ class TestWorkedByHand:
         assert scan_of([0.0, -0.0], [1.0, 1.0], [0, 1]).threshold.size == 1
 
     def test_significance_at_signal_efficiency_takes_the_tightest_threshold(self):
-        options = WorkingPointSettings(figure_of_merit="s_over_sqrt_b")
+        options = exact_yields(figure_of_merit="s_over_sqrt_b")
         found = scan_of([0.8, 0.6, 0.9, 0.7, 0.1], [1.0, 3.0, 4.0, 5.0, 7.0], [0, 0, 1, 1, 1], options)
         z = significance_at_signal_efficiency(found, [0.0, 0.25, 0.26, 1.0])
         np.testing.assert_allclose(z.value, [0.0, 0.5, 4 / 3, 4 / 3])
@@ -119,7 +123,9 @@ class TestAgainstALoop:
         "options",
         [
             WorkingPointSettings(),
-            WorkingPointSettings(figure_of_merit="s_over_sqrt_b", minimum_effective_background=3),
+            exact_yields(),
+            exact_yields(figure_of_merit="s_over_sqrt_b", minimum_effective_background=3),
+            WorkingPointSettings(figure_of_merit="poisson", minimum_effective_background=5),
             WorkingPointSettings(
                 figure_of_merit="asimov_with_uncertainty",
                 relative_background_uncertainty=0.1,
@@ -137,8 +143,13 @@ class TestAgainstALoop:
         for name, of in (("yields", "value"), ("variances", "variance"), ("entries", "entries")):
             expected = np.array([[getattr(part, of) for part in row[1]] for row in rows]).T
             np.testing.assert_allclose(getattr(found, name), expected, rtol=1e-12, atol=1e-12)
+        for of, power in zip(found.higher_moments, (3, 4), strict=True):
+            expected = [
+                [(weight[(score >= row[0]) & (process == index)] ** power).sum() for row in rows] for index in range(3)
+            ]
+            np.testing.assert_allclose(of, expected, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(found.significance, [row[4] for row in rows], rtol=1e-9)
-        np.testing.assert_allclose(found.significance_uncertainty, [row[5] for row in rows], rtol=1e-9)
+        np.testing.assert_allclose(found.significance_uncertainty, [row[5] for row in rows], rtol=1e-6)
         expected = [loop_qualifies(row, totals, options) for row in rows]
         assert found.qualifies.tolist() == expected
         assert any(expected)
@@ -177,15 +188,32 @@ class TestProperties:
         np.testing.assert_allclose(scaled.effective_background, one.effective_background, rtol=1e-9)
         np.testing.assert_allclose(scaled.signal_efficiency, one.signal_efficiency, rtol=1e-12)
 
+    @given(st.integers(0, 1000), st.floats(1.01, 100))
+    @settings(max_examples=10, deadline=None)
+    def test_what_the_simulation_does_not_know_grows_with_the_luminosity(self, seed, luminosity):
+        # sum w^2 grows with its square: the figure gains, but less than by the root.
+        score, weight, process = toy(seed, 200, signed=False)
+        one = scan_of(score, weight, process, INSIDE)
+        scaled = scan_of(score, luminosity * weight, process, INSIDE)
+        some = np.isfinite(one.significance) & (one.signal > 0)
+        gain = scaled.significance[some] / one.significance[some]
+        assert (gain > 1).all()
+        assert (gain < np.sqrt(luminosity)).all()
+
     @given(st.integers(0, 1000))
     @settings(max_examples=25, deadline=None)
     def test_two_half_weights_are_one_event_but_twice_the_effective_entries(self, seed):
-        score, weight, process = toy(seed, 200)
-        one = scan_of(score, weight, process)
-        two = scan_of(np.tile(score, 2), np.tile(weight / 2, 2), np.tile(process, 2))
+        score, weight, process = events = toy(seed, 200)
+        twice = np.tile(score, 2), np.tile(weight / 2, 2), np.tile(process, 2)
+        one, two = scan_of(*events), scan_of(*twice)
         np.testing.assert_allclose(two.yields, one.yields, rtol=1e-12, atol=1e-12)
         finite = np.isfinite(one.significance)
         np.testing.assert_allclose(two.significance[finite], one.significance[finite], rtol=1e-7)
+        # With the variance in the figure, half of it makes the figure larger wherever there is signal and background.
+        inside, halved = (scan_of(*each, INSIDE).significance[finite] for each in (events, twice))
+        gains = (one.signal[finite] > 0) & (one.background[finite] > 0)
+        assert (halved[gains] > inside[gains]).all()
+        assert (inside[gains] < one.significance[finite][gains]).all()
         np.testing.assert_allclose(two.variances, one.variances / 2, rtol=1e-12)
         np.testing.assert_allclose(two.effective_background, 2 * one.effective_background, rtol=1e-9, atol=1e-12)
         np.testing.assert_array_equal(two.entries, 2 * one.entries)
@@ -221,19 +249,35 @@ class TestEffectiveEntries:
         score = np.concatenate([np.full(50, 0.9), np.full(100, 0.2), [0.8]])
         weight = np.concatenate([np.full(50, 0.1), np.full(100, 1.0), [1e-3]])
         process = np.concatenate([np.zeros(50), np.ones(101)]).astype(int)
-        options = WorkingPointSettings()
+        options = exact_yields()
         found = scan_of(score, weight, process, options)
         assert found.significance[1] > 10 * found.significance[0]
         assert choose_working_point(found, options).threshold == 0.2
+
+    def test_by_default_three_effective_entries_of_the_whole_background_are_enough(self):
+        # 'top' makes half of the background before the cut and nothing above 0.5.
+        score = np.concatenate([np.full(50, 0.9), np.full(100, 0.2), np.full(100, 0.2), np.full(3, 0.9)])
+        process = np.repeat([0, 1, 2, 1], [50, 100, 100, 3])
+        for kept, qualifies in ((253, True), (252, False)):
+            found = scan_of(score[:kept], np.ones(kept), process[:kept], WorkingPointSettings())
+            assert found.qualifies.tolist() == [True, qualifies]
+            chosen = choose_working_point(found, WorkingPointSettings())
+            assert chosen.threshold == (0.9 if qualifies else 0.2)
+
+    def test_with_the_fraction_one_no_background_is_dominant(self):
+        # Not even one that makes more than all of a background to which another contributes negatively.
+        found = scan_of([0.1, 0.9, 0.1], [1.0, 12.0, -2.0], [0, 1, 2], WorkingPointSettings())
+        assert found.dominant_backgrounds(1.0).size == 0
+        assert found.dominant_backgrounds(0.999).tolist() == [1]
 
     def test_every_dominant_background_needs_its_own(self):
         # The rare heavy background hides behind many light events of the other until it is asked alone.
         score = np.concatenate([[0.9, 0.1], np.full(100, 0.9), np.full(20, 0.1), [0.9]])
         weight = np.concatenate([[1.0, 1.0], np.full(100, 1.0), np.full(20, 5.0), [1.0]])
         process = np.concatenate([[0, 0], np.full(100, 1), np.full(21, 2)])
-        dominant = scan_of(score, weight, process, WorkingPointSettings(dominant_background_fraction=0.4))
+        dominant = scan_of(score, weight, process, exact_yields(dominant_background_fraction=0.4))
         assert dominant.qualifies.tolist() == [True, False]
-        lenient = scan_of(score, weight, process, WorkingPointSettings(dominant_background_fraction=0.6))
+        lenient = scan_of(score, weight, process, exact_yields(dominant_background_fraction=0.6))
         assert lenient.qualifies.tolist() == [True, True]
 
     def test_dominance_is_of_the_yield_before_the_cut(self):
@@ -241,10 +285,10 @@ class TestEffectiveEntries:
         score = np.concatenate([np.full(3, 0.9), np.full(99, 0.1), np.full(2, 0.9)])
         weight = np.concatenate([np.ones(3), np.full(99, 1.0), np.full(2, 0.5)])
         process = np.concatenate([np.zeros(3), np.full(99, 1), np.full(2, 2)]).astype(int)
-        found = scan_of(score, weight, process, WorkingPointSettings(minimum_effective_background=2))
+        found = scan_of(score, weight, process, exact_yields(minimum_effective_background=2))
         np.testing.assert_array_equal(found.dominant_backgrounds(0.1), [1])
         assert found.qualifies.tolist() == [True, False]
-        assert not scan_of(score, weight, process, WorkingPointSettings(minimum_effective_background=3)).qualifies[1]
+        assert not scan_of(score, weight, process, exact_yields(minimum_effective_background=3)).qualifies[1]
 
     @pytest.mark.parametrize("figure", list(FigureOfMerit))
     def test_a_background_that_is_not_positive_never_wins(self, figure):
@@ -266,7 +310,7 @@ class TestEffectiveEntries:
         score = np.concatenate([[0.9], np.full(100, 0.1), np.full(40, 0.9), np.full(200, 0.9)])
         weight = np.concatenate([[1.0], np.full(100, 1.0), np.full(40, -1.0), np.full(200, 1.0)])
         process = np.concatenate([[0], np.full(140, 1), np.full(200, 2)])
-        found = scan_of(score, weight, process, WorkingPointSettings())
+        found = scan_of(score, weight, process, exact_yields())
         assert found.effective_background[1] > 10
         assert found.qualifies.tolist() == [True, False]
 
@@ -274,7 +318,7 @@ class TestEffectiveEntries:
 class TestSeveralSignals:
     NAMES = ("vbf", "dy", "ggf", "top", "data")
     ROLES = ("signal", "background", "signal", "background", "data")
-    UNCERTAIN = WorkingPointSettings(
+    UNCERTAIN = exact_yields(
         figure_of_merit="asimov_with_uncertainty",
         background_uncertainties={"dy": 0.03, "top": 0.2},
         minimum_effective_background=5,
@@ -287,14 +331,19 @@ class TestSeveralSignals:
         weight = np.array([0.02, 1.0, 0.05, 0.3, 1.0])[process] * rng.choice([1.0, 1.0, 1.0, 1.0, -0.5], size=events)
         return events_of(score, weight, process, self.NAMES, self.ROLES)
 
+    @pytest.mark.parametrize("inside", [False, None])
     @pytest.mark.parametrize("signals", ["sum", "mean", "minimum"])
-    def test_every_threshold_by_hand(self, signals):
-        scan = scan_thresholds(self.toy(), self.UNCERTAIN.model_copy(update={"signals": signals}))
+    def test_every_threshold_by_hand(self, signals, inside):
+        options = self.UNCERTAIN.model_copy(update={"signals": signals, "simulation_uncertainty_in_figure": inside})
+        scan = scan_thresholds(self.toy(), options)
         possible = (scan.background > 0.01) & (scan.yields[[0, 2]] > -scan.background).all(axis=0)
         vbf, dy, ggf, top = scan.yields[:, possible]
 
+        simulation = 0.0 if inside is False else scan.background_variance[possible]
+
         def alone(s):
-            return asimov_with_uncertainty(s, dy + top, np.hypot(0.03 * dy, 0.2 * top))
+            sigma = np.sqrt((0.03 * dy) ** 2 + (0.2 * top) ** 2 + simulation)
+            return asimov_with_uncertainty(s, dy + top, sigma)
 
         expected = {
             "sum": alone(vbf + ggf),
@@ -327,19 +376,22 @@ class TestSeveralSignals:
 
 
 class TestVariations:
-    SETTINGS = WorkingPointSettings(
+    SETTINGS = exact_yields(
         figure_of_merit="asimov_with_uncertainty", variations_in_figure=True, relative_background_uncertainty=0.1
     )
 
-    def test_they_add_to_the_common_uncertainty_at_every_threshold(self):
+    @pytest.mark.parametrize("inside", [False, None])
+    def test_they_add_to_the_common_uncertainty_at_every_threshold(self, inside):
         events = varied_toy()
-        scan = scan_thresholds(events, self.SETTINGS)
+        scan = scan_thresholds(events, self.SETTINGS.model_copy(update={"simulation_uncertainty_in_figure": inside}))
         shift = background_uncertainty_above(events, scan.threshold, scan.yields)
         some = scan.background > 0
         s, b = scan.signal[some], scan.background[some]
         sigma = np.hypot(shift[some], 0.1 * b)
         np.testing.assert_allclose(scan.common_uncertainty[some], sigma / b, rtol=1e-12)
-        np.testing.assert_allclose(scan.significance[some], asimov_with_uncertainty(s, b, sigma), rtol=1e-9)
+        simulation = 0.0 if inside is False else scan.background_variance[some]
+        expected = asimov_with_uncertainty(s, b, np.sqrt(sigma**2 + simulation))
+        np.testing.assert_allclose(scan.significance[some], expected, rtol=1e-9)
 
     def test_where_no_background_is_left_their_relative_size_is_none(self):
         # The highest score of all is a signal event.

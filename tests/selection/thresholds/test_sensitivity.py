@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.errors import InputError
 from zsig_hep.selection import (
     ScoredEvents,
@@ -18,8 +19,9 @@ from zsig_hep.statistics import ProcessTable
 
 NAMES, ROLES = ("higgs", "dy", "zh", "top"), ("signal", "background", "signal", "background")
 TOTALS, CENTRES = (20.0, 1500.0, 10.0, 300.0), (1.5, -0.5, 1.0, 0.4)
-PLAIN = WorkingPointSettings(sensitivity={"replicas": 10})
-UNCERTAIN = WorkingPointSettings(
+PLAIN = exact_yields(sensitivity={"replicas": 10})
+DEFAULT = WorkingPointSettings(sensitivity={"replicas": 10})
+UNCERTAIN = exact_yields(
     figure_of_merit="asimov_with_uncertainty",
     background_uncertainties={"dy": 0.03, "top": 0.3},
     relative_background_uncertainty=0.05,
@@ -65,6 +67,17 @@ class TestTable:
             luminosity.significance_slope, rel=1e-12
         )
         assert abs(total(found, "cross_section", "cut_slope")) < 1e-10
+
+    def test_with_the_simulation_in_the_figure_luminosity_is_worth_less_than_half_of_z(self):
+        found = impacts(DEFAULT)
+        luminosity = by_parameter(found)["luminosity", None]
+        assert found.status == "ok"
+        assert 0.1 * found.significance < luminosity.significance_slope < 0.4 * found.significance
+        # sum w^2 grows faster than the yields: like a relative uncertainty it makes purer cuts better.
+        assert luminosity.cut_slope > 0
+        for name in ("significance_slope", "cut_slope"):
+            expected = getattr(luminosity, name)
+            assert total(found, "cross_section", name) == pytest.approx(expected, rel=1e-9)
 
     def test_uncertainties_take_from_the_luminosity_what_dimensions_demand(self):
         # Z(l y, k / sqrt(l)) = sqrt(l) Z(y, k), and the cut stays.
@@ -170,7 +183,7 @@ class TestStatus:
             quantiles = (np.arange(4000) + 0.5) / 4000
             return np.concatenate([-np.log(quantiles) / rate for rate in (1.0, 2.0, 1.0, 2.0)])
 
-        options = WorkingPointSettings(figure_of_merit="s_over_sqrt_b", minimum_effective_background=1500)
+        options = exact_yields(figure_of_merit="s_over_sqrt_b", minimum_effective_background=1500)
         found = impacts(with_bandwidth(options, 0.02), events=4000, score=score, replicas=2)
         assert found.status == "flat"
         assert "no cut is preferred" in found.reason
@@ -240,7 +253,7 @@ def test_scores_that_run_too_far_are_refused():
 def test_an_exact_tail_is_differentiated_as_the_asimov_significance_that_it_tends_to():
     tables = []
     for figure in ("poisson_with_uncertainty", "asimov_with_uncertainty"):
-        settings = WorkingPointSettings(
+        settings = exact_yields(
             figure_of_merit=figure,
             background_uncertainties={"dy": 0.03, "top": 0.3},
             minimum_effective_background=2,

@@ -4,13 +4,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.selection.exact_yields import exact_yields
 from tests.selection.varied_toy import VARIATIONS, every_kind, make_table, score_of, varied_toy, with_variations
 from zsig_hep.ntuples.variations import NormalisationVariation
 from zsig_hep.selection import WorkingPointSettings, hold_out_working_point, systematic_table
 from zsig_hep.selection.thresholds.systematics import uncertain_relative
 from zsig_hep.statistics import FigureOfMerit, asimov, asimov_with_uncertainty
 
-PLAIN = WorkingPointSettings()
+PLAIN = exact_yields()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,8 @@ class TestAgainstSumsByHand:
 
     def test_the_background_and_its_significance(self, case):
         def shift(row):
-            return sum(each.shift for process, each in row.yields.items() if process != "hmumu")
+            shifts = [each.shifts for process, each in row.yields.items() if process != "hmumu"]
+            return np.sqrt(np.square(np.sum(shifts, axis=0)).mean())
 
         sigma = np.sqrt(sum(shift(row) ** 2 for row in case.found.rows))
         s, b = case.nominal[0], case.nominal[1:].sum()
@@ -66,20 +68,38 @@ class TestAgainstSumsByHand:
         assert xs.significance_down == pytest.approx(float(asimov(s, dy + 0.9 * top)))
 
 
-def test_variations_add_to_the_common_uncertainty_of_the_settings():
+@pytest.mark.parametrize("inside", [False, None])
+def test_variations_add_to_the_common_uncertainty_of_the_settings(inside):
     events = varied_toy()
-    settings = WorkingPointSettings(
+    settings = exact_yields(
         figure_of_merit="asimov_with_uncertainty",
         relative_background_uncertainty=0.1,
         background_uncertainties={"top": 0.3},
+        simulation_uncertainty_in_figure=inside,
     )
     point = hold_out_working_point(events, settings)
     found = systematic_table(point, events, settings)
     s, b, top = point.signal.value, point.background.value, point.yields["top"].value
-    squares = (0.1 * b) ** 2 + (0.3 * top) ** 2
+    squares = (0.1 * b) ** 2 + (0.3 * top) ** 2 + (0.0 if inside is False else point.background.variance)
     with_all = np.sqrt(squares + found.background_uncertainty**2)
     assert found.significance == pytest.approx(float(asimov_with_uncertainty(s, b, with_all)), rel=1e-12)
     assert found.significance_without == pytest.approx(float(asimov_with_uncertainty(s, b, np.sqrt(squares))))
+
+
+def test_variations_in_the_figure_are_in_every_row():
+    xs = NormalisationVariation(kind="normalisation", up=1.2, down=0.8, processes=["dy", "top"])
+    events = with_variations(make_table(1500), {"xs": xs})
+    settings = WorkingPointSettings(
+        figure_of_merit="asimov_with_uncertainty", variations_in_figure=True, simulation_uncertainty_in_figure=False
+    )
+    point = hold_out_working_point(events, settings)
+    (row,) = systematic_table(point, events, settings).rows
+    s, b = point.signal.value, point.background.value
+    assert point.common_uncertainty == pytest.approx(0.2)
+    for found, factor in ((row.significance_up, 1.2), (row.significance_down, 0.8)):
+        assert found == pytest.approx(float(asimov_with_uncertainty(s, factor * b, 0.2 * factor * b)))
+    # More background with the same uncertainties is no gain.
+    assert row.significance_up < point.significance < row.significance_down
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ def of(selected, events, objective=UNCERTAIN, replicas=1000, seed=0):
 def z_of(events, selected, objective=UNCERTAIN, scale=1.0):
     """Significance with its uncertainty, process by process."""
     weights = [scale * events.weight[selected & (events.process == row)] for row in (0, 1, 3)]
-    yields, variances = (np.array([np.sum(w**power) for w in weights]) for power in (1, 2))
-    return objective.evaluate(yields, variances, SIMULATED)
+    yields, variances, *higher = (np.array([np.sum(w**power) for w in weights]) for power in (1, 2, 3, 4))
+    return objective.evaluate(yields, variances, SIMULATED, higher_moments=tuple(higher))
 
 
 def errors_of_the_errors(found):
@@ -62,6 +62,7 @@ class TestAgreement:
             (3, Objective(FigureOfMerit.POISSON_WITH_UNCERTAINTY, background_uncertainties={"dy": 0.1})),
             (3, Objective(FigureOfMerit.PUNZI)),
             (3, Objective(signals="minimum")),
+            (3, WorkingPointSettings().objective),
         ],
     )
     def test_all_three_agree_within_their_own_errors(self, seed, objective):
@@ -100,10 +101,11 @@ class TestAgreement:
 
 
 class TestAgainstLoops:
-    def test_propagation_and_value(self):
+    @pytest.mark.parametrize("objective", [UNCERTAIN, WorkingPointSettings().objective])
+    def test_propagation_and_value(self, objective):
         events = toy(2000)
         selected = events.score > 0.5
-        found, expected = of(selected, events, replicas=2), z_of(events, selected)
+        found, expected = of(selected, events, objective, replicas=2), z_of(events, selected, objective)
         assert found.significance == pytest.approx(float(expected.value), rel=1e-12)
         assert found.propagated == pytest.approx(float(expected.uncertainty), rel=1e-12)
 
@@ -179,7 +181,8 @@ class TestHeldOut:
     EVENTS = dataclasses.replace(toy(4000), fold=np.arange(len(toy(4000))) % 5, fold_count=5)
 
     def found(self, point):
-        return held_out_uncertainties(point, self.EVENTS, PLAIN, np.random.default_rng(1), replicas=100)
+        objective = self.SETTINGS.objective
+        return held_out_uncertainties(point, self.EVENTS, objective, np.random.default_rng(1), replicas=100)
 
     def test_it_is_the_working_point_with_its_own_uncertainty(self):
         point = hold_out_working_point(self.EVENTS, self.SETTINGS)
@@ -188,7 +191,7 @@ class TestHeldOut:
         assert found.propagated == pytest.approx(point.significance_uncertainty, rel=1e-12)
         assert found.folds == 5
         selected = held_out_selection(self.EVENTS, point.thresholds)
-        assert found == of(selected, self.EVENTS, PLAIN, seed=1, replicas=100)
+        assert found == of(selected, self.EVENTS, self.SETTINGS.objective, seed=1, replicas=100)
 
     def test_it_holds_the_variations_that_the_figure_of_merit_held(self):
         settings = self.SETTINGS.model_copy(update={"figure_of_merit": FigureOfMerit.ASIMOV_WITH_UNCERTAINTY})

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
+from tests.selection.exact_yields import exact_yields
 from zsig_hep.selection import ScoredEvents, WorkingPointSettings, choose_working_point, scan_thresholds
-from zsig_hep.statistics import evaluate, weighted_yield
+from zsig_hep.statistics import asimov, evaluate_processes, weighted_yield
 
 NAMES, ROLES = ("hmumu", "dy", "top", "data"), ("signal", "background", "background", "data")
 OPTIONS = WorkingPointSettings()
+EXACT = exact_yields()
 
 
 def toy(seed=0, events=3000):
@@ -19,9 +21,10 @@ def scan_of(score, weight, process, options=OPTIONS):
     return scan_thresholds(ScoredEvents.from_arrays(score, weight, process, names=NAMES, roles=ROLES), options)
 
 
-def test_numbers_are_those_of_the_events_above_the_cut():
+@pytest.mark.parametrize("options", [OPTIONS, EXACT])
+def test_numbers_are_those_of_the_events_above_the_cut(options):
     score, weight, process = toy(1)
-    point = choose_working_point(scan_of(score, weight, process), OPTIONS)
+    point = choose_working_point(scan_of(score, weight, process, options), options)
     assert (point.status, point.reason, point.common_uncertainty) == ("ok", "", None)
     passing = score >= point.threshold
     signal = weighted_yield(weight[passing & (process == 0)])
@@ -35,9 +38,16 @@ def test_numbers_are_those_of_the_events_above_the_cut():
     before = weight[(process == 1) | (process == 2)].sum()
     assert point.background_efficiency == pytest.approx(background.value / before, rel=1e-12)
     assert point.purity == pytest.approx(signal.value / (signal.value + background.value), rel=1e-12)
-    z = evaluate("asimov", signal.value, background.value, signal.variance, background.variance)
+    z = evaluate_processes(
+        options.objective.figure, signal.value, [background.value], signal.variance, [background.variance], [0.0],
+        simulation_uncertainty_in_figure=options is OPTIONS,
+        higher_moments=([background.third_moment], [background.fourth_moment]),
+    )  # fmt: skip
     assert point.significance == pytest.approx(float(z.value), rel=1e-12)
-    assert point.significance_uncertainty == pytest.approx(float(z.uncertainty), rel=1e-12)
+    assert point.significance_uncertainty == pytest.approx(float(z.uncertainty), rel=1e-9)
+    without = float(asimov(signal.value, background.value))
+    assert point.significance_without_simulation == pytest.approx(without, rel=1e-12)
+    assert (point.significance < 0.9 * without) is (options is OPTIONS)
     assert point.hypotheses == {}
 
 
@@ -54,7 +64,7 @@ def test_too_little_simulation_is_a_status_that_says_how_much_there_is():
 
 def test_the_reason_names_the_process_that_lacks_simulation():
     weight, process = np.repeat([1.0, 1.0, 10.0], [5, 50, 5]), np.repeat([0, 1, 2], [5, 50, 5])
-    point = choose_working_point(scan_of(np.linspace(0, 1, 60), weight, process), OPTIONS)
+    point = choose_working_point(scan_of(np.linspace(0, 1, 60), weight, process, EXACT), EXACT)
     assert "at best 5 effective entries of background 'top'" in point.reason
 
 

@@ -1,6 +1,7 @@
 """Figures that compare classifiers: ROC curves, and significance, efficiency and purity against the threshold."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from zsig_hep.presentation.figures.layout import (
 )
 from zsig_hep.presentation.figures.style import DASHES, LINE_COLORS, Style, add_label
 from zsig_hep.presentation.rounding import with_uncertainty
-from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS
+from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS, figure_of_merit_name
 from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation
 
 _MARKERS = ("o", "s", "D", "^")
@@ -103,7 +104,8 @@ def significance_figure(evaluations: Sequence[ClassifierEvaluation], style: Styl
 
     Where thresholds do not meet the requirements, the curve is faint and ends at 1.5 times the highest significance
     that meets them, since there it follows single simulated events. A marker shows the held-out result: its horizontal
-    bar is the range of the cuts of the folds, its vertical bar the Monte-Carlo uncertainty.
+    bar is the range of the cuts of the folds, its vertical bar the Monte-Carlo uncertainty. The axis is that of the
+    figure of merit of the scans; if they have several, each curve has the name of its own.
 
     Args:
         evaluations: classifiers to compare.
@@ -112,7 +114,14 @@ def significance_figure(evaluations: Sequence[ClassifierEvaluation], style: Styl
     Returns:
         The figure.
     """
-    objective = evaluations[0].scan.objective
+    objectives = [each.scan.objective for each in evaluations]
+    names = [_COMBINED[each.signals] + figure_of_merit_name(each) for each in objectives]
+    axis_label = _COMBINED[objectives[0].signals] + FIGURE_OF_MERIT_LABELS[objectives[0].figure]
+    if len(set(names)) > 1:
+        axis_label = "Figure of merit"
+        evaluations = [
+            replace(each, label=f"{each.label}, {name}") for each, name in zip(evaluations, names, strict=True)
+        ]
     with style.context():
         figure, ((axes,),) = panels(style)
         highest = _highest_significance(evaluations)
@@ -123,7 +132,7 @@ def significance_figure(evaluations: Sequence[ClassifierEvaluation], style: Styl
         handles.append(_proxy("0.6", "-", label="requirements not met", width=1.0))
         _threshold_axis(axes, evaluations)
         axes.set_ylim(0, 1.05 * highest)
-        axes.set_ylabel(_COMBINED[objective.signals] + FIGURE_OF_MERIT_LABELS[objective.figure])
+        axes.set_ylabel(axis_label)
         add_legend(axes, inside=add_label(style, axes), handles=handles, locations=("upper left", "upper right"))
         return figure
 

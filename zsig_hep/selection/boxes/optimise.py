@@ -69,7 +69,7 @@ def optimise_cuts(
         >>> print(found.chosen.box.python())
         (events["mass"] > 122.0) & (events["mass"] < 127.5)
         >>> found.chosen.box.open_variables, round(found.held_out.significance, 1)
-        (('noise',), 1.6)
+        (('noise',), 1.3)
     """
     selection.objective.require_known_backgrounds(table.processes)
     check_variables(table, settings)

@@ -14,9 +14,10 @@ from zsig_hep.ntuples.table import EventTable
 from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.boxes.cuts import Box, Cut, CutSettings
 from zsig_hep.selection.boxes.edges import CutSide, allowed_between, make_sides
-from zsig_hep.selection.events import Floats, Integers, ScoredEvents
+from zsig_hep.selection.events import Booleans, Floats, Integers, ScoredEvents
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import (
+    SelectionSums,
     ThresholdScan,
     qualifying,
     required_effective_entries,
@@ -126,7 +127,9 @@ class BoxProblem(ShortRepr):
     def _scan(self, score: Floats, weight: Floats, process: Integers) -> ThresholdScan:
         no_fold, no_features = np.zeros(score.size, dtype=np.int64), np.empty((score.size, 0), dtype=np.float32)
         events = ScoredEvents(score.astype(np.float64), weight, process, no_fold, self.processes, 1, no_features)
-        return scan_thresholds(events, self.selection)
+        scan = scan_thresholds(events, self.selection)
+        # The threshold below the failed events selects one event per process, whose effective entries mean nothing.
+        return replace(scan, qualifies=scan.qualifies & (scan.threshold != _FAILED))
 
     def scan_side(self, edges: Integers, index: int) -> SideScan:
         """All selections by one side at fixed other cuts.
@@ -150,7 +153,8 @@ class BoxProblem(ShortRepr):
         usable = edge >= 0
         rows = np.flatnonzero(usable) + first
         place = int(np.searchsorted(codes[usable], current))
-        return SideScan(edge[usable], self._objective(scan)[rows], place if place < rows.size else None, scan, rows)
+        objective = self._objective(scan, scan.qualifies)[rows]
+        return SideScan(edge[usable], objective, place if place < rows.size else None, scan, rows)
 
     @cached_property
     def everything(self) -> ThresholdScan:
@@ -171,14 +175,15 @@ class BoxProblem(ShortRepr):
         y = np.concatenate([self.everything.yields, yields], axis=1)
         v = np.concatenate([self.everything.variances, variances], axis=1)
         z = self.selection.objective.evaluate(y, v, self.processes).value
-        columns = np.arange(y.shape[1], dtype=np.float64)
-        scan = replace(self.everything, threshold=columns, yields=y, variances=v, significance=z)
-        return self._objective(replace(scan, qualifies=qualifying(scan, self.selection)))[1:]
+        sums = SelectionSums(
+            processes=self.processes, yields=y, variances=v, total_yields=self.everything.total_yields, significance=z
+        )
+        return self._objective(sums, qualifying(sums, self.selection))[1:]
 
-    def _objective(self, scan: ThresholdScan) -> Floats:
+    def _objective(self, scan: SelectionSums, qualifies: Booleans) -> Floats:
         """Significance of the selections that qualify; if none does, a measure of how far each is from qualifying."""
-        if scan.qualifies.any():
-            return np.where(scan.qualifies, scan.significance, _WORST)
+        if qualifies.any():
+            return np.where(qualifies, scan.significance, _WORST)
         entries = required_effective_entries(scan, self.selection)[0].min(axis=0)
         level = np.where(sufficient_signal(scan, self.selection), _TOO_FEW_ENTRIES, _TOO_LITTLE_SIGNAL)
         return np.asarray(level + entries)
@@ -186,7 +191,7 @@ class BoxProblem(ShortRepr):
     def value(self, edges: Integers) -> float:
         """Objective of a box with edges of shape [S]."""
         scan = self.scan_box(edges)
-        return float(self._objective(scan)[-1]) if scan.threshold[-1] != _FAILED else _WORST
+        return float(self._objective(scan, scan.qualifies)[-1]) if scan.threshold[-1] != _FAILED else _WORST
 
     def scan_box(self, edges: Integers) -> ThresholdScan:
         """Scan whose last threshold selects the box with edges of shape [S], if any event passes it."""

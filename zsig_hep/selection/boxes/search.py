@@ -9,6 +9,7 @@ import numpy as np
 from zsig_hep.selection.boxes.edges import allowed_between
 from zsig_hep.selection.boxes.problem import BoxProblem, is_better, qualifies
 from zsig_hep.selection.events import Booleans, Floats, Integers
+from zsig_hep.statistics.processes import background_fluctuation
 
 # Largest number of edges of a side that are tried in pairs with those of another side.
 _MOST_PLACES = 32
@@ -158,7 +159,11 @@ def gain_in_sigmas(problem: BoxProblem, edges: Integers, index: int) -> float:
 
     The yields are y in the box and y + r without the edge. r and y are independent, so that to first order
 
-        sigma^2 = sum_p Z_p(y + r)^2 var r_p + sum_p [Z_p(y + r) - Z_p(y)]^2 var y_p           (1)
+        sigma^2 = sum over r of (w [Z_p + w Z_v](y + r))^2
+                + sum over y of (w [Z_p + w Z_v](y + r) - w [Z_p + w Z_v](y))^2                 (1)
+
+    summed over events of weight w, with the derivatives of Z in the yield of their process and in the sum of squared
+    background weights, which is zero unless the figure of merit includes the simulation.
 
     Args:
         problem: events and edges.
@@ -172,10 +177,16 @@ def gain_in_sigmas(problem: BoxProblem, edges: Integers, index: int) -> float:
     if not found.current or not qualifies(float(found.objective[0])):
         return 0.0 if found.current == 0 else np.inf
     columns = found.rows[[0, found.current]]
-    yields, variances = found.scan.yields[:, columns], found.scan.variances[:, columns]
-    slopes = problem.selection.objective.evaluate(yields, variances, problem.processes).slopes
-    removed = np.maximum(variances[:, 0] - variances[:, 1], 0.0)
-    variance = float((slopes[:, 0] ** 2 * removed + (slopes[:, 0] - slopes[:, 1]) ** 2 * variances[:, 1]).sum())
+    yields, *moments = (
+        each[:, columns] for each in (found.scan.yields, found.scan.variances, *found.scan.higher_moments)
+    )
+    z = problem.selection.objective.evaluate(yields, moments[0], problem.processes)
+    slope_v = np.where(problem.processes.is_background[:, None], z.variance_slope, 0.0)
+    inside = tuple(each[:, 1] for each in moments)
+    removed = tuple(each[:, 0] - each[:, 1] for each in moments)
+    changed = z.slopes[:, 0] - z.slopes[:, 1], slope_v[:, 0] - slope_v[:, 1]
+    variance = float(background_fluctuation(z.slopes[:, 0], slope_v[:, 0], removed))
+    variance += float(background_fluctuation(*changed, inside))
     gain = float(found.objective[found.current] - found.objective[0])
     if not variance > 0:
         return np.inf if gain > 0 else 0.0

@@ -117,9 +117,9 @@ def choose_categories(
         >>> scan = scan_thresholds(events, settings)
         >>> for chosen in choose_categories(scan, settings, CategorySettings(count=3)):
         ...     chosen.edges, round(chosen.significance, 4)
-        ((0.8,), 2.0)
-        ((0.5, 0.8), 2.0616)
-        ((0.2, 0.5, 0.8), 2.064)
+        ((0.8,), 1.6903)
+        ((0.5, 0.8), 1.7185)
+        ((0.2, 0.5, 0.8), 1.7188)
     """
     division = Division.of_scan(scan, settings.differentiable, category_settings)
     return tuple(division.optimum(count) for count in range(1, category_settings.count + 1))
@@ -182,6 +182,7 @@ class Division(ShortRepr):
             _between(self.scan.yields, columns),
             _between(self.scan.variances, columns),
             _between(self.scan.entries, columns),
+            (_between(self.scan.higher_moments[0], columns), _between(self.scan.higher_moments[1], columns)),
             self.limits.objective,
         )
         lower = tuple(self.scan.threshold[columns].tolist())

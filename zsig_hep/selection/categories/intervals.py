@@ -4,7 +4,7 @@ With E candidate edges in ascending order, a category is an interval [i, j): sco
 where j = E means no upper edge.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -32,7 +32,7 @@ class Intervals(ShortRepr):
             edge, shape [E].
         groups: processes grouped as far as the figure of merit depends only on their sum, each group named after its
             first process, length G.
-        yields: yields of the groups, shape [G, E + 1], in events.
+        yields: yields of the groups with extrapolated tails, shape [G, E + 1], in events.
         variances: sums of squared weights of the groups, shape [G, E + 1].
         limited_yields: yields of the K backgrounds that need enough effective entries, shape [K, E + 1].
         limited_variances: their sums of squared weights, shape [K, E + 1].
@@ -69,8 +69,8 @@ class Intervals(ShortRepr):
             column=column,
             is_lowest=sufficient_signal(scan, settings)[column],
             groups=scan.processes.select([group[0] for group in groups]),
-            yields=_sums(scan.yields, groups, column),
-            variances=_sums(scan.variances, groups, column),
+            yields=_sums(scan.expected_yields, groups, column),
+            variances=_sums(scan.expected_variances, groups, column),
             limited_yields=_sums(scan.yields, limited, column),
             limited_variances=_sums(scan.variances, limited, column),
             objective=settings.objective,
@@ -100,8 +100,11 @@ class Intervals(ShortRepr):
     def squared_bound(self, lower: Integers, upper_starts: Integers) -> Floats:
         """An upper bound of Z^2 in all intervals of a tile.
 
-        The figure of merit does not decrease with the signal, and does not increase with any background or variance, as
-        long as the yields of backgrounds with an uncertainty of their own are not negative.
+        The figure of merit does not decrease with the signal and does not increase with sigma_b, as long as the yields of
+        backgrounds with an uncertainty of their own are not negative. With a background it decreases, but for Z_A with
+        background uncertainty at many more signal than background events: there the relative uncertainty of a larger
+        background is smaller, and Z_A increases before it decreases. Where it increases at the smallest backgrounds, the
+        bound is that without any uncertainty.
 
         Args:
             lower: lower edges, common to all tiles.
@@ -115,9 +118,23 @@ class Intervals(ShortRepr):
         most = above.max(axis=1)[:, None] - np.minimum.reduceat(beyond, starts, axis=1)
         least = above.min(axis=1)[:, None] - np.maximum.reduceat(beyond, starts, axis=1)
         extreme = np.where(self.groups.is_signal[:, None], most, least)
-        z = self.objective.evaluate(extreme, np.zeros_like(extreme), self.groups).value
+        found = self.objective.evaluate(extreme, self._least_variances(lower, upper_starts), self.groups)
+        z = np.asarray(found.value)
+        increases = (np.asarray(found.slopes)[self.groups.is_background] > 0).any(axis=0)
+        if increases.any():
+            exact = replace(
+                self.objective,
+                background_uncertainties={},
+                relative_background_uncertainty=0.0,
+                simulation_uncertainty_in_figure=False,
+            )
+            z = np.where(increases, exact.evaluate(extreme, np.zeros_like(extreme), self.groups).value, z)
         known = np.isfinite(z) & (extreme[self.has_own_uncertainty] >= 0).all(axis=0)
         return np.where(known, np.square(np.maximum(z, 0.0)) * _MARGIN, np.finfo(np.float64).max)
+
+    def _least_variances(self, lower: Integers, upper_starts: Integers) -> Floats:
+        """Sums of squared weights of the smallest interval of each tile, which every other interval of it contains."""
+        return np.maximum(self.variances[:, [lower.max()]] - self.variances[:, upper_starts], 0.0)
 
     @property
     def has_own_uncertainty(self) -> Booleans:

@@ -6,9 +6,9 @@ lowest edge is i follows from that of c - 1 categories (R. Bellman, Dynamic Prog
     V_c(i) = max_{j > i} [ Z^2(i, j) + V_{c-1}(j) ],    V_0(E) = 0,    V_0(j < E) = -infinity              (1)
 
 for E candidate edges, where j = E means no upper edge. There are E (E + 1) / 2 intervals, most of which need not be
-evaluated: the figure of merit increases with the signal and decreases with each background, so that the largest signal
-and the smallest backgrounds in a tile of neighbouring intervals give an upper bound of its Z^2. A tile whose bound is
-below a sum that is already known for every c cannot hold an optimum.
+evaluated: the largest signal, the smallest backgrounds and the smallest uncertainty in a tile of neighbouring intervals give
+an upper bound of its Z^2 (`Intervals.squared_bound`). A tile whose bound is below a sum that is already known for every c
+cannot hold an optimum.
 """
 
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from zsig_hep.selection.thresholds.differences import Difference
 from zsig_hep.statistics.combination import combine_independent
 from zsig_hep.statistics.objective import Objective, SelectionSignificance
 from zsig_hep.statistics.process_table import ProcessTable
-from zsig_hep.statistics.yields import Yield
+from zsig_hep.statistics.yields import NO_EVENTS, Yield
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class CategorySums(ShortRepr):
         yields: sums of weights, shape [P, C], in events.
         variances: sums of squared weights, shape [P, C].
         entries: numbers of simulated events, shape [P, C].
+        higher_moments: sums of the third and of the fourth powers of weights, shape [P, C] each.
         z: figure of merit of each category, values of shape [C].
     """
 
@@ -85,6 +86,7 @@ class CategorySums(ShortRepr):
     yields: Floats
     variances: Floats
     entries: Integers
+    higher_moments: tuple[Floats, Floats]
     z: SelectionSignificance
 
     @classmethod
@@ -105,15 +107,23 @@ class CategorySums(ShortRepr):
             by_cell = np.bincount(cell, values, len(events.processes) * count)
             return by_cell.reshape(-1, count)[~events.processes.is_data]
 
-        entries = sums(None).astype(np.int64)
-        return cls.of_yields(events.processes.simulated, sums(weight), sums(weight * weight), entries, objective)
+        square = weight * weight
+        entries, higher = sums(None).astype(np.int64), (sums(square * weight), sums(square * square))
+        return cls.of_yields(events.processes.simulated, sums(weight), sums(square), entries, higher, objective)
 
     @classmethod
     def of_yields(
-        cls, processes: ProcessTable, yields: Floats, variances: Floats, entries: Integers, objective: Objective
+        cls,
+        processes: ProcessTable,
+        yields: Floats,
+        variances: Floats,
+        entries: Integers,
+        higher_moments: tuple[Floats, Floats],
+        objective: Objective,
     ) -> "CategorySums":
         """Evaluate the figure of merit of each category; arrays of shape [P, C]."""
-        return cls(processes, yields, variances, entries, objective.evaluate(yields, variances, processes))
+        z = objective.evaluate(yields, variances, processes, higher_moments=higher_moments)
+        return cls(processes, yields, variances, entries, higher_moments, z)
 
     @property
     def categories(self) -> tuple[Category, ...]:
@@ -152,13 +162,28 @@ class CategorySums(ShortRepr):
         slopes[:, :-1] = values / self.combined.value * np.asarray(self.z.slopes)
         return slopes
 
+    @property
+    def variance_gradient(self) -> Floats:
+        """Derivative of the combined Z in the sum of squared weights of every process in every category.
+
+        Shape [P, C + 1]; zero for signals, for events of category -1, and if Z does not include the simulation.
+        """
+        values = np.asarray(self.z.value)
+        slopes = np.zeros((len(self.processes), values.size + 1))
+        of_background = values / self.combined.value * np.asarray(self.z.variance_slope)
+        slopes[self.processes.is_background, :-1] = of_background
+        return slopes
+
     def _category(self, index: int) -> Category:
-        yields = as_yields(self.processes, self.yields[:, index], self.variances[:, index], self.entries[:, index])
-        nothing = Yield(0.0, 0.0, 0)
+        here = np.s_[:, index]
+        yields = as_yields(
+            self.processes, self.yields[here], self.variances[here], self.entries[here],
+            (self.higher_moments[0][here], self.higher_moments[1][here]),
+        )  # fmt: skip
         return Category(
             yields,
-            sum((yields[name] for name in self.processes.signals), nothing),
-            sum((yields[name] for name in self.processes.backgrounds), nothing),
+            sum((yields[name] for name in self.processes.signals), NO_EVENTS),
+            sum((yields[name] for name in self.processes.backgrounds), NO_EVENTS),
             float(self.z.value[index]),
             float(self.z.uncertainty[index]),
         )
@@ -173,10 +198,10 @@ def paired_category_difference(
 ) -> Difference:
     """Combined significance of one division minus that of another division of the same events, at fixed edges.
 
-        sigma^2 = sum_i w_i^2 (dZ_1/dy_i - dZ_2/dy_i)^2                                        (2)
+        sigma^2 = sum_i w_i^2 [dZ_1/dy_i - dZ_2/dy_i + w_i (dZ_1/dv_i - dZ_2/dv_i)]^2            (2)
 
-    where y_i is the yield of the process and category of event i in either division, so that the fluctuations of events
-    with the same effect on both cancel. It is the limit of the Poisson bootstrap of
+    where y_i is the yield and v_i the sum of squared weights of the process and category of event i in either division,
+    so that the fluctuations of events with the same effect on both cancel. It is the limit of the Poisson bootstrap of
     `zsig_hep.selection.paired_difference` for many events.
 
     Args:
@@ -191,5 +216,8 @@ def paired_category_difference(
     """
     change = first.gradient[events.process, first_category]
     change -= second.gradient[events.process, second_category]
+    of_variance = first.variance_gradient[events.process, first_category]
+    of_variance -= second.variance_gradient[events.process, second_category]
+    change += events.weight * of_variance
     difference = first.combined.value - second.combined.value
     return Difference(difference, float(np.sqrt(np.sum((events.weight * change) ** 2))))

@@ -15,7 +15,7 @@ def bootstrap_significances(
     *,
     generator: np.random.Generator,
     replicas: int,
-    common_uncertainty: float | None = None,
+    common_uncertainty: float | Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Significance of several selections of the same events, and its distribution over replicas, at fixed cuts.
 
@@ -28,7 +28,8 @@ def bootstrap_significances(
         objective: the figure of merit.
         generator: random generator.
         replicas: number R of replicas.
-        common_uncertainty: relative uncertainty common to all backgrounds; replaces that of the objective.
+        common_uncertainty: relative uncertainty common to all backgrounds, of all selections or of each, shape [K];
+            replaces that of the objective.
 
     Returns:
         Significances of the events themselves, shape [K], and of the replicas, shape [K, R]; NaN where not finite.
@@ -47,10 +48,12 @@ def bootstrap_significances(
     row = events.processes.simulated_row[events.process[accepted]]
     terms = selections[:, None, accepted] * (row == np.arange(len(processes))[:, None]) * weight
 
+    common = None if common_uncertainty is None else np.reshape(common_uncertainty, (-1, 1))
+
     def values(counts: Floats) -> Floats:
         """Significance for each selection and replica, shape [K, R]."""
         yields, variances = (np.moveaxis(each @ counts.T, 1, 0) for each in (terms, terms**2))
-        z = objective.evaluate(yields, variances, processes, common_uncertainty=common_uncertainty)
+        z = objective.evaluate(yields, variances, processes, common_uncertainty=common)
         value = np.asarray(z.value)
         return np.where(np.isfinite(value), value, np.nan)
 

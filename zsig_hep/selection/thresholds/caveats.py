@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from zsig_hep.selection.numbers import as_arrays
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation
-from zsig_hep.selection.thresholds.scan import ThresholdScan, required_effective_entries
+from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint
+from zsig_hep.selection.thresholds.one_more_event import one_more_event_of_each
+from zsig_hep.selection.thresholds.scan import ThresholdScan, required_effective_entries, sufficient_signal
 
 FEW_ENTRIES = 3
 NOTABLE_GAIN = 1.1
@@ -23,17 +24,19 @@ def simulation_caveats(evaluation: ClassifierEvaluation, settings: WorkingPointS
     """
     if evaluation.working_point.status != "ok":
         return ()
-    limit = _limit(evaluation.scan, settings)
-    sentences = ([limit] if limit else []) + _thin_backgrounds(evaluation, settings)
-    return tuple(f"{evaluation.label}: {sentence}" for sentence in sentences)
+    point, scan = evaluation.working_point, evaluation.scan
+    sentences = [_limit(scan, settings), _lowered(point, scan), *_thin_backgrounds(point, scan)]
+    return tuple(f"{evaluation.label}: {sentence}" for sentence in sentences if sentence)
 
 
 def _limit(scan: ThresholdScan, settings: WorkingPointSettings) -> str:
     """Warn if the required effective entries of a background keep the cut looser than the figure of merit prefers."""
     counts, names = required_effective_entries(scan, settings)
     best = float(np.max(scan.significance, where=scan.qualifies, initial=-np.inf))
-    # Requires some entries of the whole background, so that the comparison is not with a fluctuation to zero.
-    possible = (counts[0] >= settings.minimum_effective_background) & np.isfinite(scan.significance)
+    # Requires some entries of the whole background, so that the comparison is not with a fluctuation to zero. A figure of
+    # merit that includes the simulation is not raised by such fluctuations as long as any entry is left.
+    least = 1.0 if settings.includes_simulation else settings.minimum_effective_background
+    possible = (counts[0] >= least) & sufficient_signal(scan, settings) & np.isfinite(scan.significance)
     free = float(np.max(scan.significance, where=possible, initial=-np.inf))
     if not free > NOTABLE_GAIN * best:
         return ""
@@ -46,25 +49,26 @@ def _limit(scan: ThresholdScan, settings: WorkingPointSettings) -> str:
     )
 
 
-def _thin_backgrounds(evaluation: ClassifierEvaluation, settings: WorkingPointSettings) -> list[str]:
-    """Give Z with one more event of each background of which few events pass."""
-    point, scan = evaluation.working_point, evaluation.scan
-    if point.significance is None:
+def _lowered(point: HeldOutWorkingPoint, scan: ThresholdScan) -> str:
+    """Warn if Z would be notably higher with yields that are known exactly, and name the background to simulate."""
+    exact, found = point.significance_without_simulation, point.significance
+    if exact is None or found is None or not exact > NOTABLE_GAIN * found:
+        return ""
+    name = max(scan.processes.backgrounds, key=lambda each: point.yields[each].variance)
+    return (
+        f"the finite simulation lowers Z from {exact:.2f} to {found:.2f}, mostly that of '{name}', of which "
+        f"{point.yields[name].effective_entries:.3g} effective entries pass the cuts; simulate more of it"
+    )
+
+
+def _thin_backgrounds(point: HeldOutWorkingPoint, scan: ThresholdScan) -> list[str]:
+    """Give Z with one more event of each background of which few events pass, or of which one event changes Z notably."""
+    found = point.significance
+    if found is None:
         return []
-    yields, variances = as_arrays(point.yields, scan.processes)
-    sentences = []
-    for row in scan.processes.rows("background"):
-        name = scan.processes.names[row]
-        passing = point.yields[name]
-        if passing.entries >= FEW_ENTRIES:
-            continue
-        mean_weight = float(scan.total_yields[row] / scan.total_entries[row])
-        one = np.arange(len(scan.processes)) == row
-        worse = settings.objective.evaluate(
-            yields + mean_weight * one, variances + mean_weight**2 * one, scan.processes
-        )
-        sentences.append(
-            f"simulated events of '{name}' that pass the cuts: {passing.entries}; one more, of mean weight "
-            f"{mean_weight:.3g}, would change Z from {point.significance:.2f} to {float(worse.value):.2f}"
-        )
-    return sentences
+    return [
+        f"simulated events of '{each.process}' that pass the cuts: {each.entries}; one more, of mean weight {each.weight:.3g}, "
+        f"would change Z from {found:.2f} to {each.significance:.2f}"
+        for each in one_more_event_of_each(point, scan)
+        if each.entries < FEW_ENTRIES or found > NOTABLE_GAIN * each.significance
+    ]

@@ -31,6 +31,7 @@ def paired_difference(
     generator: np.random.Generator,
     *,
     replicas: int = 1000,
+    common_uncertainties: tuple[float | None, float | None] = (None, None),
 ) -> Difference:
     """Compare two selections by a Poisson bootstrap over events, at fixed cuts.
 
@@ -44,6 +45,8 @@ def paired_difference(
         objective: the figure of merit.
         generator: random generator.
         replicas: number of bootstrap replicas.
+        common_uncertainties: relative uncertainty common to all backgrounds of the first and of the second selection,
+            such as the `common_uncertainty` of their working points; None for that of the objective.
 
     Returns:
         The difference, and its standard deviation over the replicas.
@@ -62,6 +65,13 @@ def paired_difference(
         message = f"Selections of {len(first)} and {len(second)} events were given for {len(events)} events."
         raise InputError(message)
     nominal, drawn = bootstrap_significances(
-        np.stack([first, second]), events, objective, generator=generator, replicas=replicas
+        np.stack([first, second]),
+        events,
+        objective,
+        generator=generator,
+        replicas=replicas,
+        common_uncertainty=np.array(
+            [objective.relative_background_uncertainty if each is None else each for each in common_uncertainties]
+        ),
     )
     return Difference(float(nominal[0] - nominal[1]), float(np.nanstd(drawn[0] - drawn[1], ddof=1)))

@@ -10,6 +10,7 @@ from zsig_hep.selection.histograms import WeightedHist, score_edges, score_histo
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.blinding import hidden_data
 from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, held_out_selection, hold_out_working_point
+from zsig_hep.selection.thresholds.one_more_event import OneMoreEvent, one_more_event_of_each
 from zsig_hep.selection.thresholds.roc import RocCurve, roc_curve
 from zsig_hep.selection.thresholds.scan import ThresholdScan, scan_thresholds
 
@@ -27,6 +28,8 @@ class ClassifierEvaluation(ShortRepr):
         score_histogram: weighted scores by process, data included; axes "process" and "score".
         score_edges: bin edges of the score histogram.
         observed: number of data events above the cuts; None without data, without cuts, or while blinded.
+        one_more_event: the working point with one more simulated event of the background with which Z would be lowest;
+            None without a working point.
     """
 
     name: str
@@ -37,6 +40,7 @@ class ClassifierEvaluation(ShortRepr):
     score_histogram: WeightedHist
     score_edges: Floats
     observed: int | None = None
+    one_more_event: OneMoreEvent | None = None
 
 
 def evaluate_classifier(
@@ -59,7 +63,7 @@ def evaluate_classifier(
         hidden: further data that are not histogrammed, such as those in score categories, bool [N].
 
     Returns:
-        Scan, held-out working point, ROC and score histogram.
+        Scan, held-out working point, ROC, score histogram, and Z with one more background event.
 
     Raises:
         InputError: the events cannot be scanned.
@@ -85,4 +89,5 @@ def evaluate_classifier(
         score_histogram=score_histogram(events.select(shown), edges),
         score_edges=edges,
         observed=observed,
+        one_more_event=next(iter(one_more_event_of_each(working_point, scan)), None),
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.selection.events import Floats
+from zsig_hep.selection.numbers import higher_moments
 from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint
 from zsig_hep.selection.thresholds.working_points import WorkingPoint
 from zsig_hep.statistics.exclusion import (
@@ -19,6 +20,8 @@ from zsig_hep.statistics.exclusion import (
 )
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
+from zsig_hep.statistics.processes import background_fluctuation, weight_moments
+from zsig_hep.statistics.yields import NO_EVENTS
 
 # Relative step of the numerical derivatives: large against the accuracy of the limit, small against its curvature.
 _STEP = 1e-4
@@ -80,10 +83,10 @@ def selection_exclusion(
         raise InputError(message)
     if not point.yields:
         return None
-    of_signal = [point.yields[name] for name in (signals if signal is None else [signal])]
+    of_signal = sum((point.yields[name] for name in (signals if signal is None else [signal])), NO_EVENTS)
     of_background = [point.yields[name] for name in processes.backgrounds]
-    yields = np.array([sum(each.value for each in of_signal), *(each.value for each in of_background)])
-    variances = np.array([sum(each.variance for each in of_signal), *(each.variance for each in of_background)])
+    yields = np.array([of_signal.value, *(each.value for each in of_background)])
+    variances = np.array([of_signal.variance, *(each.variance for each in of_background)])
     if not (yields[0] > 0 and yields[1:].sum() > 0):
         return None
     relative = np.array(objective.uncertainties_of(processes.backgrounds))
@@ -92,24 +95,30 @@ def selection_exclusion(
     simulation = variances[1:].sum() if objective.simulation_uncertainty_in_figure else 0.0
 
     def bin_of(values: Floats) -> tuple[Floats, Floats, Floats]:
-        b = values[1:].sum()
-        systematic = np.square(relative * values[1:]).sum() + (k * b) ** 2
-        return values[:1], np.array([b]), np.array([np.sqrt(systematic + simulation)])
+        of_process, b = values[1:-1], values[1:-1].sum()
+        systematic = np.square(relative * of_process).sum() + (k * b) ** 2
+        return values[:1], np.array([b]), np.array([np.sqrt(systematic + values[-1])])
 
     def medians(values: Floats) -> Floats:
         counts = bin_of(values)
         return np.array([upper_limit(*counts, confidence_level), cls_of(math.sqrt(asimov_statistic(1.0, *counts)))])
 
-    expected = expected_exclusion(*bin_of(yields), confidence_level=confidence_level)
-    limit, cls = np.sqrt(np.square(_slopes(medians, yields)) @ variances)
-    return SelectionExclusion(expected, float(limit), float(cls))
+    values = np.append(yields, simulation)
+    expected = expected_exclusion(*bin_of(values), confidence_level=confidence_level)
+    higher = higher_moments(point.yields, processes.select(processes.rows("background")))
+    moments = weight_moments(yields[1:], variances[1:], higher)
+    limit, cls = (
+        math.sqrt(slopes[0] ** 2 * variances[0] + background_fluctuation(slopes[1:-1], slopes[-1], moments))
+        for slopes in _slopes(medians, values)
+    )
+    return SelectionExclusion(expected, limit, cls)
 
 
-def _slopes(function: Callable[[Floats], Floats], yields: Floats) -> Floats:
-    """Numerical derivatives of M values in the signal and in every background, shape [M, 1 + B]."""
-    steps = _STEP * np.array([yields[0], *[yields[1:].sum()] * (len(yields) - 1)])
+def _slopes(function: Callable[[Floats], Floats], values: Floats) -> Floats:
+    """Numerical derivatives of M values in the signal, in every background and in sum w^2, shape [M, 1 + B + 1]."""
+    steps = _STEP * np.array([values[0], *[values[1:-1].sum()] * (len(values) - 2), values[-1]])
     columns = [
-        (function(yields + shift) - function(yields - shift)) / (2 * step)
+        (function(values + shift) - function(values - shift)) / (2 * step) if step > 0 else np.zeros(2)
         for step, shift in zip(steps, np.diag(steps), strict=True)
     ]
     return np.stack(columns, axis=1)

@@ -8,6 +8,7 @@ import numpy as np
 
 from zsig_hep.errors import InputError
 from zsig_hep.selection.events import Booleans, ScoredEvents, VariedEvents
+from zsig_hep.selection.folds import check_given_folds
 from zsig_hep.selection.numbers import SelectionNumbers, selection_numbers
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.scan import scan_thresholds
@@ -68,7 +69,7 @@ def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings)
         ...     roles=["signal", "background"])
         >>> point = hold_out_working_point(events, WorkingPointSettings())
         >>> point.status, len(point.thresholds), round(point.significance, 1)
-        ('ok', 5, 0.7)
+        ('ok', 5, 0.6)
     """
     events = events.simulated
     chosen = choose_by_fold(
@@ -80,7 +81,9 @@ def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings)
     numbers = _held_out_numbers(events, thresholds, settings)
     if reason := why_not_quotable(numbers):
         return HeldOutWorkingPoint(status="no_held_out_background", reason=reason, thresholds=thresholds)
-    on_choosing = float(np.mean([point.significance for point in chosen if point.significance is not None]))
+    on_choosing = float(
+        np.mean([point.choosing_significance for point in chosen if point.choosing_significance is not None])
+    )
     return HeldOutWorkingPoint(
         status="ok",
         thresholds=thresholds,
@@ -99,11 +102,13 @@ def choose_by_fold(events: ScoredEvents, choose: Callable[[ScoredEvents], Choice
         what: name of what is chosen, for messages.
 
     Raises:
-        InputError: there are fewer than 2 folds, or `choose` raises it.
+        InputError: there are fewer than 2 folds, one of the given folds has no signal or no background, or `choose`
+            raises it.
     """
     if events.fold_count < 2:
         message = f"fold_count is {events.fold_count}; a held-out {what} needs at least 2 folds."
         raise InputError(message)
+    check_given_folds(events)
     chosen = []
     for held_out in range(events.fold_count):
         try:

@@ -14,6 +14,7 @@ from zsig_hep.errors import InputError
 from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import Booleans, Floats, Integers, ScoredEvents
 from zsig_hep.selection.settings import WorkingPointSettings
+from zsig_hep.selection.thresholds.tails import with_thick_tails
 from zsig_hep.selection.varied_events import background_uncertainty_above
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable, Role
@@ -21,38 +22,23 @@ from zsig_hep.statistics.significance import Significance
 from zsig_hep.statistics.yields import effective_entries
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ThresholdScan(ShortRepr):
-    """Yields of P processes, data excluded, above each of T thresholds.
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class SelectionSums(ShortRepr):
+    """Yields of P processes, data excluded, in T selections, as far as requirements depend on them.
 
     Attributes:
-        threshold: the distinct scores in ascending order, shape [T]; the first selects every event.
         processes: the signal and background processes.
-        yields: sum of weights at or above each threshold, shape [P, T], in events.
+        yields: sum of weights in each selection, shape [P, T], in events; the first selects every event.
         variances: sum of squared weights, shape [P, T].
-        entries: number of simulated events, shape [P, T].
-        total_yields: yield before the cut, shape [P].
-        total_entries: number of simulated events before the cut, shape [P].
+        total_yields: yield before the selections, shape [P].
         significance: figure of merit, shape [T]; NaN or infinite where the background is not positive.
-        significance_uncertainty: its standard deviation from the finite simulation, shape [T].
-        qualifies: whether the threshold meets every requirement of the settings, shape [T].
-        objective: the figure of merit.
-        common_uncertainty: relative uncertainty common to all backgrounds, with that of the systematic variations,
-            shape [T]; None where it is that of the settings.
     """
 
-    threshold: Floats
     processes: ProcessTable
     yields: Floats
     variances: Floats
-    entries: Integers
     total_yields: Floats
-    total_entries: Integers
     significance: Floats
-    significance_uncertainty: Floats
-    qualifies: Booleans
-    objective: Objective
-    common_uncertainty: Floats | None = None
 
     @cached_property
     def signal(self) -> Floats:
@@ -86,25 +72,64 @@ class ThresholdScan(ShortRepr):
         return np.asarray(self.background / self.background[0])
 
     @property
-    def background_entry_efficiency(self) -> Floats:
-        """Fraction of the simulated background events above each threshold, without weights, shape [T]."""
-        passing = self.processes.summed(self.entries, "background")
-        return np.asarray(passing / passing[0])
-
-    @property
     def purity(self) -> Floats:
         """Signal fraction s / (s + b), shape [T]; NaN where s + b is not positive."""
         total = self.signal + self.background
         return np.divide(self.signal, total, out=np.full_like(total, np.nan), where=total > 0)
 
     def dominant_backgrounds(self, fraction: float) -> Integers:
-        """Indices of the background processes that make more than a fraction of the background before the cut."""
+        """Indices of the background processes that make more than a fraction of the background before the cut.
+
+        With the fraction 1 none does, even if another process has a negative yield.
+        """
         background = self.processes.is_background
-        return np.flatnonzero(background & (self.total_yields / self.total_yields[background].sum() > fraction))
+        share = self.total_yields / self.total_yields[background].sum()
+        return np.flatnonzero(background & (share > fraction) & (fraction < 1))
 
     def effective_entries_of(self, process: int) -> Floats:
         """Effective entries of one process above each threshold, shape [T]; 0 where its yield is not positive."""
         return _positive_effective_entries(self.yields[process], self.variances[process])
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ThresholdScan(SelectionSums):
+    """Yields of P processes, data excluded, above each of T thresholds.
+
+    The attributes `processes`, `yields`, `variances`, `total_yields` and `significance` are those of `SelectionSums`.
+
+    Attributes:
+        threshold: the distinct scores in ascending order, shape [T]; the first selects every event.
+        entries: number of simulated events, shape [P, T].
+        higher_moments: sums of the third and of the fourth powers of weights, shape [P, T] each.
+        expected_yields: yields with extrapolated tails, by which cuts are chosen (`zsig_hep.selection.thresholds.tails`),
+            shape [P, T]; the counted ones where the figure of merit does not include the simulation.
+        expected_variances: their variances, shape [P, T].
+        choosing_significance: figure of merit of the expected yields, shape [T].
+        total_entries: number of simulated events before the cut, shape [P].
+        significance_uncertainty: standard deviation of the figure of merit from the finite simulation, shape [T].
+        qualifies: whether the threshold meets every requirement of the settings, shape [T].
+        objective: the figure of merit.
+        common_uncertainty: relative uncertainty common to all backgrounds, with that of the systematic variations,
+            shape [T]; None where it is that of the settings.
+    """
+
+    threshold: Floats
+    entries: Integers
+    higher_moments: tuple[Floats, Floats]
+    expected_yields: Floats
+    expected_variances: Floats
+    choosing_significance: Floats
+    total_entries: Integers
+    significance_uncertainty: Floats
+    qualifies: Booleans
+    objective: Objective
+    common_uncertainty: Floats | None = None
+
+    @property
+    def background_entry_efficiency(self) -> Floats:
+        """Fraction of the simulated background events above each threshold, without weights, shape [T]."""
+        passing = self.processes.summed(self.entries, "background")
+        return np.asarray(passing / passing[0])
 
 
 def scan_thresholds(events: ScoredEvents, settings: WorkingPointSettings) -> ThresholdScan:
@@ -132,21 +157,29 @@ def scan_thresholds(events: ScoredEvents, settings: WorkingPointSettings) -> Thr
         >>> scan.threshold, scan.signal, scan.background
         (array([0.1, 0.4, 0.6, 0.9]), array([3., 3., 2., 2.]), array([7., 4., 4., 0.]))
         >>> scan.significance.round(3), scan.qualifies
-        (array([1.134, 1.5  , 1.   ,   inf]), array([False, False, False, False]))
+        (array([0.53 , 0.671, 0.447,   inf]), array([False, False, False, False]))
     """
     objective = settings.objective
     objective.require_known_backgrounds(events.processes)
     events = events.simulated
-    threshold, yields, variances, entries = _cumulative(events)
+    threshold, yields, variances, entries, higher = _cumulative(events)
     _require_positive_yields(yields, events.processes, each_signal=objective.signals != "sum")
     uncertainty = _common_uncertainty(events, threshold, yields, settings)
-    z = objective.evaluate(yields, variances, events.processes, common_uncertainty=uncertainty)
+    z = objective.evaluate(yields, variances, events.processes, higher_moments=higher, common_uncertainty=uncertainty)
+    expected, spread, choosing = yields, variances, z.value
+    if settings.includes_simulation and settings.tail_entries > 0:
+        expected, spread = with_thick_tails(yields, variances, events.processes, settings.tail_entries)
+        choosing = objective.evaluate(expected, spread, events.processes, common_uncertainty=uncertainty).value
     scan = ThresholdScan(
         threshold=threshold,
         processes=events.processes,
         yields=yields,
         variances=variances,
         entries=entries,
+        higher_moments=higher,
+        expected_yields=expected,
+        expected_variances=spread,
+        choosing_significance=choosing,
         total_yields=yields[:, 0].copy(),
         total_entries=entries[:, 0].copy(),
         significance=z.value,
@@ -185,8 +218,8 @@ def significance_at_signal_efficiency(scan: ThresholdScan, efficiencies: npt.Arr
         ...     [0.9, 0.4, 0.6, 0.1], [2.0, 2.0, 4.0, 3.0], [0, 0, 1, 1], names=["hmumu", "dy"],
         ...     roles=["signal", "background"])
         >>> scan = scan_thresholds(events, WorkingPointSettings(figure_of_merit="s_over_sqrt_b"))
-        >>> significance_at_signal_efficiency(scan, [0.5, 0.75]).value
-        array([inf,  2.])
+        >>> significance_at_signal_efficiency(scan, [0.5, 0.75]).value.round(3)
+        array([  inf, 0.894])
     """
     wanted = np.asarray(efficiencies, dtype=np.float64)
     # With signed weights the efficiency need not be monotonic; the binary search needs its running maximum.
@@ -200,7 +233,7 @@ def significance_at_signal_efficiency(scan: ThresholdScan, efficiencies: npt.Arr
     )
 
 
-def required_effective_entries(scan: ThresholdScan, settings: WorkingPointSettings) -> tuple[Floats, tuple[str, ...]]:
+def required_effective_entries(scan: SelectionSums, settings: WorkingPointSettings) -> tuple[Floats, tuple[str, ...]]:
     """Effective entries above each threshold of the backgrounds to which the requirement applies.
 
     Args:
@@ -215,7 +248,7 @@ def required_effective_entries(scan: ThresholdScan, settings: WorkingPointSettin
     return np.stack([scan.effective_background, *(scan.effective_entries_of(int(index)) for index in dominant)]), names
 
 
-def sufficient_signal(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans:
+def sufficient_signal(scan: SelectionSums, settings: WorkingPointSettings) -> Booleans:
     """Whether the signal above each threshold is positive and has the required efficiency, shape [T].
 
     The efficiency is that of the summed signal processes, or the mean or the smallest of their efficiencies, in the
@@ -232,11 +265,11 @@ def sufficient_signal(scan: ThresholdScan, settings: WorkingPointSettings) -> Bo
     return np.asarray((efficiency >= settings.minimum_signal_efficiency) & (scan.signal > 0))
 
 
-def qualifying(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans:
+def qualifying(scan: SelectionSums, settings: WorkingPointSettings) -> Booleans:
     """Whether each threshold meets the requirements and has a finite significance, shape [T].
 
     Args:
-        scan: yields above every distinct score; its own `qualifies` is not used.
+        scan: yields above every distinct score, or of other selections.
         settings: the requirements.
     """
     counts, _ = required_effective_entries(scan, settings)
@@ -245,8 +278,8 @@ def qualifying(scan: ThresholdScan, settings: WorkingPointSettings) -> Booleans:
     return np.asarray(enough & np.isfinite(scan.significance))
 
 
-def _cumulative(events: ScoredEvents) -> tuple[Floats, Floats, Floats, Integers]:
-    """Distinct scores [T], and per process the sums of w, w^2 and 1 at or above each of them [P, T]."""
+def _cumulative(events: ScoredEvents) -> tuple[Floats, Floats, Floats, Integers, tuple[Floats, Floats]]:
+    """Distinct scores [T], and per process the sums of w, w^2, 1, w^3 and w^4 at or above each of them [P, T]."""
     rows = len(events.processes)
     # A stable sort sums events of equal score in the same order on every machine.
     order = np.argsort(events.score, kind="stable")
@@ -263,7 +296,9 @@ def _cumulative(events: ScoredEvents) -> tuple[Floats, Floats, Floats, Integers]
         np.cumsum(downward, axis=1, out=downward)
         return sums
 
-    return threshold, above(w), above(w * w), above(None).astype(np.int64, copy=False)
+    square = w * w
+    higher = above(square * w), above(square * square)
+    return threshold, above(w), above(square), above(None).astype(np.int64, copy=False), higher
 
 
 def _positive_effective_entries(sum_w: Floats, sum_w2: Floats) -> Floats:

@@ -176,7 +176,7 @@ def cut_sensitivities(
         ...     roles=["signal", "background"])
         >>> found = cut_sensitivities(events, WorkingPointSettings(), rng)
         >>> found.status, [row.parameter.process or row.parameter.kind for row in found.rows]
-        ('ok', ['higgs', 'luminosity', 'dy'])
+        ('ok', ['higgs', 'dy', 'luminosity'])
     """
     scan = scan_thresholds(events, settings)
     point = choose_working_point(scan, settings)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zsig_hep.ntuples.variations import VariationKind
+from zsig_hep.ntuples.variations import Direction, VariationKind
 from zsig_hep.representation import html_table
 from zsig_hep.selection.events import ScoredEvents
 from zsig_hep.selection.numbers import as_arrays
@@ -16,11 +16,6 @@ from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.significance import FigureOfMerit
 from zsig_hep.statistics.yields import Yield
 
-_WITH_UNCERTAINTY = {
-    FigureOfMerit.S_OVER_SQRT_B: FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY,
-    FigureOfMerit.POISSON: FigureOfMerit.POISSON_WITH_UNCERTAINTY,
-}
-
 
 @dataclass(frozen=True)
 class SystematicRow:
@@ -30,8 +25,9 @@ class SystematicRow:
         name: name of the variation.
         kind: what is varied.
         yields: yields of the processes it touches, by name.
-        significance_up: figure of merit with all yields varied up; NaN where it does not exist.
-        significance_down: figure of merit with all yields varied down; NaN where it does not exist.
+        significance_up: figure of merit with all yields varied up, with the relative uncertainties of the working point;
+            NaN where it does not exist.
+        significance_down: the same with all yields varied down.
     """
 
     name: str
@@ -90,20 +86,23 @@ def systematic_table(
     varied = varied_yields(events, varied_selections(events, point.thresholds), point.yields)
     processes, objective = events.processes.simulated, settings.objective
 
-    def varied_figure(
-        changed: Mapping[str, Yield], objective: Objective, common_uncertainty: float | None = None
-    ) -> float:
+    def varied_figure(objective: Objective, common: float | None, changed: Mapping[str, Yield] | None = None) -> float:
         """Figure of merit with the yields of some processes changed."""
-        arrays = as_arrays({**point.yields, **changed}, processes)
-        return float(objective.evaluate(*arrays, processes, common_uncertainty=common_uncertainty).value)
+        arrays = as_arrays({**point.yields, **(changed or {})}, processes)
+        return float(objective.evaluate(*arrays, processes, common_uncertainty=common).value)
+
+    def shifted(of_processes: Mapping[str, VariedYield], direction: Direction) -> float:
+        # With the uncertainty of the point, so that the row can be compared with its significance.
+        changed = {name: each.up if direction == "up" else each.down for name, each in of_processes.items()}
+        return varied_figure(objective, point.common_uncertainty, changed)
 
     rows = tuple(
         SystematicRow(
             name=up.name,
             kind=up.kind,
             yields=varied[up.name],
-            significance_up=varied_figure({name: each.up for name, each in varied[up.name].items()}, objective),
-            significance_down=varied_figure({name: each.down for name, each in varied[up.name].items()}, objective),
+            significance_up=shifted(varied[up.name], "up"),
+            significance_down=shifted(varied[up.name], "down"),
         )
         for up, _ in events.variations
     )
@@ -115,22 +114,20 @@ def systematic_table(
         rows=rows,
         background_uncertainty=sigma,
         figure=uncertain.figure,
-        significance=varied_figure({}, uncertain, common),
-        significance_without=varied_figure({}, uncertain),
+        significance=varied_figure(uncertain, common),
+        significance_without=varied_figure(uncertain, None),
         notes=tuple(_notes(rows)),
     )
 
 
 def uncertain_relative(figure: FigureOfMerit) -> FigureOfMerit:
-    """The counterpart with background uncertainty of a figure of merit.
+    """The counterpart with background uncertainty of a figure of merit; the Asimov significance if it has none.
 
     Example:
         >>> str(uncertain_relative(FigureOfMerit.ASIMOV))
         'asimov_with_uncertainty'
     """
-    if figure.knows_background_uncertainty:
-        return figure
-    return _WITH_UNCERTAINTY.get(figure, FigureOfMerit.ASIMOV_WITH_UNCERTAINTY)
+    return figure.with_background_uncertainty or FigureOfMerit.ASIMOV_WITH_UNCERTAINTY
 
 
 def _notes(rows: Sequence[SystematicRow]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -90,11 +91,13 @@ def significance_uncertainties(
         cell = passing.process * shape[1] + passing.fold
         return np.bincount(cell, weights=values, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
 
-    def figure(yields: Floats, variances: Floats) -> SelectionSignificance:
-        return objective.evaluate(yields, variances, passing.processes, common_uncertainty=common_uncertainty)
+    def figure(yields: Floats, variances: Floats, **options: Any) -> SelectionSignificance:
+        options["common_uncertainty"] = common_uncertainty
+        return objective.evaluate(yields, variances, passing.processes, **options)
 
-    yields, variances = by_fold(passing.weight), by_fold(passing.weight**2)
-    z = figure(yields.sum(axis=1), variances.sum(axis=1))
+    yields, variances, *higher = (by_fold(passing.weight**power) for power in (1, 2, 3, 4))
+    third, fourth = (each.sum(axis=1) for each in higher)
+    z = figure(yields.sum(axis=1), variances.sum(axis=1), higher_moments=(third, fourth))
     # Without background some figures of merit have a value by convention, whose uncertainty is not zero but undefined.
     defined = bool(np.isfinite(z.uncertainty))
     finite = drawn[0][np.isfinite(drawn[0]) & defined]

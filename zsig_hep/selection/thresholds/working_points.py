@@ -22,12 +22,15 @@ class WorkingPoint(SelectionNumbers):
         threshold: the cut, which selects scores at or above it.
         common_uncertainty: relative uncertainty common to all backgrounds in the figure of merit, with that of the
             systematic variations; None where it is that of the settings.
+        choosing_significance: the figure of merit of the expected yields, by which the cut was chosen; `significance` is
+            that of the counted yields.
     """
 
     status: Status
     reason: str = ""
     threshold: float | None = None
     common_uncertainty: float | None = None
+    choosing_significance: float | None = None
 
 
 def choose_working_point(scan: ThresholdScan, settings: WorkingPointSettings) -> WorkingPoint:
@@ -52,18 +55,28 @@ def choose_working_point(scan: ThresholdScan, settings: WorkingPointSettings) ->
         ...     settings = WorkingPointSettings(
         ...         figure_of_merit="s_over_sqrt_b", minimum_effective_background=minimum)
         ...     point = choose_working_point(scan_thresholds(events, settings), settings)
-        ...     point.status, point.threshold, point.significance
-        ('ok', 0.4, 1.5)
+        ...     point.status, point.threshold, point.significance and round(point.significance, 4)
+        ('ok', 0.4, 0.6708)
         ('no_threshold_qualifies', None, None)
     """
     if not scan.qualifies.any():
         return WorkingPoint(status="no_threshold_qualifies", reason=_why_none_qualifies(scan, settings))
-    best = int(np.argmax(np.where(scan.qualifies, scan.significance, -np.inf)))
-    passing = as_yields(scan.processes, scan.yields[:, best], scan.variances[:, best], scan.entries[:, best])
+    best = int(np.argmax(np.where(scan.qualifies, scan.choosing_significance, -np.inf)))
+    at_best = np.s_[:, best]
+    passing = as_yields(
+        scan.processes, scan.yields[at_best], scan.variances[at_best], scan.entries[at_best],
+        (scan.higher_moments[0][at_best], scan.higher_moments[1][at_best]),
+    )  # fmt: skip
     before = dict(zip(scan.processes.names, scan.total_yields.tolist(), strict=True))
     common = None if scan.common_uncertainty is None else float(scan.common_uncertainty[best])
     numbers = selection_numbers(passing, before, scan.processes, settings.objective, common)
-    return WorkingPoint(status="ok", threshold=float(scan.threshold[best]), common_uncertainty=common, **numbers)
+    return WorkingPoint(
+        status="ok",
+        threshold=float(scan.threshold[best]),
+        common_uncertainty=common,
+        choosing_significance=float(scan.choosing_significance[best]),
+        **numbers,
+    )
 
 
 def _why_none_qualifies(scan: ThresholdScan, settings: WorkingPointSettings) -> str:
