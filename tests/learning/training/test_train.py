@@ -29,10 +29,11 @@ def test_the_same_seed_gives_the_same_networks_and_another_seed_others(table):
     assert not torch.equal(parameters(first)[0], parameters(other)[0])
 
 
-def test_the_ensemble_is_what_its_members_are_alone(table):
-    together = train(table, settings(seeds=2))
-    alone = train(table, settings(seeds=1))
-    second = train(table, settings(seeds=1, seed=2))
+@pytest.mark.parametrize("embedding", ["none", "periodic"])
+def test_the_ensemble_is_what_its_members_are_alone(table, embedding):
+    together = train(table, settings(seeds=2, embedding=embedding))
+    alone = train(table, settings(seeds=1, embedding=embedding))
+    second = train(table, settings(seeds=1, seed=2, embedding=embedding))
     for many, one, two in zip(parameters(together), parameters(alone), parameters(second), strict=True):
         assert torch.allclose(many[0::2], one, atol=1e-5)
         assert torch.allclose(many[1::2], two, atol=1e-5)
