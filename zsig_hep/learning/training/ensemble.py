@@ -164,25 +164,25 @@ class EnsembleTraining:
         self.loss: nn.Module = self.current.loss.at(min(1.0, self.epoch / last)).build(self.context)
 
     def _balance(self) -> None:
-        """For a cross entropy, the factor on the weights of each process times its number of events, shape (M, P).
+        """Balance the weights of a cross entropy over all training events of each member.
 
-        A sum over events needs no yields in each batch: small batches with rescaled processes would only add noise.
+        Sets `totals`, the factor on the weights of each process times its number of events, shape (M, P); None for losses
+        of sets, which need the full yields in each batch.  In small batches rescaled processes would only add noise.
         """
         self.totals: Tensor | None = None
         if not isinstance(self.loss, FocalLoss):
             return
-        processes = range(len(self.yields))
         rows = []
         for member, yields in zip(self.members, self.effective_yields, strict=True):
             events = torch.from_numpy(member.training).to(self.device)
             process, weights = self.process[events], self.weights[events]
             scaled = rescale_to_process_yields(weights, process, yields)
-            shares, relative = (
-                self.loss.shares(scaled, self.is_signal[events], process),
-                self.loss.relative_weights(weights),
+            shares = self.loss.shares(scaled, self.is_signal[events], process)
+            relative = self.loss.relative_weights(weights)
+            of_process = [process == index for index in range(len(self.yields))]
+            rows.append(
+                torch.stack([shares[m].sum() / relative[m].sum().clamp(min=_TINY) * m.sum() for m in of_process])
             )
-            mine = [process == index for index in processes]
-            rows.append(torch.stack([shares[m].sum() / relative[m].sum().clamp(min=_TINY) * m.sum() for m in mine]))
         self.totals = torch.stack(rows)
 
     def start_from(self, parameters: Mapping[str, Tensor]) -> None:
