@@ -46,7 +46,7 @@ SETTINGS: dict[str, Any] = {
         "hidden": [8],
         "seeds": 1,
         "device": "cpu",
-        "warm_start": {"epochs": 2, "batch_size": 512, "learning_rate": 0.01},
+        "warm_start": {"epochs": 2, "batch_size": 128, "learning_rate": 0.01},
         "main": {"epochs": 2, "batch_size": 512, "learning_rate": 0.01},
     },
     "selection": {"minimum_effective_background": 3.0},

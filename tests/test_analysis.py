@@ -419,11 +419,23 @@ def test_names_that_are_paths_or_hide_are_refused_with_their_key(problems, addit
         (f"training: {{hidden: {[8] * 101}}}", "training.hidden (line 8): should have at most 100 items"),
         (
             "training: {hidden: [65536, 65536]}",
-            "the file: training.hidden, training.seeds and ntuples.folds make 4.3e+10",
+            "the file: training.hidden, training.embedding, training.seeds and ntuples.folds make 4.3e+10",
         ),
         (
             "training: {seeds: 500, hidden: [512, 512]}",
-            "the file: training.hidden, training.seeds and ntuples.folds make",
+            "the file: training.hidden, training.embedding, training.seeds and ntuples.folds make",
+        ),
+        (
+            "training: {seeds: 100, embedding: {frequencies: 1024, width: 1024}}",
+            "the file: training.hidden, training.embedding, training.seeds and ntuples.folds make 5.3e+08 parameters",
+        ),
+        (
+            "training: {embedding: {frequencies: 1000000000}}",
+            "training.embedding.frequencies (line 8): should be less than or equal to 1024",
+        ),
+        (
+            "training: {embedding: periodical}",
+            "training.embedding (line 8): should be 'periodic' or 'none' or a group of settings, found 'periodical'",
         ),
         (
             "training: {main: {epochs: 1000000000}}",

@@ -187,10 +187,13 @@ def test_check_refuses_what_a_training_refuses(zsig, search):
     assert "`training: {negative_weights: absolute}`" in words(zsig("check", search.folder, status=1).stderr)
     (search.folder / "columns.py").write_text(
         "import numpy as np\ndef columns(events):\n    x = np.asarray(events['x'])\n"
-        "    return {'x': np.where(x > 2, np.nan, x)}\n"
+        "    return {'x': np.where(x > 2, np.nan, x), 'y': np.full(len(x), np.nan)}\n"
     )
     search.write()
-    assert "training: {missing: {NAME:" in words(zsig("check", search.folder, status=1).stderr)
+    error = words(zsig("check", search.folder, status=1).stderr)
+    assert "'y' is missing in every training event, so it has no median; give a number" in error
+    search.write(training={"features": ["x"]})
+    zsig("check", search.folder)
 
 
 def test_a_finished_run_prints_its_result_again(zsig, search_and_output):

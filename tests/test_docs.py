@@ -322,7 +322,7 @@ class TestKeys:
     def test_members_of_unions_are_listed_by_their_key(self, reference):
         unions = reference.unions()
         names = {title: [member.name for member in members] for title, members in unions.items()}
-        assert names["Optimisers"] == ["name: adam", "name: radam", "name: eve", "name: sgd"]
+        assert names["Optimisers"] == ["name: adam", "name: adamw", "name: radam", "name: eve", "name: sgd"]
         assert names["Schedules"] == ["kind: constant", "kind: cosine", "kind: graduated"]
         assert len(names["Losses"]) == 11
         assert len(names["Variations"]) == 4

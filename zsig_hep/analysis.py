@@ -139,9 +139,11 @@ class Analysis(Settings):
         return self
 
     def _size_problems(self, training: TrainingSettings) -> list[str]:
-        """Problems of an ensemble that no memory holds; the input features, not known yet, add little."""
+        """Problems of an ensemble that no memory holds, with one feature if their number is not known yet."""
         networks = training.seeds * self.ntuples.folds
         of_network = sum(training.hidden) + sum(first * second for first, second in pairwise(training.hidden))
+        if training.periodic is not None:
+            of_network += len(training.features or [""]) * training.periodic.parameters_of_feature
         problems = []
         if networks > _MOST_NETWORKS:
             problems.append(
@@ -149,7 +151,7 @@ class Analysis(Settings):
             )
         if networks * of_network > _MOST_PARAMETERS:
             problems.append(
-                f"training.hidden, training.seeds and ntuples.folds make {networks * of_network:.1e} parameters in "
+                f"training.hidden, training.embedding, training.seeds and ntuples.folds make {networks * of_network:.1e} parameters in "
                 f"{networks} networks; at most {_MOST_PARAMETERS:.0e} can be trained together"
             )
         return problems

@@ -181,7 +181,7 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
         check_inputs(loaded.ntuples, loaded.processes, **arguments)
         with TemporaryDirectory(prefix="zsig-check-") as folder:
             result = run_columns(loaded.ntuples, loaded.processes, output_folder=Path(folder), **arguments)
-        # The constructor of a training refuses unknown features, negative weights and missing values without a rule.
+        # The constructor of a training refuses unknown features, negative weights and infinite values.
         training = loaded.with_training(device="cpu").training
         chosen = training.main_loss(loaded.goal)
         EnsembleTraining(make_sample(result.table, training), training, chosen, goal=loaded.goal)

@@ -148,7 +148,7 @@ class TestMethods:
         again = networks.warm_start(overlap, "linear", unit, tmp_path)
         assert all(bool((warm[name] == again[name]).all()) for name in warm)
         loss = methods.losses(unit.sample, unit.goal)["bce"]
-        settings = overlap.training.model_copy(update={"hidden": ()})
+        settings = overlap.training.model_copy(update={"hidden": (), "embedding": "none"})
         start = EnsembleTraining(unit.sample, settings, loss, unit.members)
         start.start_from(warm)
         before = float(start.validation_loss().mean())

@@ -41,7 +41,7 @@ from zsig_hep.selection import WorkingPointSettings, training_goal
 OUTCOMES = ("right", "clear error", "silent", "traceback")
 VALUES = [None, True, -3, 0.5, 10**9, 10**30, float("nan"), float("inf"), "x", "\ud800", [], {}, [[]], {"x": 1}]
 SETTINGS = settings(
-    missing={"y": "median"},
+    embedding={"frequencies": 2, "scale": 0.1, "width": 2},
     loss={"name": "effective_weights", "rounds": 2},
     main=PHASES["main"] | {"optimizer": {"name": "eve"}, "epochs": 4},
 )

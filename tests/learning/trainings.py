@@ -11,7 +11,9 @@ PHASES = {
 
 
 def settings(**changes):
-    return TrainingSettings.model_validate({"hidden": [8], "seeds": 2, "device": "cpu"} | PHASES | changes)
+    return TrainingSettings.model_validate(
+        {"hidden": [8], "embedding": "none", "seeds": 2, "device": "cpu"} | PHASES | changes
+    )
 
 
 def parameters(classifier):

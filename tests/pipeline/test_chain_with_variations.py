@@ -40,7 +40,8 @@ def search(small_search, tmp_path_factory):
 
 def run(search, output, **changes):
     lines = []
-    changes = {"processes": {"data": DATA}} | changes
+    # A loose cut, above which there are data, and events of every process that a shift of x moves across it.
+    changes = {"processes": {"data": DATA}, "selection": {"minimum_signal_efficiency": 0.8}} | changes
     chain = Pipeline(search.analysis(**changes), output, announce=lines.append)
     return chain.run(), lines, chain
 
@@ -127,7 +128,7 @@ def test_the_cut_is_chosen_with_the_uncertainty_of_the_variations_on_request(sea
 
 
 def test_categories_are_reported_and_become_the_channels_of_fits(search, tmp_path):
-    changes = {"variations": VARIATIONS, "categories": {"count": 2, "minimum_effective_background": 3}}
+    changes = {"variations": VARIATIONS, "categories": {"count": 2, "minimum_effective_background": 60}}
     summary, _, chain = run(search, tmp_path / "out", **changes)
     found = summary["categories"]
     chosen = found["optima"][-1]

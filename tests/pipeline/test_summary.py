@@ -8,10 +8,10 @@ import pytest
 
 from zsig_hep import __version__
 from zsig_hep.learning import RoundRecord, TrainingHistory
-from zsig_hep.ntuples import EventTable
+from zsig_hep.ntuples import ColumnsResult, EventTable
 from zsig_hep.pipeline.plain import plain
 from zsig_hep.pipeline.stages import Pipeline
-from zsig_hep.pipeline.summary import figure_of_merit_summary, process_rows, round_rows, theory_notes
+from zsig_hep.pipeline.summary import columns_summary, figure_of_merit_summary, process_rows, round_rows, theory_notes
 from zsig_hep.selection import WorkingPointSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -161,6 +161,17 @@ def test_rounds_are_averaged_over_the_folds_that_have_a_working_point():
     assert first["effective_weights"] == {"higgs": 1.0, "dy": pytest.approx(0.7), "top": 2.5}
     assert first["signal_efficiency"] == pytest.approx(0.4)
     assert first["change"] == pytest.approx(np.log(3))
+
+
+def test_values_that_stand_for_missing_ones_are_noted_with_the_columns(small_search):
+    x = np.random.default_rng(0).normal(size=60)
+    x[:20] = -999
+    process = np.repeat(["higgs", "dy", "top"], 20)
+    roles = {"higgs": "signal", "dy": "background", "top": "background"}
+    table = EventTable.from_arrays({"x": x}, weight=np.ones(60), process=process, roles=roles, luminosity_ifb=1.0)
+    first, second = columns_summary(small_search.analysis(), ColumnsResult(table, (), {}, ("repeated",), {}))["notes"]
+    assert first == "repeated"
+    assert second.startswith("feature 'x': 33.3 % of the events have the value -999, far outside all others.")
 
 
 def test_theory_is_quoted_where_it_expects_no_gain(small_search):

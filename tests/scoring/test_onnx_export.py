@@ -28,10 +28,11 @@ def trained_with_missing():
     return table, trained_on(table, missing={"y": "mean"})
 
 
+@pytest.mark.parametrize("embedding", ["none", {"frequencies": 4, "scale": 0.5, "width": 2}], ids=["plain", "periodic"])
 @pytest.mark.parametrize(("activation", "hidden"), [("relu", [8]), ("silu", [7, 5]), ("tanh", [8]), ("silu", [])])
-def test_scores_are_those_of_torch(tmp_path, activation, hidden):
+def test_scores_are_those_of_torch(tmp_path, activation, hidden, embedding):
     table = make_table(300)
-    classifier = trained_on(table, activation=activation, hidden=hidden)
+    classifier = trained_on(table, activation=activation, hidden=hidden, embedding=embedding)
     score, fold_scores = run(classifier, tmp_path / "model.onnx", table.features)
     assert score.dtype == fold_scores.dtype == np.float64
     assert fold_scores.shape == (len(table), table.fold_count)
@@ -41,13 +42,25 @@ def test_scores_are_those_of_torch(tmp_path, activation, hidden):
     assert np.ptp(fold_scores, axis=1).max() > 1e-3
 
 
-def test_missing_values_are_filled_in_by_the_model(trained_with_missing, tmp_path):
-    table, classifier = trained_with_missing
+@pytest.mark.parametrize("embedding", ["none", "periodic"])
+@pytest.mark.parametrize("rules", [{"y": "mean"}, {}], ids=["rule", "indicator"])
+def test_missing_values_are_filled_in_by_the_model(tmp_path, rules, embedding):
+    table = make_table(600, missing=True)
+    classifier = trained_on(table, missing=rules, embedding=embedding)
     score, fold_scores = run(classifier, tmp_path / "model.onnx", table.features)
     assert np.isnan(table.features[:, 1]).any()
     assert score == pytest.approx(classifier.scores(table.features), abs=1e-6)
     own = fold_scores[np.arange(len(table)), table.fold]
     assert own == pytest.approx(classifier.out_of_fold_scores(table.features, table.fold), abs=1e-6)
+
+
+@pytest.mark.parametrize("embedding", ["none", "periodic"])
+def test_values_far_outside_are_scored_as_by_torch(tmp_path, embedding):
+    classifier = trained_on(make_table(300), embedding=embedding)
+    largest = np.finfo(np.float32).max
+    features = np.array([[largest, -largest], [1e12, 0], [-1e6, 3e4], [40, -40]], dtype=np.float32)
+    score, _ = run(classifier, tmp_path / "model.onnx", features)
+    assert score == pytest.approx(classifier.scores(features), abs=1e-9)
 
 
 def test_events_that_cannot_be_scored_get_nan(trained_with_missing, tmp_path):
@@ -90,8 +103,8 @@ def make_identity(classifier, quantiles):
     layer.weight.data[:] = 0.0
     layer.weight.data[:, 0] = 1.0
     layer.bias.data[:] = 0.0
-    flat = {"mean": np.zeros((members, 2), "f4"), "scale": np.ones((members, 2), "f4")}
-    preprocessing = replace(classifier.preprocessing, **flat)
+    flat = {"centre": np.zeros((members, 2), "f4"), "scale": np.ones((members, 2), "f4")}
+    preprocessing = replace(classifier.preprocessing, **flat, is_bounded=False)
     return replace(
         classifier, network=network, preprocessing=preprocessing, quantiles=np.tile(quantiles, (members, 1)), hidden=()
     )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from zsig_hep import __version__
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import Classifier, RoundRecord, TrainingHistory
+from zsig_hep.learning.training.sentinels import find_sentinels
 from zsig_hep.ntuples import ColumnsResult, EventTable
 from zsig_hep.pipeline.plain import plain
 from zsig_hep.pipeline.results import Results
@@ -42,7 +43,7 @@ def columns_summary(analysis: Analysis, result: ColumnsResult) -> JsonDict:
             ]
             for process, rows in result.cutflows.items()
         },
-        "notes": list(result.notes),
+        "notes": [*result.notes, *sentinel_notes(result.table)],
     }
 
 
@@ -139,6 +140,11 @@ def _mean(values: npt.NDArray[np.float64]) -> float | None:
     """Mean over the folds that have a working point."""
     found = values[np.isfinite(values)]
     return float(found.mean()) if len(found) else None
+
+
+def sentinel_notes(table: EventTable) -> list[str]:
+    """Notes of values that probably stand for missing ones."""
+    return [sentinel.note for sentinel in find_sentinels(table.features, table.feature_names)]
 
 
 def theory_notes(analysis: Analysis) -> list[str]:

@@ -12,8 +12,9 @@ from zsig_hep.errors import OutputError
 from zsig_hep.files import atomic_path
 from zsig_hep.learning.classifier.calibration import LEVELS
 from zsig_hep.learning.classifier.classifier import Classifier
+from zsig_hep.learning.classifier.embedding import PeriodicEmbedding
 from zsig_hep.learning.classifier.network import StackedLinear
-from zsig_hep.learning.classifier.preprocessing import Preprocessing
+from zsig_hep.learning.classifier.preprocessing import LARGEST, LIMIT, Preprocessing
 from zsig_hep.scoring.metadata import ModelMetadata
 from zsig_hep.scoring.onnx_digest import with_digest
 from zsig_hep.scoring.onnx_graph import OnnxGraph
@@ -105,28 +106,66 @@ def _fold_score(
     fold: int,
 ) -> str:
     """Scores (N,) of events (F, N), the mean over the members of a fold."""
-    filled = _impute(graph, features, classifier.preprocessing, members)
-    logits = _networks(graph, filled, classifier, members)
+    logits = _networks(graph, features, classifier, members)
     shares = _signal_shares(graph, logits, classifier.quantiles[members])
     mean = graph.apply("ReduceMean", shares, axes=[0], keepdims=0)
     return graph.apply("Add", mean, poison, name=f"fold_{fold}")
 
 
-def _impute(graph: OnnxGraph, features: str, preprocessing: Preprocessing, members: npt.NDArray[np.int64]) -> str:
-    """Replace missing values of features (F, N) for each member: (M, F, N), or (1, F, N) without any rule."""
+def _standardised(graph: OnnxGraph, features: str, classifier: Classifier, members: npt.NDArray[np.int64]) -> list[str]:
+    """Standardised features (M, F, N) of features (F, N), and their indicators (M, I, N) if there are any."""
+    preprocessing = classifier.preprocessing
     features = graph.apply("Unsqueeze", features, graph.constant([0], np.int64))
-    if np.isnan(preprocessing.fill).all():
-        return features
-    fill = graph.constant(preprocessing.fill[members, :, None], np.float64)
-    return graph.apply("Where", graph.apply("IsNaN", features), fill, features)
+    absent = graph.apply("IsNaN", features)
+    if not np.isnan(preprocessing.fill).all():
+        features = graph.apply(
+            "Where", absent, graph.constant(preprocessing.fill[members, :, None], np.float64), features
+        )
+    centre, scale = (part[members, :, None] for part in (preprocessing.centre, preprocessing.scale))
+    centred = graph.apply("Sub", features, graph.constant(centre, np.float64))
+    # The reciprocal is rounded to float32, as in `Standardisation`.
+    z = graph.apply("Mul", centred, graph.constant(1 / scale, np.float64))
+    parts = [_bounded(graph, z) if preprocessing.is_bounded else z]
+    if preprocessing.indicated:
+        columns = graph.constant(preprocessing.indicated_columns, np.int64)
+        ones = graph.constant(np.ones((len(members), 1, 1)), np.float64)
+        chosen = graph.apply("Gather", absent, columns, axis=1)
+        parts.append(graph.apply("Where", chosen, ones, graph.constant(0.0, np.float64)))
+    return parts
+
+
+def _bounded(graph: OnnxGraph, z: str) -> str:
+    limits = (graph.constant(limit, np.float64) for limit in (-LARGEST, LARGEST))
+    z = graph.apply("Clip", z, *limits)
+    ratio = graph.apply("Div", z, graph.constant(LIMIT, np.float64))
+    square = graph.apply("Add", graph.apply("Mul", ratio, ratio), graph.constant(1.0, np.float64))
+    return graph.apply("Div", z, graph.apply("Sqrt", square))
+
+
+def _embedded(graph: OnnxGraph, z: str, embedding: PeriodicEmbedding, members: npt.NDArray[np.int64]) -> str:
+    """Linear combinations of the cosines, (M, F d, N), of standardised features (M, F, N)."""
+    features, width = embedding.features, embedding.settings.width
+    phase, frequency, weight, bias = (
+        part.detach().numpy()[members].astype(np.float64)
+        for part in (embedding.phase, embedding.frequency, embedding.weight, embedding.bias)
+    )
+    z = graph.apply("Unsqueeze", z, graph.constant([2], np.int64))
+    angles = graph.apply("Mul", z, graph.constant(2 * np.pi * frequency[..., None], np.float64))
+    angles = graph.apply("Add", angles, graph.constant(2 * np.pi * phase[..., None], np.float64))
+    matrices = weight.reshape(len(members), features, -1, width).swapaxes(2, 3)
+    combined = graph.apply("MatMul", graph.constant(matrices, np.float64), graph.apply("Cos", angles))
+    combined = graph.apply("Add", combined, graph.constant(bias[..., None], np.float64))
+    events = graph.apply("Shape", combined, start=3)
+    shape = graph.apply("Concat", graph.constant([len(members), features * width], np.int64), events, axis=0)
+    return graph.apply("Reshape", combined, shape, allowzero=1)
 
 
 def _networks(graph: OnnxGraph, features: str, classifier: Classifier, members: npt.NDArray[np.int64]) -> str:
-    """Standardise and apply members: (M, F, N) to (M, N)."""
-    mean, scale = (part[members, :, None] for part in (classifier.preprocessing.mean, classifier.preprocessing.scale))
-    centred = graph.apply("Sub", features, graph.constant(mean, np.float64))
-    # The reciprocal is rounded to float32, as in `Standardisation`.
-    outputs = graph.apply("Mul", centred, graph.constant(1 / scale, np.float64))
+    """Standardise and apply members: (F, N) to (M, N)."""
+    parts = _standardised(graph, features, classifier, members)
+    if classifier.network.embedding is not None:
+        parts.insert(1, _embedded(graph, parts[0], classifier.network.embedding, members))
+    outputs = graph.apply("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     for layer in classifier.network.layers:
         if isinstance(layer, StackedLinear):
             weight, bias = (part.detach().numpy()[members].swapaxes(1, 2) for part in (layer.weight, layer.bias))

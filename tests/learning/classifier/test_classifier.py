@@ -10,14 +10,24 @@ from zsig_hep.errors import InputError, ModelFileError, OutputError
 from zsig_hep.learning import Classifier, train
 from zsig_hep.learning.tensor_files import read_tensors, write_tensors
 
+PHASE = {"epochs": 1, "batch_size": 256, "learning_rate": 1e-2}
+
 
 @pytest.fixture(scope="module")
 def trained():
     from tests.learning.toy import make_table
 
     table = make_table(600)
-    phase = {"epochs": 1, "batch_size": 256, "learning_rate": 1e-2}
-    return table, train(table, settings(warm_start=phase, main=phase))
+    return table, train(table, settings(warm_start=PHASE, main=PHASE))
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    """A model with an embedding, and indicators of features that may be missing."""
+    from tests.learning.toy import make_table
+
+    table = make_table(600, missing=True)
+    return table, train(table, settings(warm_start=PHASE, main=PHASE, embedding=EMBEDDING))
 
 
 def test_the_folder_holds_the_whole_model_as_data(trained, tmp_path):
@@ -26,13 +36,41 @@ def test_the_folder_holds_the_whole_model_as_data(trained, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
     description = json.loads((tmp_path / "model.json").read_text())
     assert description["feature_names"] == ["x", "y"]
-    assert description["network"] == {"hidden": [8], "activation": "silu"}
+    assert description["network"] == {"hidden": [8], "activation": "silu", "embedding": None}
+    assert (description["indicated"], description["is_bounded"]) == ([], True)
     assert description["configuration"]["seeds"] == 2
     assert description["input_hash"] == classifier.input_hash
     loaded = Classifier.load(tmp_path)
     assert np.array_equal(loaded.logits(table.features), classifier.logits(table.features))
     assert loaded.history.phase == classifier.history.phase
     assert np.array_equal(loaded.history.validation_loss, classifier.history.validation_loss)
+
+
+def test_embedding_and_indicators_survive_the_folder(embedded, tmp_path):
+    table, classifier = embedded
+    classifier.save(tmp_path)
+    description = json.loads((tmp_path / "model.json").read_text())
+    assert description["network"]["embedding"] == {"frequencies": 4, "scale": 0.2, "width": 2}
+    assert description["indicated"] == ["y"]
+    loaded = Classifier.load(tmp_path)
+    assert (loaded.embedding, loaded.preprocessing.indicated) == (classifier.embedding, ("y",))
+    assert np.array_equal(loaded.logits(table.features), classifier.logits(table.features))
+    assert np.array_equal(
+        loaded.out_of_fold_scores(table.features, table.fold),
+        classifier.out_of_fold_scores(table.features, table.fold),
+    )
+
+
+def test_a_linear_model_is_linear(tmp_path):
+    from tests.learning.toy import make_table
+
+    table = make_table(600)
+    train(table, settings(warm_start=PHASE, main=PHASE, hidden=[])).save(tmp_path)
+    x = np.array([[0.0, 0.0], [1.0, 2.0], [50.0, 100.0], [500.0, 1000.0]], dtype=np.float32)
+    logits = Classifier.load(tmp_path).logits(x)
+    slope = logits[:, 1] - logits[:, 0]
+    assert logits[:, 2] == pytest.approx(logits[:, 0] + 50 * slope, rel=1e-9)
+    assert logits[:, 3] == pytest.approx(logits[:, 0] + 500 * slope, rel=1e-9)
 
 
 def share_below(classifier, member, table, logit):
@@ -123,8 +161,9 @@ def set_to(*keys, value):
 
 
 NAN, INFINITY = float("nan"), float("inf")
+EMBEDDING = {"frequencies": 4, "scale": 0.2, "width": 2}
 BAD_DESCRIPTIONS = {
-    "format": (set_to("format", value=99), "format 99, expected 1"),
+    "format": (set_to("format", value=99), "format 99, expected 2"),
     "unknown key": (set_to("code", value="import os"), "code: Extra inputs are not permitted"),
     "no history": (lambda content: content.pop("history"), "history: Field required"),
     "widths of a giant": (set_to("network", "hidden", value=[10**9]), "layers.0.bias is float32 of shape"),
@@ -133,6 +172,23 @@ BAD_DESCRIPTIONS = {
     "negative width": (set_to("network", "hidden", value=[-8]), "network.hidden.0: .* greater than 0, found -8"),
     "more layers": (set_to("network", "hidden", value=[8, 8]), "layers.2.bias is float32 of shape"),
     "no layers": (set_to("network", "hidden", value=[]), "layers.0.bias"),
+    "an embedding that is not there": (set_to("network", "embedding", value=EMBEDDING), "no tensor network.embedding"),
+    "frequencies of a giant": (
+        set_to("network", "embedding", value=EMBEDDING | {"frequencies": 10**9}),
+        "network.embedding.frequencies: .* less than or equal to 1024",
+    ),
+    "frequencies of no number": (
+        set_to("network", "embedding", value=EMBEDDING | {"frequencies": "8"}),
+        "network.embedding.frequencies: Input should be a valid int",
+    ),
+    "a scale that is infinite": (
+        set_to("network", "embedding", value=EMBEDDING | {"scale": INFINITY}),
+        "network.embedding.scale: ",
+    ),
+    "an unknown indicator": (set_to("indicated", value=["z"]), "indicated has 'z', which is no feature"),
+    "an indicator twice": (set_to("indicated", value=["x", "x"]), "indicated: a name occurs twice"),
+    "an indicator more": (set_to("indicated", value=["x"]), r"layers.0.weight is .*\[10, 2, 8\], expected .*\[10, 3, 8\]"),
+    "bounds that are a number": (set_to("is_bounded", value=1), "is_bounded: "),
     "activation": (set_to("network", "activation", value="eval"), "network.activation: .*'relu', 'silu' or 'tanh'"),
     "a feature twice": (set_to("feature_names", value=["x", "x"]), "feature_names: a name occurs twice"),
     "a feature that is a number": (set_to("feature_names", 1, value=3), "feature_names.1: Input should be a valid str"),
@@ -187,20 +243,43 @@ BAD_TENSORS = {
     "a scale is negative": (put("preprocessing.scale", (1, 1), -1.0), "scale has values"),
     "the reciprocal of a scale is infinite": (put("preprocessing.scale", (1, 1), 1e-45), "scale has values"),
     "a scale is infinite": (put("preprocessing.scale", (1, 1), INFINITY), "scale has values"),
-    "a mean is NaN": (put("preprocessing.mean", (1, 1), NAN), "mean has values that are not finite"),
+    "a centre is NaN": (put("preprocessing.centre", (1, 1), NAN), "centre has values that are not finite"),
     "one member fills": (put("preprocessing.fill", (1, 1), 0.0), "fill must be finite, or NaN for all members"),
     "a filling is infinite": (put("preprocessing.fill", (slice(None), 1), INFINITY), "fill must be finite"),
     "quantiles decrease": (put("calibration.quantiles", (0, 100), 1e6), "calibration.quantiles decrease"),
     "a quantile is NaN": (put("calibration.quantiles", (0, 100), NAN), "calibration.quantiles has values"),
     "unknown": (lambda t: t.update(other=torch.zeros(2)), "unknown tensor other"),
-    "absent": (lambda t: t.pop("preprocessing.mean"), "no tensor preprocessing.mean"),
-    "type": (lambda t: t.update({"preprocessing.mean": t["preprocessing.mean"].double()}), "mean is float64 of shape"),
+    "absent": (lambda t: t.pop("preprocessing.centre"), "no tensor preprocessing.centre"),
+    "type": (lambda t: t.update({"preprocessing.centre": t["preprocessing.centre"].double()}), "centre is float64 of shape"),
     "a member less": (lambda t: t.update({k: v[1:].clone() for k, v in t.items()}), r"shape \[9, 201\], expected .*10"),
     "a quantile less": (
         lambda t: t.update({"calibration.quantiles": t["calibration.quantiles"][:, :200].clone()}),
         r"shape \[10, 200\], expected float32 of shape \[10, 201\]",
     ),
 }  # fmt: skip
+
+
+BAD_EMBEDDINGS = {
+    "a frequency is NaN": (put("network.embedding.frequency", (0, 1, 2), NAN), "embedding.frequency has values"),
+    "a phase is infinite": (put("network.embedding.phase", (0, 1, 2), INFINITY), "embedding.phase has values"),
+    "absent": (lambda t: t.pop("network.embedding.bias"), "no tensor network.embedding.bias"),
+    "a frequency less": (
+        lambda t: t.update({"network.embedding.phase": t["network.embedding.phase"][..., 1:].clone()}),
+        r"shape \[10, 2, 3\], expected float32 of shape \[10, 2, 4\]",
+    ),
+    "an indicator without a filling": (
+        put("preprocessing.fill", (slice(None), 1), NAN),
+        "indicated has a feature without a value in fill",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_EMBEDDINGS)
+def test_tensors_that_are_no_embedding_are_refused_with_the_reason(embedded, tmp_path, name):
+    change, reason = BAD_EMBEDDINGS[name]
+    path = stored_with(embedded[1], tmp_path, lambda description: None, change)
+    with pytest.raises(ModelFileError, match=rf"{path.name} is not a model .*\(.*{reason}"):
+        Classifier.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", BAD_TENSORS)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from zsig_hep.learning.classifier.embedding import PeriodicSettings
 from zsig_hep.learning.classifier.network import StackedMLP
 
 
@@ -27,6 +28,25 @@ def test_a_member_does_not_depend_on_the_ensemble_it_stands_in():
     for one, many in zip(alone.parameters(), together.parameters(), strict=True):
         assert torch.equal(one[0], many[1])
         assert not torch.equal(one[0], many[0])
+
+
+def test_features_are_embedded_and_indicators_are_not():
+    network = StackedMLP(3, [6], member_seeds=[9, 2], embedding=PeriodicSettings(), indicators=2)
+    x = torch.randn(2, 5, 5)
+    assert network.layers[0].weight.shape == (2, 3 * 4 + 2, 6)
+    inputs = torch.cat([network.embedding(x[..., :3]), x[..., 3:]], dim=2)
+    assert torch.equal(network(x), network.layers(inputs)[..., 0])
+    alone = StackedMLP(3, [6], member_seeds=[2], embedding=PeriodicSettings(), indicators=2)
+    assert torch.allclose(network(x)[1], alone(x[1:])[0], atol=1e-6)
+
+
+def test_only_the_matrices_of_the_layers_decay():
+    network = StackedMLP(3, [6, 4], member_seeds=[9], embedding=PeriodicSettings())
+    matrices, others = network.parameter_groups()
+    assert [tuple(each.shape) for each in matrices["params"]] == [(1, 12, 6), (1, 6, 4), (1, 4, 1)]
+    assert "weight_decay" not in matrices
+    assert others["weight_decay"] == 0
+    assert len(others["params"]) + 3 == len(list(network.parameters()))
 
 
 def test_parameters_start_within_the_bound_of_linear_layers():

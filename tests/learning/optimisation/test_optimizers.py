@@ -10,6 +10,7 @@ from tests.learning.optimisation.steps import parameters, run
 from zsig_hep.learning.optimisation.eve import Eve
 from zsig_hep.learning.optimisation.optimizers import (
     AdamSettings,
+    AdamWSettings,
     EveSettings,
     OptimizerSettings,
     RAdamSettings,
@@ -51,6 +52,19 @@ def test_settings_build_what_they_name(content, kind, settings_type, label):
     assert theta.item() < 2
 
 
+def test_adamw_decays_by_a_fraction_of_the_step_and_only_where_a_group_allows():
+    theta, other = nn.Parameter(torch.tensor([2.0])), nn.Parameter(torch.tensor([2.0]))
+    chosen = TypeAdapter(OptimizerSettings).validate_python({"name": "adamw", "betas": [0.8, 0.99], "decay": 0.3})
+    assert (type(chosen), chosen.label) == (AdamWSettings, "AdamW")
+    optimizer = chosen.build([{"params": [theta]}, {"params": [other], "weight_decay": 0.0}], 0.05, weight_decay=7.0)
+    assert type(optimizer) is torch.optim.AdamW
+    assert [group["betas"] for group in optimizer.param_groups] == [(0.8, 0.99)] * 2
+    theta.grad, other.grad = torch.zeros(1), torch.zeros(1)
+    optimizer.step()
+    assert theta.item() == pytest.approx(2.0 * (1 - 0.05 * 0.3), rel=1e-6)
+    assert other.item() == 2.0
+
+
 def test_eve_settings_reach_eve():
     eve = EveSettings(f_star=-2.0, c=4.0, betas=(0.8, 0.9, 0.7)).build([nn.Parameter(torch.ones(1))], 0.1)
     start, gradients, losses = [np.ones(1)], [[np.ones(1)]] * 3, [3.0, 3.5, 3.5]
@@ -72,6 +86,7 @@ def test_eve_settings_reach_eve():
         {"name": "eve", "f_star": math.inf},
         {"name": "adam", "betas": [0.9, 1.0]},
         {"name": "adam", "momentum": 0.9},
+        {"name": "adamw", "decay": -0.1},
         {"name": "lion"},
     ],
 )

@@ -141,6 +141,16 @@ def test_constant_and_cosine():
     assert rates == pytest.approx([0.2, 0.1 * (1 + math.sqrt(0.5)), 0.1, 0.1 * (1 - math.sqrt(0.5))])
 
 
+def test_the_cosine_falls_within_an_epoch_to_the_start_of_the_next_and_to_zero():
+    plan = CosineSettings().plan(4, 0.2, 64)
+    for epoch, following in pairwise(plan):
+        assert epoch.learning_rate_at(1.0) == pytest.approx(following.learning_rate)
+    assert plan[-1].learning_rate_at(1.0) == pytest.approx(0, abs=1e-15)
+    assert plan[1].learning_rate_at(0.5) == pytest.approx((plan[1].learning_rate + plan[2].learning_rate) / 2)
+    for constant in (*ConstantSettings().plan(2, 0.2, 64), *GraduatedSettings(stages=2).plan(2, 0.2, 64)):
+        assert constant.learning_rate_at(0.9) == constant.learning_rate
+
+
 @pytest.mark.parametrize("schedule", [ConstantSettings(), CosineSettings(), GraduatedSettings()])
 def test_bad_plans(schedule):
     assert schedule.plan(0, 0.1, 32) == ()

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from zsig_hep.errors import TrainingError
-from zsig_hep.learning.training.batches import StratifiedBatches, padded
+from zsig_hep.learning.training.batches import StratifiedBatches, padded, scaled_to_totals
 from zsig_hep.learning.training.members import make_members
 
 CPU = torch.device("cpu")
@@ -56,6 +56,25 @@ def test_a_process_without_training_events_is_refused(sample):
     process = np.where(fold == 2, 0, np.where(process == 0, 1, process))
     with pytest.raises(TrainingError, match="no event in the training folds"):
         StratifiedBatches.from_members(members, process, 3, batch_size=100)
+
+
+def test_the_sum_over_a_batch_estimates_that_over_all_events_also_where_a_process_is_drawn_more_often():
+    generator = np.random.default_rng(3)
+    fold, process = np.arange(900) % 3, np.repeat([0, 1, 2], [600, 291, 9])
+    members = make_members(fold, 3, seeds=[1])[:1]
+    (training,) = (member.training for member in members)
+    values = torch.from_numpy(generator.exponential(1.0, 900))
+    counts = torch.tensor([[float((process[training] == index).sum()) for index in range(3)]])
+    batches = StratifiedBatches.from_members(members, process, 3, batch_size=20)
+    # The three events of the rarest process are in every batch of the epoch, one each.
+    assert batches.per_batch[2] == 1
+    processes = torch.from_numpy(process)
+    sums = [
+        scaled_to_totals(values[events], processes[events], counts).sum().item()
+        for epoch in range(40)
+        for events in batches.epoch([1], epoch, CPU)
+    ]
+    assert np.mean(sums) == pytest.approx(values[torch.from_numpy(training)].sum().item(), rel=0.01)
 
 
 def test_padding_is_marked():

@@ -26,7 +26,9 @@ UNCERTAIN = WorkingPointSettings(
 
 
 def settings(**changes):
-    return TrainingSettings.model_validate({"hidden": [8], "seeds": 2, "device": "cpu"} | PHASES | changes)
+    return TrainingSettings.model_validate(
+        {"hidden": [8], "embedding": "none", "seeds": 2, "device": "cpu"} | PHASES | changes
+    )
 
 
 @pytest.fixture(scope="module", name="table")
@@ -78,6 +80,48 @@ def test_the_networks_of_a_fold_go_with_its_best_round(table):
     assert len(set(kept)) > 1
 
 
+@pytest.mark.parametrize("loss", [{"name": "bce"}, {"name": "bce", "weighting": "events"}, {"name": "focal", "weighting": "processes"}, {"name": "effective_weights", "rounds": 2}])  # fmt: skip
+def test_the_cross_entropy_of_batches_is_on_average_that_of_all_training_events(table, loss):
+    options = settings(phases=[{"loss": loss}], seeds=1)
+    sample = make_sample(table, options)
+    member = make_members(sample.fold, 5, [1])[0]
+    training = EnsembleTraining(sample, options, options.main_loss(), [member], training_goal(UNCERTAIN))
+    # The rounds of effective weights begin after the first phase, with weights of their own.
+    training.begin_phase(len(training.phases) - 1)
+    training.rounds.factors[:] = [1.0, 0.8, 1.7]
+    training.begin_phase(len(training.phases) - 1)
+    events = torch.from_numpy(member.training)[None]
+    with torch.no_grad():
+        whole = training.losses(training.outputs(events), events)
+        assert training.batch_losses(training.outputs(events), events) == pytest.approx(whole, rel=1e-5)
+        parts = [torch.cat([events[:, sample.process[events[0]] == p][:, i::7] for p in range(3)], 1) for i in range(7)]
+        estimates = [training.batch_losses(training.outputs(part), part).item() for part in parts]
+    assert np.mean(estimates) == pytest.approx(whole.item(), rel=0.01)
+    assert np.std(estimates) > 0
+
+
+def test_batches_of_a_cross_entropy_are_not_rescaled_to_the_yields_of_processes(table):
+    options = settings(loss={"name": "bce"})
+    training = EnsembleTraining(make_sample(table, options), options, options.main_loss())
+    events = training.draw_epoch(0)[0]
+    outputs = training.outputs(events)
+    assert not torch.allclose(training.batch_losses(outputs, events), training.losses(outputs, events), rtol=1e-3)
+    set_loss = EnsembleTraining(make_sample(table, options), options, settings(loss={"name": "z"}).main_loss())
+    set_loss.begin_phase(1)
+    assert torch.equal(set_loss.batch_losses(outputs, events), set_loss.losses(outputs, events))
+
+
+def test_validation_is_computed_in_blocks_with_the_same_result(table, monkeypatch):
+    options = settings(embedding="periodic")
+    training = EnsembleTraining(make_sample(table, options), options, options.main_loss())
+    whole, sizes = training.validation_loss(), []
+    training.network.register_forward_pre_hook(lambda network, arguments: sizes.append(arguments[0].shape[1]))
+    monkeypatch.setattr("zsig_hep.learning.training.ensemble._VALIDATED", 100)
+    assert torch.allclose(training.validation_loss(), whole, rtol=1e-5)
+    assert max(sizes) == 100
+    assert sum(sizes) == max(len(member.validation) for member in training.members)
+
+
 def test_a_shared_warm_start_is_where_the_training_begins(table):
     warm = EnsembleTraining(make_sample(table, settings()), settings(), BCELossSettings())
     main_only = settings(loss={"name": "bce"}, warm_start=PHASES["warm_start"] | {"epochs": 0})
@@ -125,7 +169,7 @@ def test_an_automatic_eps_records_its_path(table):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"loss": {"name": "effective_weights", "rounds": 2}},
+        {"loss": {"name": "effective_weights", "rounds": 2}, "embedding": "periodic"},
         {"loss": {"name": "z", "relative_eps": {"start": 0.5, "stop": 0.05}}},
         {"loss": {"name": "z"}, "main": PHASES["main"] | {"optimizer": {"name": "eve"}}},
         {

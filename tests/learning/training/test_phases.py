@@ -15,7 +15,7 @@ def outline(phases):
 
 def test_without_phases_a_warm_start_and_the_loss():
     planned = plan_phases(settings(), ZLossSettings(), None)
-    assert outline(planned) == [("warm start", 20, None), ("Z loss", 15, None)]
+    assert outline(planned) == [("warm start", 15, None), ("Z loss", 15, None)]
     assert isinstance(planned[0].loss, BCELossSettings)
 
 
@@ -37,7 +37,7 @@ def test_the_epochs_of_the_main_phase_are_shared_by_the_rounds():
 
 def test_without_uncertainties_the_effective_weights_are_the_weighted_cross_entropy():
     planned = plan_phases(settings(), EffectiveWeightsLossSettings(), TOGETHER)
-    assert outline(planned) == [("warm start", 20, None), ("effective weights", 15, None)]
+    assert outline(planned) == [("warm start", 15, None), ("effective weights", 15, None)]
     assert planned[1].loss == BCELossSettings()
     assert not planned[1].reweights
 
@@ -83,7 +83,7 @@ def test_two_phases_with_rounds_are_refused():
 
 def test_rounds_without_epochs_are_none():
     planned = plan_phases(settings(main={"epochs": 0}), EffectiveWeightsLossSettings(), APART)
-    assert outline(planned) == [("warm start", 20, None)]
+    assert outline(planned) == [("warm start", 15, None)]
 
 
 def test_fewer_epochs_than_rounds_leave_rounds_out():

@@ -22,6 +22,7 @@ GOAL = training_goal(
 )
 EVE = {"loss": {"name": "bce"}, "main": PHASES["main"] | {"optimizer": {"name": "eve"}}}
 ROUNDS = {"loss": {"name": "effective_weights", "rounds": 2}, "main": PHASES["main"] | {"epochs": 4}}
+EMBEDDED = {"embedding": "periodic", "loss": {"name": "bce"}}
 
 
 def make_training(options):
@@ -38,11 +39,11 @@ def trained_for(options, epochs):
 
 @pytest.fixture(scope="module")
 def states():
-    """A state within the phase of Eve, one within the first round, and one of a finished training.
+    """States within the phase of Eve, within the first round, of a finished training, and of one with an embedding.
 
     With each a training after its first epoch that could take it up.
     """
-    made = {"eve": (EVE, 5), "rounds": (ROUNDS, 8), "finished": (ROUNDS, 99)}
+    made = {"eve": (EVE, 5), "rounds": (ROUNDS, 8), "finished": (ROUNDS, 99), "embedded": (EMBEDDED, 2)}
     return {
         name: (trained_for(options, epochs).state_dict(), trained_for(options, 1))
         for name, (options, epochs) in made.items()
@@ -113,6 +114,12 @@ CHANGES = [
     ("rounds", lambda state: state["rounds.records"].pop(), r"rounds.records has 0 rounds, expected 1"),
     ("rounds", lambda state: state["rounds.records"][0]["factors"].pop(), "lengths of factors, figure"),
     ("rounds", lambda state: state["rounds.records"][0].update(factors=[[1.0]] * 5), r"\(5, 1\) folds and processes"),
+    ("embedded", without("network.embedding.phase"), "no tensor network.embedding.phase"),
+    ("embedded", without("best.embedding.weight"), "no tensor best.embedding.weight"),
+    ("embedded", cast("network.embedding.bias", torch.float64), "network.embedding.bias is float64"),
+    ("embedded", put("best.embedding.frequency", (0, 0, 0), NAN), "best.embedding.frequency has values that are not f"),
+    ("embedded", put("optimizer.2.exp_avg_sq", (0, 0, 0), -1.0), "optimizer.2.exp_avg_sq has negative values"),
+    ("embedded", without("optimizer.7.exp_avg"), "no tensor optimizer.7.exp_avg"),
     ("finished", replaced(epoch=1), "epoch 1 of a phase of 1 epochs"),
     ("finished", put("best_epoch", 0, 2), "best_epoch has values"),
     ("finished", without("optimizer.0.step"), "no tensor optimizer.0.step"),
@@ -135,7 +142,7 @@ def test_a_state_that_the_training_cannot_have_had_is_refused_and_changes_nothin
         assert torch.equal(after[key], value) if isinstance(value, torch.Tensor) else after[key] == value
 
 
-@pytest.mark.parametrize("optimizer", [{"name": "adam"}, {"name": "sgd"}, {"name": "sgd", "momentum": 0.9}, {"name": "eve", "version": 1}, {"name": "eve", "f_star": -1e6}])  # fmt: skip
+@pytest.mark.parametrize("optimizer", [{"name": "adam"}, {"name": "adamw"}, {"name": "sgd"}, {"name": "sgd", "momentum": 0.9}, {"name": "eve", "version": 1}, {"name": "eve", "f_star": -1e6}])  # fmt: skip
 def test_every_state_of_a_training_is_taken_up(optimizer):
     options = ROUNDS | {"main": ROUNDS["main"] | {"optimizer": optimizer}}
     training = make_training(options)

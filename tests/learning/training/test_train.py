@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tests.learning.toy import make_table
-from tests.learning.trainings import parameters, separation, settings
+from tests.learning.trainings import PHASES, parameters, separation, settings
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning import BCELoss, BCELossSettings, Classifier, ZLoss, make_sample, train
 from zsig_hep.learning.classifier.network import StackedMLP
@@ -15,7 +15,7 @@ from zsig_hep.ntuples import EventTable
 
 @pytest.mark.parametrize("loss", [{"name": "z"}, {"name": "z", "error": "sigmoid"}, {"name": "bce"}])
 def test_learns_to_separate(table, loss):
-    classifier = train(table, settings(loss=loss))
+    classifier = train(table, settings(loss=loss, warm_start=PHASES["warm_start"] | {"epochs": 8}))
     score = classifier.out_of_fold_scores(table.features, table.fold)
     assert ((score >= 0) & (score <= 1)).all()
     assert separation(classifier, table) > 0.75
@@ -29,10 +29,11 @@ def test_the_same_seed_gives_the_same_networks_and_another_seed_others(table):
     assert not torch.equal(parameters(first)[0], parameters(other)[0])
 
 
-def test_the_ensemble_is_what_its_members_are_alone(table):
-    together = train(table, settings(seeds=2))
-    alone = train(table, settings(seeds=1))
-    second = train(table, settings(seeds=1, seed=2))
+@pytest.mark.parametrize("embedding", ["none", "periodic"])
+def test_the_ensemble_is_what_its_members_are_alone(table, embedding):
+    together = train(table, settings(seeds=2, embedding=embedding))
+    alone = train(table, settings(seeds=1, embedding=embedding))
+    second = train(table, settings(seeds=1, seed=2, embedding=embedding))
     for many, one, two in zip(parameters(together), parameters(alone), parameters(second), strict=True):
         assert torch.allclose(many[0::2], one, atol=1e-5)
         assert torch.allclose(many[1::2], two, atol=1e-5)
@@ -56,9 +57,26 @@ def reference_training(table, options, loss_of_phase):
     run = EnsembleTraining(sample, options, options.main_loss())
     member = make_members(sample.fold, sample.fold_count, [options.seed])[0]
     fitted = run.preprocessing
-    x = torch.from_numpy((sample.features - fitted.mean[0]) / fitted.scale[0])
+    z = torch.from_numpy((sample.features - fitted.centre[0]) / fitted.scale[0])
+    x = z / torch.sqrt(1 + (z / 3) ** 2)
     w, y = torch.from_numpy(sample.weights).float(), torch.from_numpy(sample.is_signal)
-    network = StackedMLP(2, options.hidden, member_seeds=[member.seed])
+    network = StackedMLP(2, options.hidden, member_seeds=[member.seed], embedding=options.periodic)
+    matrices = [layer.weight for layer in network.layers if hasattr(layer, "weight")]
+    others = [each for each in network.parameters() if all(each is not matrix for matrix in matrices)]
+
+    def balanced_cross_entropy(events):
+        """Weights are balanced over all training events; each process is weighted by its events per event drawn."""
+        training, shares = member.training, torch.zeros(len(events))
+        for process in np.unique(sample.process):
+            all_mine = training[sample.process[training] == process]
+            mine = sample.process[events] == process
+            yields = sample.yields[sample.processes.is_signal == sample.processes.is_signal[process]].sum()
+            share = w[events][mine] / w[all_mine].sum() * float(sample.yields[process] / yields) / 2
+            shares[mine] = share * len(all_mine) / mine.sum()
+        logits = network(x[events][None])[0]
+        return shares @ torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, y[events].float(), reduction="none"
+        )
 
     def evaluate(loss, events):
         weights = torch.zeros(len(events))
@@ -68,16 +86,26 @@ def reference_training(table, options, loss_of_phase):
         return loss(network(x[events][None])[0], y[events], weights)
 
     for phase, (plan, loss) in enumerate(zip((options.warm_start, options.main), loss_of_phase, strict=True)):
-        optimizer = torch.optim.Adam(network.parameters(), lr=plan.learning_rate)
+        optimizer = (
+            torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}])
+            if phase == 0
+            else torch.optim.Adam(network.parameters())
+        )
         best, best_state = np.inf, None
         for epoch in range(-1, plan.epochs):
             if epoch >= 0:
-                optimizer.param_groups[0]["lr"] = plan.learning_rate * (1 + np.cos(np.pi * epoch / plan.epochs)) / 2
-                for events in run.batches(plan.batch_size).epoch(
+                drawn = run.batches(plan.batch_size).epoch(
                     run.member_seeds, 10_000 * phase + epoch, torch.device("cpu")
-                ):
+                )
+                first, last = (
+                    plan.learning_rate * (1 + np.cos(np.pi * e / plan.epochs)) / 2 for e in (epoch, epoch + 1)
+                )
+                for step, events in enumerate(drawn):
+                    for group in optimizer.param_groups:
+                        group["lr"] = first + (last - first) * step / len(drawn)
                     optimizer.zero_grad()
-                    evaluate(loss, events[0].numpy()).backward()
+                    batch = events[0].numpy()
+                    (balanced_cross_entropy(batch) if phase == 0 else evaluate(loss, batch)).backward()
                     optimizer.step()
             with torch.no_grad():
                 value = evaluate(loss, member.validation).item()
@@ -87,8 +115,10 @@ def reference_training(table, options, loss_of_phase):
     return network
 
 
-def test_agrees_with_a_plain_training_loop(table):
-    options = settings(seeds=1, loss={"name": "z"})
+@pytest.mark.parametrize("embedding", ["none", "periodic"])
+def test_agrees_with_a_plain_training_loop(table, embedding):
+    warm_start = PHASES["warm_start"] | {"optimizer": {"name": "adamw"}}
+    options = settings(seeds=1, loss={"name": "z"}, embedding=embedding, warm_start=warm_start)
     classifier = train(table, options)
     reference = reference_training(table, options, (BCELoss(), ZLoss(0.05)))
     for one, other in zip(parameters(classifier), reference.parameters(), strict=True):
@@ -124,14 +154,22 @@ def test_validation_stops_a_training_that_no_longer_improves(table):
 
 def test_missing_values_are_imputed_by_the_stored_rule(tmp_path):
     table = make_table(missing=True)
-    with pytest.raises(TrainingError, match=r"Missing values \(NaN\) in 'y'"):
-        train(table, settings())
     classifier = train(table, settings(missing={"y": "median"}))
+    assert classifier.preprocessing.indicated == ()
     classifier.save(tmp_path)
     loaded = Classifier.load(tmp_path)
     scores = loaded.out_of_fold_scores(table.features, table.fold)
     assert np.isfinite(scores).all()
     assert np.array_equal(scores, classifier.out_of_fold_scores(table.features, table.fold))
+
+
+def test_that_a_value_is_missing_is_learnt_without_a_rule(table):
+    """Features of pure noise, which are missing in background only."""
+    features = np.random.default_rng(1).normal(size=table.features.shape).astype("f4")
+    features[~table.is_signal & (np.arange(len(table)) % 3 > 0), 1] = np.nan
+    object.__setattr__(table, "features", features)
+    assert separation(train(table, settings(missing={"y": "median"}, embedding="none")), table) < 0.65
+    assert separation(train(table, settings(embedding="none")), table) > 0.75
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "eve"])

@@ -6,28 +6,31 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import AfterValidator, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 from torch import Tensor, nn
 
 from zsig_hep import __version__
 from zsig_hep.errors import InputError, ModelFileError, nearest_name
 from zsig_hep.files import atomic_path
 from zsig_hep.learning.classifier.calibration import LEVELS, signal_share_below
+from zsig_hep.learning.classifier.embedding import PeriodicSettings
 from zsig_hep.learning.classifier.history import StoredContent, StoredHistory, TrainingHistory
-from zsig_hep.learning.classifier.network import Activation, StackedMLP
+from zsig_hep.learning.classifier.network import Activation, StackedMLP, layer_inputs
 from zsig_hep.learning.classifier.preprocessing import Preprocessing, Standardisation
 from zsig_hep.learning.tensor_files import Outline, read_tensors, require_finite, require_outline, write_tensors
 from zsig_hep.representation import ShortRepr, short
 from zsig_hep.settings import first_reason
 
-MODEL_FORMAT = 1
+MODEL_FORMAT = 2
 # Events that are scored at a time, so that the activations of all members fit into the cache of the processor.
 CHUNK = 2048
+
+_ARRAYS = ("fill", "centre", "scale")
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,6 +46,7 @@ class Classifier(ShortRepr):
         input_hash: hash of the events that it was trained on.
         hidden: widths of the hidden layers.
         activation: of the hidden layers.
+        embedding: of the features; None for the features themselves.
     """
 
     network: StackedMLP
@@ -52,7 +56,8 @@ class Classifier(ShortRepr):
     configuration: Mapping[str, object]
     input_hash: str
     hidden: tuple[int, ...]
-    activation: str
+    activation: Activation
+    embedding: PeriodicSettings | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -169,7 +174,7 @@ class Classifier(ShortRepr):
         """
         description = self.description()
         tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        for part in ("fill", "mean", "scale"):
+        for part in _ARRAYS:
             tensors[f"preprocessing.{part}"] = torch.from_numpy(getattr(self.preprocessing, part))
         tensors["calibration.quantiles"] = torch.from_numpy(self.quantiles)
         write_tensors(folder / "model.safetensors", tensors, description)
@@ -181,8 +186,14 @@ class Classifier(ShortRepr):
         return {
             "format": MODEL_FORMAT,
             "zsig_hep_version": __version__,
-            "network": {"hidden": list(self.hidden), "activation": self.activation},
+            "network": {
+                "hidden": list(self.hidden),
+                "activation": self.activation,
+                "embedding": self.embedding and self.embedding.model_dump(),
+            },
             "feature_names": list(self.feature_names),
+            "indicated": list(self.preprocessing.indicated),
+            "is_bounded": self.preprocessing.is_bounded,
             "configuration": dict(self.configuration),
             "input_hash": self.input_hash,
             "history": self.history.to_json(),
@@ -216,9 +227,14 @@ def _are_unique(names: list[str]) -> list[str]:
     return names
 
 
+class _StoredEmbedding(PeriodicSettings):
+    model_config = ConfigDict(strict=True)
+
+
 class _StoredNetwork(StoredContent):
     hidden: list[PositiveInt]
     activation: Activation
+    embedding: _StoredEmbedding | None
 
 
 class _Description(StoredContent):
@@ -230,16 +246,29 @@ class _Description(StoredContent):
     feature_names: Annotated[
         list[Annotated[str, Field(min_length=1)]], Field(min_length=1), AfterValidator(_are_unique)
     ]
+    indicated: Annotated[list[str], AfterValidator(_are_unique)]
+    is_bounded: bool
     configuration: dict[str, Any]
     input_hash: str
     history: StoredHistory
+
+    @model_validator(mode="after")
+    def _indicates_features(self) -> Self:
+        if unknown := sorted(set(self.indicated) - set(self.feature_names)):
+            message = f"indicated has {short(unknown[0])}, which is no feature"
+            raise ValueError(message)
+        return self
 
     def outline(self) -> Outline:
         """Types and shapes that the tensors of the described model have."""
         members, features = len(self.history.member_fold), len(self.feature_names)
         shapes: dict[str, tuple[int, ...]] = {"calibration.quantiles": (members, len(LEVELS))}
-        shapes |= {f"preprocessing.{part}": (members, features) for part in ("fill", "mean", "scale")}
-        widths = [features, *self.network.hidden, 1]
+        shapes |= {f"preprocessing.{part}": (members, features) for part in _ARRAYS}
+        embedding = self.network.embedding
+        if embedding is not None:
+            embedded = embedding.shapes(members, features)
+            shapes |= {f"network.embedding.{name}": shape for name, shape in embedded.items()}
+        widths = [layer_inputs(features, embedding, len(self.indicated)), *self.network.hidden, 1]
         for position, (left, right) in enumerate(itertools.pairwise(widths)):
             # An activation stands between two layers.
             layer = f"network.layers.{2 * position}"
@@ -255,8 +284,9 @@ def _from_description(tensors: dict[str, Tensor], content: dict[str, object]) ->
     description = _Description.model_validate_json(json.dumps(content))
     require_outline(tensors, description.outline())
     names, hidden = tuple(description.feature_names), tuple(description.network.hidden)
+    fill, centre, scale = (tensors[f"preprocessing.{part}"].numpy() for part in _ARRAYS)
     preprocessing = Preprocessing(
-        names, *(tensors[f"preprocessing.{part}"].numpy() for part in ("fill", "mean", "scale"))
+        names, fill, centre, scale, tuple(description.indicated), is_bounded=description.is_bounded
     )
     preprocessing.require_usable()
     parameters = {name: value for name, value in tensors.items() if name.startswith("network.")}
@@ -265,8 +295,17 @@ def _from_description(tensors: dict[str, Tensor], content: dict[str, object]) ->
     if bool((quantiles.diff(dim=1) < 0).any()):
         message = "calibration.quantiles decrease"
         raise ValueError(message)
-    history, activation = description.history.history(), description.network.activation
-    network = StackedMLP(len(names), hidden, member_seeds=[0] * len(history.member_fold), activation=activation)
+    history = description.history.history()
+    activation, stored = description.network.activation, description.network.embedding
+    embedding = None if stored is None else PeriodicSettings(**stored.model_dump())
+    network = StackedMLP(
+        len(names),
+        hidden,
+        member_seeds=[0] * len(history.member_fold),
+        activation=activation,
+        embedding=embedding,
+        indicators=len(description.indicated),
+    )
     network.load_state_dict({name.removeprefix("network."): value for name, value in parameters.items()})
     return Classifier(
         network,
@@ -277,4 +316,5 @@ def _from_description(tensors: dict[str, Tensor], content: dict[str, object]) ->
         description.input_hash,
         hidden,
         activation,
+        embedding,
     )

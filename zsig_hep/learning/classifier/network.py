@@ -3,10 +3,12 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from zsig_hep.learning.classifier.embedding import PeriodicEmbedding, PeriodicSettings
 
 Activation = Literal["relu", "silu", "tanh"]
 
@@ -36,13 +38,15 @@ class StackedLinear(nn.Module):
 
 
 class StackedMLP(nn.Module):
-    """M multilayer perceptrons with one output each.
+    """M multilayer perceptrons with one output each, after an embedding of the features or without.
 
     Args:
-        inputs: number of features.
-        hidden: width of each hidden layer; empty for a linear model.
+        inputs: number of features F.
+        hidden: width of each hidden layer; empty for a linear model of the features and their embedding.
         member_seeds: one seed per member; its length is M.
         activation: relu, silu or tanh.
+        embedding: of each feature; None for the feature itself.
+        indicators: number of further inputs I, which are not embedded.
 
     Example:
         >>> network = StackedMLP(3, [8], member_seeds=[0, 1])
@@ -51,11 +55,19 @@ class StackedMLP(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, hidden: Sequence[int], *, member_seeds: Sequence[int], activation: Activation = "silu"
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        *,
+        member_seeds: Sequence[int],
+        activation: Activation = "silu",
+        embedding: PeriodicSettings | None = None,
+        indicators: int = 0,
     ) -> None:
         super().__init__()
         generators = [torch.Generator().manual_seed(seed) for seed in member_seeds]
-        widths = [inputs, *hidden, 1]
+        self.embedding = None if embedding is None else PeriodicEmbedding(inputs, embedding, generators)
+        widths = [layer_inputs(inputs, embedding, indicators), *hidden, 1]
         layers: list[nn.Module] = []
         for position, (left, right) in enumerate(itertools.pairwise(widths)):
             layers.append(StackedLinear(left, right, generators))
@@ -64,6 +76,21 @@ class StackedMLP(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map standardised features (M, n, inputs) to logits (M, n)."""
+        """Map standardised features and indicators (M, n, F + I) to logits (M, n)."""
+        if self.embedding is not None:
+            features = self.embedding.features
+            x = torch.cat([self.embedding(x[..., :features]), x[..., features:]], dim=2)
         logits: Tensor = self.layers(x)
         return logits.squeeze(-1)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters for an optimiser: the matrices of the layers, and all others, which do not decay."""
+        matrices = [layer.weight for layer in self.layers if isinstance(layer, StackedLinear)]
+        chosen = {id(matrix) for matrix in matrices}
+        others = [parameter for parameter in self.parameters() if id(parameter) not in chosen]
+        return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+
+
+def layer_inputs(features: int, embedding: PeriodicSettings | None, indicators: int) -> int:
+    """Number of inputs of the first layer."""
+    return features * (1 if embedding is None else 1 + embedding.width) + indicators

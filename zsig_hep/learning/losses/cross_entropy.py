@@ -64,16 +64,23 @@ class FocalLoss(nn.Module):
 
     def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor, process: Tensor | None = None) -> Tensor:
         """Evaluate the loss; arguments and result as for `ZLoss`, scores being logits."""
+        shares = self.shares(weights.to(scores.dtype), is_signal, process)
+        return (self.event_losses(scores, is_signal) * shares).sum(-1)
+
+    def event_losses(self, scores: Tensor, is_signal: Tensor) -> Tensor:
+        """[1 - p_t]^gamma (-ln p_t) of each event; arguments of shape (..., n)."""
         right = margin(scores, is_signal)
         errors = softplus(-right)
-        if self.gamma > 0:
-            errors = errors * torch.exp(-self.gamma * softplus(right))
-        return (errors * self._shares(weights.to(scores.dtype), is_signal, process)).sum(-1)
+        return errors * torch.exp(-self.gamma * softplus(right)) if self.gamma > 0 else errors
 
-    def _shares(self, weights: Tensor, is_signal: Tensor, process: Tensor | None) -> Tensor:
-        if self.weighting == "events":
-            weights = (weights > 0).to(weights.dtype)
-        elif self.weighting == "processes":
+    def relative_weights(self, weights: Tensor) -> Tensor:
+        """Weights within a process up to a factor: w, or 1 for w > 0."""
+        return (weights > 0).to(weights.dtype) if self.weighting == "events" else weights
+
+    def shares(self, weights: Tensor, is_signal: Tensor, process: Tensor | None) -> Tensor:
+        """The weights c of events that are the whole sum, shape (..., n); arguments as for the loss."""
+        weights = self.relative_weights(weights)
+        if self.weighting == "processes":
             process = require_process(process, "The cross entropy with the weighting `processes`")
             count = self.process_count or int(process.max()) + 1
             weights = rescale_to_process_yields(weights, process, torch.ones(count).to(weights))

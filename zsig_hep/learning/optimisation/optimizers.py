@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.optim import SGD, Adam, Optimizer, RAdam
+from torch.optim import SGD, Adam, AdamW, Optimizer, RAdam
 
 from zsig_hep.learning.optimisation.eve import Eve, Parameters
-from zsig_hep.settings import Settings
+from zsig_hep.settings import NonNegativeNumber, Settings
 
 
 def step_with_loss(optimizer: Optimizer, losses: Tensor) -> None:
@@ -37,6 +37,26 @@ class AdamSettings(Settings):
     def build(self, parameters: Parameters, learning_rate: float, weight_decay: float = 0.0) -> Optimizer:
         """Make the optimiser; `weight_decay` is an L2 penalty."""
         return Adam(parameters, lr=learning_rate, betas=self.betas, weight_decay=weight_decay)
+
+
+class AdamWSettings(Settings):
+    """AdamW, arXiv:1711.05101: Adam with a decay of the parameters that does not enter the mean square."""
+
+    name: Literal["adamw"] = "adamw"
+    """Chooses this optimiser."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Decay rates of the mean and of the mean square of the gradient."""
+    decay: NonNegativeNumber = 0.1
+    """Decay of the matrices of the layers in a step, as a fraction of the step size; replaces `weight_decay`."""
+
+    @property
+    def label(self) -> str:
+        """Name for legends."""
+        return "AdamW"
+
+    def build(self, parameters: Parameters, learning_rate: float, weight_decay: float = 0.0) -> Optimizer:  # noqa: ARG002 (has its own)
+        """Make the optimiser."""
+        return AdamW(parameters, lr=learning_rate, betas=self.betas, weight_decay=self.decay)
 
 
 class RAdamSettings(Settings):
@@ -122,5 +142,5 @@ class SGDSettings(Settings):
         )
 
 
-OptimizerChoice = AdamSettings | RAdamSettings | EveSettings | SGDSettings
+OptimizerChoice = AdamSettings | AdamWSettings | RAdamSettings | EveSettings | SGDSettings
 OptimizerSettings = Annotated[OptimizerChoice, Field(discriminator="name")]

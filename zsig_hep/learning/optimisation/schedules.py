@@ -8,6 +8,7 @@ version of the objective first (N. Sato, H. Iiduka, arXiv:2311.08745; with momen
 import logging
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -24,14 +25,21 @@ class EpochPlan:
     """Step size and batch size of one epoch.
 
     Attributes:
-        learning_rate: step size.
+        learning_rate: step size at the start.
         batch_size: events in a batch.
         stage: number of its stage, from 1; always 1 without a graduated schedule.
+        last_learning_rate: step size at the end, which it approaches linearly; None if it is constant.
     """
 
     learning_rate: float
     batch_size: int
     stage: int
+    last_learning_rate: float | None = None
+
+    def learning_rate_at(self, progress: float) -> float:
+        """Step size after a fraction `progress` of the epoch."""
+        last = self.learning_rate if self.last_learning_rate is None else self.last_learning_rate
+        return self.learning_rate + progress * (last - self.learning_rate)
 
 
 class ConstantSettings(Settings):
@@ -62,7 +70,7 @@ class ConstantSettings(Settings):
 
 
 class CosineSettings(Settings):
-    """Step size eta (1 + cos(pi e / E)) / 2 in epoch e = 0 .. E - 1, arXiv:1608.03983 without restarts."""
+    """Step size eta (1 + cos(pi e / E)) / 2 after e of E epochs, linear in between; arXiv:1608.03983, no restarts."""
 
     kind: Literal["cosine"] = "cosine"
     """Chooses this schedule."""
@@ -72,8 +80,8 @@ class CosineSettings(Settings):
     ) -> tuple[EpochPlan, ...]:
         """Plan the epochs; arguments, result and errors as for `ConstantSettings.plan`."""
         size = _saturated_start(epochs, learning_rate, batch_size, largest_batch)
-        factors = [(1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in range(epochs)]
-        return tuple(EpochPlan(learning_rate * factor, size, 1) for factor in factors)
+        rates = [learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in range(epochs + 1) if epochs]
+        return tuple(EpochPlan(first, size, 1, last) for first, last in pairwise(rates))
 
 
 class GraduatedSettings(Settings):

@@ -75,6 +75,29 @@ class StratifiedBatches:
         return np.concatenate(columns, axis=1)
 
 
+def scaled_to_totals(weights: Tensor, process: Tensor, totals: Tensor) -> Tensor:
+    """Weights with which the sum over a stratified batch estimates the sum over all training events without bias.
+
+    Args:
+        weights: of the events of a batch, shape (M, n).
+        process: index of each event's process, shape (M, n).
+        totals: number of training events times the factor of the weights of each process, shape (M, P).
+
+    Returns:
+        weight * total of the process / number of its events in the batch, shape (M, n).
+
+    Example:
+        >>> scaled_to_totals(torch.ones(1, 3), torch.tensor([[0, 0, 1]]), torch.tensor([[10.0, 4.0]]))
+        tensor([[5., 5., 4.]])
+    """
+    scaled = weights
+    for index in range(totals.shape[-1]):
+        mine = process == index
+        count = mine.sum(-1, keepdim=True).clamp(min=1)
+        scaled = torch.where(mine, weights * (totals[:, index : index + 1] / count), scaled)
+    return scaled
+
+
 def padded(index_lists: Sequence[IndexArray]) -> tuple[Tensor, Tensor]:
     """Stack index lists of different lengths.
 

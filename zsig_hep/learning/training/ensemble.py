@@ -18,13 +18,14 @@ from zsig_hep.learning.classifier.history import EveRecord, TrainingHistory
 from zsig_hep.learning.classifier.network import StackedMLP
 from zsig_hep.learning.classifier.preprocessing import Standardisation, fit_preprocessing
 from zsig_hep.learning.losses.base import LossContext
+from zsig_hep.learning.losses.cross_entropy import FocalLoss
 from zsig_hep.learning.losses.margins import rescale_to_process_yields
 from zsig_hep.learning.losses.settings import LossSettings
 from zsig_hep.learning.optimisation.eve import Eve
 from zsig_hep.learning.optimisation.gradient_noise import GraduatedStage, measured_stage, noise_of_batches
 from zsig_hep.learning.optimisation.optimizers import SGDSettings, step_with_loss
 from zsig_hep.learning.optimisation.schedules import GraduatedSettings
-from zsig_hep.learning.training.batches import StratifiedBatches, padded
+from zsig_hep.learning.training.batches import StratifiedBatches, padded, scaled_to_totals
 from zsig_hep.learning.training.checkpoints import restore, store
 from zsig_hep.learning.training.goal import Goal
 from zsig_hep.learning.training.members import Member, make_members, require_both_classes
@@ -38,6 +39,11 @@ Progress = Callable[[str, int, int, float], None]
 
 # Pairs of batches in an estimate of the gradient variance C^2.
 _NOISE_PAIRS = 8
+
+# Validation events of each member whose activations are in memory together.
+_VALIDATED = 4096
+
+_TINY = torch.finfo(torch.float32).tiny
 
 
 class EnsembleTraining:
@@ -75,7 +81,13 @@ class EnsembleTraining:
         require_both_classes(self.members, sample.is_signal)
         training_events = [member.training for member in self.members]
         self.preprocessing = fit_preprocessing(
-            sample.features, sample.weights, sample.is_signal, training_events, sample.feature_names, settings.missing
+            sample.features,
+            sample.weights,
+            sample.is_signal,
+            training_events,
+            sample.feature_names,
+            settings.missing,
+            is_bounded=not settings.is_linear,
         )
         self.phases = plan_phases(settings, loss, goal)
         self.largest_batch = int(np.mean([len(events) for events in training_events]))
@@ -94,7 +106,12 @@ class EnsembleTraining:
         self._to_device()
         self.standardise = Standardisation(self.preprocessing).to(self.device)
         self.network = StackedMLP(
-            len(sample.feature_names), settings.hidden, member_seeds=self.member_seeds, activation=settings.activation
+            len(sample.feature_names),
+            settings.hidden,
+            member_seeds=self.member_seeds,
+            activation=settings.activation,
+            embedding=settings.periodic,
+            indicators=len(self.preprocessing.indicated),
         ).to(self.device)
         self.history_phase: list[str] = []
         self.training_losses: list[npt.NDArray[np.float64]] = []
@@ -128,12 +145,13 @@ class EnsembleTraining:
         if self.current.round is not None and self.goal is not None and not is_resumed:
             self.rounds.begin(self.current, self.goal, self.validation_outputs(), self.network, len(self.history_phase))
         factors = torch.from_numpy(self.rounds.member_factors(self.current).astype(np.float32)).to(self.device)
-        # Every batch is rescaled to these yields, and so has the factors.
+        # Batches of set losses, and the events of a cross entropy, are rescaled to these yields, and so have the factors.
         self.effective_yields = self.yields * factors
         self._build_loss()
+        self._balance()
         settings = self.current.settings
         self.optimizer = settings.optimizer.build(
-            self.network.parameters(), settings.learning_rate, self.settings.weight_decay
+            self.network.parameter_groups(), settings.learning_rate, self.settings.weight_decay
         )
         self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.best_loss = self.validation_loss()
@@ -144,6 +162,28 @@ class EnsembleTraining:
         """Build the loss of the current epoch; paths end in the last epoch."""
         last = max(1, self.current.settings.epochs - 1)
         self.loss: nn.Module = self.current.loss.at(min(1.0, self.epoch / last)).build(self.context)
+
+    def _balance(self) -> None:
+        """Balance the weights of a cross entropy over all training events of each member.
+
+        Sets `totals`, the factor on the weights of each process times its number of events, shape (M, P); None for losses
+        of sets, which need the full yields in each batch.  In small batches rescaled processes would only add noise.
+        """
+        self.totals: Tensor | None = None
+        if not isinstance(self.loss, FocalLoss):
+            return
+        rows = []
+        for member, yields in zip(self.members, self.effective_yields, strict=True):
+            events = torch.from_numpy(member.training).to(self.device)
+            process, weights = self.process[events], self.weights[events]
+            scaled = rescale_to_process_yields(weights, process, yields)
+            shares = self.loss.shares(scaled, self.is_signal[events], process)
+            relative = self.loss.relative_weights(weights)
+            of_process = [process == index for index in range(len(self.yields))]
+            rows.append(
+                torch.stack([shares[m].sum() / relative[m].sum().clamp(min=_TINY) * m.sum() for m in of_process])
+            )
+        self.totals = torch.stack(rows)
 
     def start_from(self, parameters: Mapping[str, Tensor]) -> None:
         """Start with the parameters of networks of the same shape, such as a common warm start of several trainings."""
@@ -169,6 +209,13 @@ class EnsembleTraining:
         logits: Tensor = self.network(self.standardise(self.features[events]))
         return logits
 
+    def batch_losses(self, scores: Tensor, events: Tensor) -> Tensor:
+        """Loss of each member on a batch, an estimate of that on its training events."""
+        if self.totals is None or not isinstance(self.loss, FocalLoss):
+            return self.losses(scores, events)
+        weights = scaled_to_totals(self.loss.relative_weights(self.weights[events]), self.process[events], self.totals)
+        return (self.loss.event_losses(scores, self.is_signal[events]) * weights).sum(-1)
+
     def losses(self, scores: Tensor, events: Tensor, present: Tensor | None = None) -> Tensor:
         """Loss of each member on its own events, with processes rescaled to yield times effective weight."""
         weights, process = self.weights[events], self.process[events]
@@ -178,15 +225,20 @@ class EnsembleTraining:
         values: Tensor = self.loss(scores, self.is_signal[events], weights, process)
         return values
 
+    def _validation_logits(self) -> Tensor:
+        """Logits of each member for its validation events and the padding, computed in blocks to save memory."""
+        with torch.no_grad():
+            blocks = torch.split(self.validation_events, _VALIDATED, dim=1)
+            return torch.cat([self.outputs(block) for block in blocks], dim=1)
+
     def validation_loss(self) -> Tensor:
         """Loss of each member on its validation fold, shape (M,)."""
         with torch.no_grad():
-            return self.losses(self.outputs(self.validation_events), self.validation_events, self.validation_present)
+            return self.losses(self._validation_logits(), self.validation_events, self.validation_present)
 
     def validation_outputs(self) -> list[npt.NDArray[np.float32]]:
         """Logits of each member for its validation events."""
-        with torch.no_grad():
-            outputs = self.outputs(self.validation_events).cpu().numpy()
+        outputs = self._validation_logits().cpu().numpy()
         return [row[: len(member.validation)] for row, member in zip(outputs, self.members, strict=True)]
 
     def batches(self, batch_size: int) -> StratifiedBatches:
@@ -205,7 +257,7 @@ class EnsembleTraining:
     def gradients(self, events: Tensor) -> Tensor:
         """Losses of a batch, shape (M,); sets the gradients of the parameters to those of their sum."""
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self.losses(self.outputs(events), events)
+        losses = self.batch_losses(self.outputs(events), events)
         losses.sum().backward()  # type: ignore[no-untyped-call]
         return losses.detach()
 
@@ -213,11 +265,12 @@ class EnsembleTraining:
         """Train one epoch of the current phase; start the next phase if it was the last epoch."""
         plan = self.plans[self.phase][self.epoch]
         self._build_loss()
-        for group in self.optimizer.param_groups:
-            group["lr"] = plan.learning_rate
         # Each phase has its own numbers of epochs, so that the order of events differs between phases.
+        batches = self.draw_epoch(10_000 * self.phase + self.epoch)
         values = []
-        for events in self.draw_epoch(10_000 * self.phase + self.epoch):
+        for step, events in enumerate(batches):
+            for group in self.optimizer.param_groups:
+                group["lr"] = plan.learning_rate_at(step / len(batches))
             values.append(self.gradients(events))
             try:
                 step_with_loss(self.optimizer, values[-1])
@@ -339,6 +392,7 @@ class EnsembleTraining:
             input_hash=self.sample_hash,
             hidden=self.settings.hidden,
             activation=self.settings.activation,
+            embedding=self.settings.periodic,
         )
 
     @property

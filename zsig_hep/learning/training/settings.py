@@ -7,12 +7,13 @@ import torch
 from pydantic import Field, model_validator
 
 from zsig_hep.errors import TrainingError
+from zsig_hep.learning.classifier.embedding import PeriodicSettings
 from zsig_hep.learning.classifier.network import Activation
 from zsig_hep.learning.classifier.preprocessing import ImputationRule
 from zsig_hep.learning.losses.cross_entropy import BCELossSettings
 from zsig_hep.learning.losses.settings import EffectiveWeightsLossSettings, LossSettings
 from zsig_hep.learning.losses.z_loss import ZLossSettings
-from zsig_hep.learning.optimisation.optimizers import AdamSettings, OptimizerSettings
+from zsig_hep.learning.optimisation.optimizers import AdamSettings, AdamWSettings, OptimizerSettings
 from zsig_hep.learning.optimisation.schedules import CosineSettings, ScheduleSettings
 from zsig_hep.learning.training.goal import Goal
 from zsig_hep.learning.training.sample import NegativeWeights
@@ -49,9 +50,10 @@ class LossPhaseSettings(PhaseSettings):
 class WarmStartSettings(PhaseSettings):
     """The first phase, with weighted cross entropy."""
 
-    epochs: Epochs = 20
-    batch_size: Events = 1024
+    epochs: Epochs = 15
+    batch_size: Events = 256
     learning_rate: PositiveNumber = 3e-3
+    optimizer: OptimizerSettings = AdamWSettings()
 
 
 class MainSettings(PhaseSettings):
@@ -74,8 +76,8 @@ class TrainingSettings(Settings):
     missing: Mapping[Name, ImputationRule] = Field(
         default_factory=dict, examples=[{"third_jet_pt": 20.0, "tau_mass": "median"}]
     )
-    """Replacement of missing values (NaN) of features: mean or median over the training events, or a number; missing
-    values of any other feature are an error.
+    """Replacement of missing values (NaN) of features: mean or median over the training events, or a number. Without a
+    rule it is the median, and whether the feature is missing is a further input of the networks.
     """
     negative_weights: NegativeWeights = "refuse"
     """Treatment of negative weights in the training: "refuse" is an error, "absolute" takes their absolute values,
@@ -95,7 +97,13 @@ class TrainingSettings(Settings):
     baseline: bool = True
     """Whether a classifier with weighted cross entropy is trained too, for comparison."""
     hidden: tuple[_Width, ...] = Field(default=(48, 48), max_length=100, examples=[[64, 64, 64]])
-    """Widths of the hidden layers."""
+    """Widths of the hidden layers; without any, and with `embedding: none`, the model is linear."""
+    embedding: Literal["periodic", "none"] | PeriodicSettings = Field(
+        default="periodic", examples=["none", {"frequencies": 16}]
+    )
+    """What the networks are given of each feature: periodic functions of it beside itself ("periodic", or the numbers
+    of these), or the feature only ("none").
+    """
     activation: Activation = "silu"
     """Activation function of the hidden layers."""
     seeds: int = Field(default=2, gt=0, le=1000)
@@ -111,7 +119,7 @@ class TrainingSettings(Settings):
     graduated schedule are not stopped early.
     """
     weight_decay: NonNegativeNumber = 0.0
-    """L2 penalty on the parameters of the networks."""
+    """L2 penalty on the matrices of the layers, with optimisers other than AdamW, which has its own `decay`."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device of the training; "auto" takes an NVIDIA GPU if there is one, else the CPU."""
 
@@ -125,6 +133,18 @@ class TrainingSettings(Settings):
             message = "the last of the `phases` names the training; the weighted cross entropy is its baseline"
             raise ValueError(message)
         return self
+
+    @property
+    def periodic(self) -> PeriodicSettings | None:
+        """The numbers of the embedding; None without one."""
+        if isinstance(self.embedding, PeriodicSettings):
+            return self.embedding
+        return PeriodicSettings() if self.embedding == "periodic" else None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the model is linear in the features, which are then not bounded either."""
+        return not self.hidden and self.periodic is None
 
     def main_loss(self, goal: Goal | None = None) -> LossSettings:
         """The chosen loss: `loss`, or that of the last of the `phases`.

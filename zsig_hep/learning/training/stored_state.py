@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from zsig_hep.learning.classifier.history import Count, EveRecord, StoredContent, StoredRound
+from zsig_hep.learning.classifier.network import StackedMLP
 from zsig_hep.learning.optimisation.gradient_noise import GraduatedStage
 from zsig_hep.learning.optimisation.optimizers import step_with_loss
 from zsig_hep.learning.tensor_files import Outline, require_finite, require_outline
@@ -45,7 +46,7 @@ class StateOfTraining:
         weight_decay: of the optimisers.
     """
 
-    network: nn.Module
+    network: StackedMLP
     phases: Sequence[Phase]
     folds: int
     processes: int
@@ -165,11 +166,11 @@ def outline_of(tensors: Mapping[str, Tensor]) -> Outline:
     return {name: (value.dtype, tuple(value.shape)) for name, value in tensors.items()}
 
 
-def _tensors_after_a_step(phase: Phase, network: nn.Module, weight_decay: float) -> dict[str, Tensor]:
+def _tensors_after_a_step(phase: Phase, network: StackedMLP, weight_decay: float) -> dict[str, Tensor]:
     """Optimisers make their state in the first step, which is made here on a copy of the networks."""
     copied = copy.deepcopy(network)
     settings = phase.settings
-    optimizer = settings.optimizer.build(copied.parameters(), settings.learning_rate, weight_decay)
+    optimizer = settings.optimizer.build(copied.parameter_groups(), settings.learning_rate, weight_decay)
     for parameter in copied.parameters():
         parameter.grad = torch.zeros_like(parameter)
     members = next(copied.parameters())
