@@ -203,6 +203,21 @@ def test_uncertainties_stand_beside_the_figure_of_merit(summary: dict[str, Any])
     assert "with these uncertainties: DY <1> 3 %, tt 20 %, all backgrounds together 1 %." in text
 
 
+def test_what_the_simulation_costs_stands_below_the_significance(summary: dict[str, Any], tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", summary, [])
+    assert "as if the simulation were exact" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    summary["simulation_uncertainty_in_figure"] = True
+    first, second = summary["classifiers"]
+    first["one_more_event"] = {"process": "tt<b>", "entries": 1, "weight": 2.0, "significance": 1.4321}
+    second["one_more_event"] = None
+    first["working_point"]["significance_without_simulation"] = 10.2345
+    second["working_point"]["significance_without_simulation"] = None
+    write_report(tmp_path / "report.html", summary, [])
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8").replace("\u00a0", " "))
+    assert page.row("Z as if the simulation were exact")[1:] == ["10.2", "–"]
+    assert page.row("Z with one more simulated event")[1:] == ["1.43 (tt<b>)", "–"]
+
+
 def test_hypotheses_have_rows_of_their_own(summary: dict[str, Any], tmp_path: Path) -> None:
     summary["signals"] = "minimum"
     alone = {"vbf": {"significance": 1.2345, "significance_uncertainty": 0.05}}
