@@ -8,6 +8,7 @@ import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import write_events
 from zsig_hep.analysis import Analysis
 from zsig_hep.names import LONGEST_SLUG, identifier, identifiers, line_problem, mapped_notes, name_problem, slug, slugs
 from zsig_hep.pipeline.stages import Pipeline
@@ -90,11 +91,12 @@ def test_a_whole_run_with_names_that_are_no_file_names(small_search, tmp_path):
         "    x = events['x'] + (0.5 if variation and variation.endswith('Up') else 0)\n"
         "    return {'x*': x, 'X*': events['y'], '$a [x]': events['y']}\n"
     )
-    signal = {"role": "signal", "datasets": {"s": {"files": ["signal.root"], "cross_section_pb": 2e-3}}}
+    write_events(search.folder / "other.root", 700, 1.5, seed=9)
+    signal = {"role": "signal", "datasets": {"s": {"files": ["other.root"], "cross_section_pb": 2e-3}}}
     settings = search.settings(
         processes={"H → µµ": signal, "tt[semilep]": {"role": "background"} | top_of(search)},
         variations={"jes": {"kind": "shape", "correlated": False, "processes": ["ZZ*", "tt[semilep]"]}},
-        selection={"signals": "mean"},
+        selection={"signals": "mean", "minimum_signal_efficiency": 0.7},
         export={"observable": "x*"},
         cuts={"variables": {"x*": "above", "$a [x]": "above"}, "starts": 1, "kicks": 0},
     )

@@ -16,7 +16,7 @@ import torch
 import uproot
 from safetensors.torch import load_file
 
-from tests.conftest import DATA, SmallSearch
+from tests.conftest import DATA, SmallSearch, write_events
 from zsig_hep.errors import InputError, ModelFileError, OutputError, TrainingError
 from zsig_hep.ntuples import EventTable
 from zsig_hep.pipeline.galleries import report_gallery
@@ -474,12 +474,15 @@ def test_a_failed_reading_keeps_the_older_columns(small_search, chain, tmp_path)
 def test_recorded_events_are_drawn_and_listed_but_neither_trained_nor_scanned_on(
     finished_output, small_search, chain, tmp_path, no_figures
 ):
-    made = chain(tmp_path / "out", processes={"data": DATA})
+    # Enough signal-like data that some are above the cut.
+    search = small_search.copy(tmp_path / "search")
+    write_events(search.folder / "data.root", 400, 0.8, seed=9)
+    made = chain(tmp_path / "out", search, processes={"data": DATA})
     summary = made.run()
     old = read_json(finished_output / "report" / "summary.json")
     data = next(row for row in summary["processes"] if row["name"] == "data")
     assert (data["role"], data["yield"]) == ("data", data["entries"])
-    assert 0 < data["entries"] <= 60
+    assert 0 < data["entries"] <= 400
     assert [row for row in summary["processes"] if row["name"] != "data"] == old["processes"]
     assert summary["classifiers"] == old["classifiers"]
     assert summary["comparison"] == old["comparison"]
