@@ -92,10 +92,10 @@ def write_ntuple(
                 written.extend({name: array[start : start + 400] for name, array in arrays.items()})
         if runs is not None:
             sums = {"genEventCount": np.array([count]), "genEventSumw": np.array([total])}
-            # Of the events themselves, or at least what sums of so many events require.
-            sums["genEventSumw2"] = np.array(
-                [max(float(np.square(weight[np.isfinite(weight)]).sum()), 1.1 * total**2 / max(count, 1))]
-            )
+            # Of the events themselves, and of removed events with at least the squares that their sum requires.
+            own, kept = weight[np.isfinite(weight)], len(weight)
+            removed = 1.1 * (total - own.sum()) ** 2 / max(count - kept, 1)
+            sums["genEventSumw2"] = np.array([np.square(own).sum() + removed])
             file.mktree("Runs", {name: value.dtype for name, value in sums.items()}).extend(sums)
     return Written(path, arrays, total)
 

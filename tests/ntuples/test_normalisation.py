@@ -84,13 +84,73 @@ def test_refused_sums(source, options, match):
         normalised(source, **options)
 
 
+def sums_of(*weights, entries=None):
+    return GeneratorSums(
+        exact_sum(np.array(weights)), exact_sum(np.square(weights)), len(weights) if entries is None else entries
+    )
+
+
+KEPT = sums_of(1.0, 2.0, 1.5, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("runs", "match"),
+    [
+        (
+            GeneratorSums(Fraction(7, 2), Fraction(5), 4),
+            "squared weights of their events add to 8.25, more than the 5 of all",
+        ),
+        (sums_of(1.0, 2.0, 1.5, 1.0), "0 generated events that are not in the files have weights of sum 2 "),
+        (
+            GeneratorSums(KEPT.sum_of_weights + 3, KEPT.sum_of_squares + 2, 8),
+            r"4 generated .* sum 3 and .* limit .* 2.8",
+        ),
+        (
+            GeneratorSums(KEPT.sum_of_weights - 2.9, KEPT.sum_of_squares + 2, 8),
+            "4 generated .* sum -2.9 and .* limit .* 2.8",
+        ),
+    ],
+)
+def test_events_that_cannot_be_a_skim_of_the_generated_ones(runs, match):
+    with pytest.raises(NormalisationError, match=f"dataset 'd': .*{match}.*a file is damaged"):
+        normalised("runs", events=KEPT, runs=runs)
+
+
+@given(
+    arrays(np.float32, st.integers(1, 40), elements=st.floats(-100, 100, width=32).map(lambda w: w or 1.0)),
+    st.integers(0, 39),
+)
+def test_every_part_of_the_generated_events_is_accepted(weights, kept):
+    weights = weights.astype("f8")
+    if weights.sum() <= 1e-3:
+        weights = np.abs(weights)
+    assert normalised("runs", events=sums_of(*weights[:kept]), runs=sums_of(*weights)).source == "runs"
+
+
+def test_generated_events_without_weight_are_noted():
+    counted = GeneratorSums(KEPT.sum_of_weights, KEPT.sum_of_squares, 2**54)
+    note = comparison_note(normalised("runs", events=KEPT, runs=counted))
+    assert "its 4 events have the whole sum of weights of the 18014398509481984 events" in note
+
+
+@pytest.mark.parametrize("name", ["genEventCounu", "genEventRumw2"])
+def test_damaged_name_of_a_sum(tmp_path, name):
+    names = ["genEventSumw", "genEventSumw2", "genEventCount"]
+    right = "genEventCount" if name == "genEventCounu" else "genEventSumw2"
+    names[names.index(right)] = name
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("Runs", dict.fromkeys(names, "f8")).extend({key: np.ones(1) for key in names})
+    with uproot.open(tmp_path / "a.root") as file, pytest.raises(NormalisationError, match=f"'{name}'.*'{right}'"):
+        read_runs_sum(file, "a.root", "d")
+
+
 @pytest.mark.parametrize(
     ("runs", "match"),
     [
         ((0.0, 300), r"dataset 'b': the sum of weights from 'runs' is zero"),
         ((-5.0, 300), r"is negative \(-5\)"),
         ((np.nan, 300), r"genEventSumw in the Runs tree of .*b\.root is not finite"),
-        ((300.0, 40), r"hold 100 events, but their Runs trees count only 40"),
+        ((30.0, 40), r"hold 100 events, but their Runs trees count only 40"),
         (None, r"b\.root has no Runs tree with genEventSumw.*`events`"),
     ],
 )

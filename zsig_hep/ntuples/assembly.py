@@ -88,9 +88,10 @@ def _normalise(
 ) -> Normalisation | None:
     if inputs.dataset.role == "data":
         return None
-    events = GeneratorSums(Fraction(0), None, 0)
+    events = GeneratorSums(Fraction(0), Fraction(0), 0)
     for record in records.values():
-        events = events + GeneratorSums(record.generator.sum_of_weights, None, record.generator.entries)
+        counted = record.generator
+        events = events + GeneratorSums(counted.sum_of_weights, counted.sum_of_squares, counted.entries)
     return normalise(
         inputs.dataset,
         luminosity_ifb=luminosity_ifb,

@@ -294,10 +294,10 @@ def check_inputs(
 def _sum_over_events(inputs: DatasetInputs) -> tuple[GeneratorSums, bool]:
     """Sums of the generator weights of the events in the files, and whether one is negative."""
     dataset = inputs.dataset
-    total, has_negative = GeneratorSums(Fraction(0), None, 0), False
+    total, has_negative = GeneratorSums(Fraction(0), Fraction(0), 0), False
     if not dataset.weight_branches:
         entries = sum(inputs.entries)
-        return GeneratorSums(Fraction(entries), None, entries), False
+        return GeneratorSums(Fraction(entries), Fraction(entries), entries), False
     branch = dataset.weight_branches[0]
     for file in dataset.files:
         with open_file(file) as opened:
@@ -306,7 +306,7 @@ def _sum_over_events(inputs: DatasetInputs) -> tuple[GeneratorSums, bool]:
                 _require_finite(weight, branch, file)
                 weight = np.sign(weight) if isinstance(dataset.weight, SignOf) else weight
                 has_negative = has_negative or bool((weight < 0).any())
-                total = total + GeneratorSums(exact_sum(weight), None, len(weight))
+                total = total + GeneratorSums(exact_sum(weight), exact_sum(np.square(weight)), len(weight))
     return total, has_negative
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, Literal, TypeVar
 
@@ -116,11 +117,24 @@ def read_runs_sum(file: Any, name: str, dataset: str) -> GeneratorSums:
         raise NormalisationError(msg)
     stored = [_stored(runs, key) for key in _SUMS]
     where = f"in the Runs tree of {name}"
-    if problem := _no_sums(where, stored, int(runs.num_entries)) or _contradiction(where, *stored):
+    if (
+        problem := _misnamed(where, runs)
+        or _no_sums(where, stored, int(runs.num_entries))
+        or _contradiction(where, *stored)
+    ):
         msg = f"dataset {dataset!r}: {problem}. Produce the file again."
         raise NormalisationError(msg)
     total, squares, entries = map(_total, stored)
     return GeneratorSums(total or Fraction(0), squares, None if entries is None else int(entries))
+
+
+def _misnamed(where: str, runs: Any) -> str | None:
+    """Which branch has nearly the name of a sum that is not stored, as a damaged file has."""
+    names = {stored for key in _SUMS if (stored := _stored_name(runs, key))}
+    missing = [key for key in _SUMS if _stored_name(runs, key) is None]
+    others = sorted(set(runs.keys()) - names)
+    close = {key: match for key in missing for match in get_close_matches(key, others, n=1, cutoff=0.9)}
+    return next((f"branch {match!r} {where} may be a damaged {key!r}" for key, match in close.items()), None)
 
 
 def _no_sums(where: str, stored: Sequence[NDArray[Any] | None], rows: int) -> str | None:
@@ -201,6 +215,7 @@ class Normalisation:
         luminosity_ifb: integrated luminosity in 1/fb.
         factor: yield per unit of weight.
         generated_entries: number of generated events, None if not stored.
+        entries_in_files: number of events in the files, before the selection of the analysis.
     """
 
     dataset: str
@@ -213,6 +228,7 @@ class Normalisation:
     luminosity_ifb: float
     factor: float
     generated_entries: int | None
+    entries_in_files: int | None
 
 
 def normalise(
@@ -266,6 +282,7 @@ def normalise(
         luminosity_ifb=luminosity_ifb,
         factor=dataset.cross_section_pb * luminosity_ifb * IPB_PER_IFB / total,
         generated_entries=None if runs is None else runs.entries,
+        entries_in_files=events.entries,
     )
 
 
@@ -318,21 +335,58 @@ def _compare(
             f"the sum of weights {total:g} of all generated events ({source}). The sum belongs to other files."
         )
         raise NormalisationError(msg)
-    generated = None if runs is None or source != "runs" else runs.entries
-    if generated is not None and events.entries is not None and events.entries > generated:
-        msg = (
-            f"dataset {dataset.name!r}: the files hold {events.entries} events, but their Runs trees count only "
-            f"{generated} generated ones. The sum belongs to other files."
-        )
+    if runs is not None and source == "runs" and (problem := _impossible_skim(events, runs)):
+        msg = f"dataset {dataset.name!r}: {problem}. The sums belong to other files, or a file is damaged."
         raise NormalisationError(msg)
 
 
-def comparison_note(normalisation: Normalisation) -> str | None:
-    """Note on a dataset whose events do not have the whole sum of weights, None if they do."""
-    if abs(normalisation.skim_ratio - 1) <= RATIO_TOLERANCE:
+def _impossible_skim(events: GeneratorSums, generated: GeneratorSums) -> str | None:
+    """Why the events of the files cannot be part of the generated ones.
+
+    The removed events r must exist, N_r >= 0 and sum_r w^2 >= 0, and obey |sum_r w| <= sqrt(N_r sum_r w^2).
+    """
+    if events.entries is None or generated.entries is None:
         return None
+    removed = generated.entries - events.entries
+    if removed < 0:
+        return f"the files hold {events.entries} events, but their Runs trees count only {generated.entries} generated ones"
+    if events.sum_of_squares is None or generated.sum_of_squares is None:
+        return None
+    # Rounding moves a square by twice as much as the weight.
+    rounding = 2 * RATIO_TOLERANCE * max(float(generated.sum_of_squares), float(events.sum_of_squares))
+    squares = float(generated.sum_of_squares - events.sum_of_squares)
+    if squares < -rounding:
+        return (
+            f"the squared weights of their events add to {float(events.sum_of_squares):g}, more than the "
+            f"{float(generated.sum_of_squares):g} of all generated events in the Runs trees"
+        )
+    difference = abs(float(generated.sum_of_weights - events.sum_of_weights))
+    limit = np.sqrt(removed * (squares + rounding)) + RATIO_TOLERANCE * abs(float(generated.sum_of_weights))
+    if difference <= limit:
+        return None
+    return (
+        f"by their Runs trees the {removed} generated events that are not in the files have weights of sum "
+        f"{float(generated.sum_of_weights - events.sum_of_weights):g} and squares of sum {squares:g}, which limit their sum "
+        f"to {limit:g}"
+    )
+
+
+def comparison_note(normalisation: Normalisation) -> str | None:
+    """Note on a dataset whose events do not have the whole sum of weights, or have it without being all; None if neither."""
+    if abs(normalisation.skim_ratio - 1) <= RATIO_TOLERANCE:
+        return _weightless_events_note(normalisation)
     return (
         f"dataset {normalisation.dataset!r}: its files hold a share of {normalisation.skim_ratio:.4g} of the sum of "
         f"weights ({normalisation.sum_over_events:.6g} of {normalisation.sum_of_weights:.6g}, {normalisation.source}), "
         "which is taken as the efficiency of a skim"
+    )
+
+
+def _weightless_events_note(normalisation: Normalisation) -> str | None:
+    generated, present = normalisation.generated_entries, normalisation.entries_in_files
+    if normalisation.source != "runs" or generated is None or present is None or generated == present:
+        return None
+    return (
+        f"dataset {normalisation.dataset!r}: its {present} events have the whole sum of weights of the {generated} events that "
+        "its Runs trees count: the others have no weight, or their weights cancel"
     )
