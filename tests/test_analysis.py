@@ -24,6 +24,8 @@ processes:
   dy: {role: background, datasets: {dy: {files: [dy.root], cross_section_pb: 0.1}}}
 """
 
+SOURCES = "should be 'runs', 'events', 'normalised', or a group with `value`, `tree`, `histogram` or `weights_at_luminosity_ifb`"
+
 PROCESSES = {
     "higgs": Process(role="signal", datasets={"h": Dataset(files=["signal.root"], cross_section_pb=1e-3)}),
     "dy": Process(role="background", datasets={"dy": Dataset(files=["dy.root"], cross_section_pb=0.1)}),
@@ -94,7 +96,7 @@ processes:
         "sqrt_s_tev (line 4): should be a number, found 'a lot'",
         "ntuples.weight.sign_of (line 5): missing",
         "ntuples.weight.sign (line 5): unknown key. Did you mean 'sign_of'?",
-        "ntuples.sum_of_weights (line 5): should be 'runs' or 'events' or a group of settings, found 'run'",
+        f"ntuples.sum_of_weights (line 5): {SOURCES}, found 'run'",
         "ntuples.fold (line 5): unknown key. Did you mean 'folds' or 'folder' or 'fold_seed'?",
         "ntuples.shcema (line 5): unknown key. Did you mean 'schema'?",
         "processes.higgs.role (line 7): missing",
@@ -235,8 +237,28 @@ def test_data_have_no_cross_section_and_simulation_has_one(problems):
         "processes.d (line 8): dataset 'd' is data: it has no cross_section_pb"
     ]
     assert problems(BASE + "  w: {role: background, datasets: {w: {files: [w.root]}}}\n") == [
-        "processes.w (line 8): dataset 'w' of a background process needs cross_section_pb"
+        "processes (line 5): dataset 'w' of a background process needs cross_section_pb"
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("run", "ntuples.sum_of_weights (line 5): should be 'runs', 'events', 'normalised', or a group with `value`, "),
+        (
+            "3e12",
+            "ntuples.sum_of_weights (line 5): should be 'runs', 'events', 'normalised', or a group with `value`, ",
+        ),
+        ("{values: 3}", "ntuples.sum_of_weights.values (line 5): unknown key. Did you mean 'value'?"),
+        ("{value: 0}", "ntuples.sum_of_weights.value (line 5): should be greater than or equal to 1e-12, found 0"),
+        ("{histogram: h}", "ntuples.sum_of_weights.bin (line 5): missing"),
+        ("{tree: t, branches: x}", "ntuples.sum_of_weights.branches (line 5): unknown key. Did you mean 'branch'?"),
+        ("normalised", "processes (line 6): dataset 'h' has weights that are yields (sum_of_weights)"),
+    ],
+)
+def test_sources_of_the_sum_of_weights(problems, source, message):
+    found = problems(BASE.replace("[x, y]\n", f"[x, y]\n  sum_of_weights: {source}\n"))
+    assert any(each.startswith(message) for each in found), found
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,14 @@ from zsig_hep.errors import AnalysisFileError, shortened
 from zsig_hep.fits import ExportSettings, fit_name_notes, fit_name_problems
 from zsig_hep.learning import Goal, LossSettings, TrainingSettings
 from zsig_hep.names import LONGEST_SLUG, slug
-from zsig_hep.ntuples import EventTable, NtupleSettings, Process, Variation, expand_variations
+from zsig_hep.ntuples import (
+    EventTable,
+    NtupleSettings,
+    Process,
+    Variation,
+    cross_section_problems,
+    expand_variations,
+)
 from zsig_hep.ntuples.variations import variation_problems
 from zsig_hep.presentation import PresentationSettings, Style, color_problem, label_problem
 from zsig_hep.selection import CategorySettings, CutSettings, WorkingPointSettings, training_goal
@@ -78,6 +85,17 @@ class Analysis(Settings):
         if absent := [role for role in ("signal", "background") if role not in roles]:
             message = f"none has the role {' or '.join(map(repr, absent))}; a search needs at least one of each"
             raise ValueError(message)
+        return processes
+
+    @field_validator("processes")
+    @classmethod
+    def _simulation_can_be_normalised(
+        cls, processes: dict[str, Process], validated: ValidationInfo
+    ) -> dict[str, Process]:
+        # Absent if they are not valid, which is reported separately.
+        ntuples = validated.data.get("ntuples")
+        if ntuples is not None and (problems := cross_section_problems(ntuples, processes)):
+            raise ValueError("; ".join(problems))
         return processes
 
     @field_validator("selection")

@@ -102,11 +102,11 @@ class Reference:
     def type_of(self, schema: Schema) -> str:
         """What a value may be, in words with code in backticks; `null` is left out where it is the default."""
         schema = self._resolved(schema)
-        if "oneOf" in schema:
+        if "oneOf" in schema and self._is_tagged(schema["oneOf"]):
             return self._union(schema["oneOf"])
-        if "anyOf" in schema:
+        if alternatives := schema.get("anyOf") or schema.get("oneOf"):
             unsaid = {"null"} if schema.get("default", "") is None else set()
-            kinds = [self.type_of(each) for each in schema["anyOf"] if each.get("type") not in unsaid]
+            kinds = [self.type_of(each) for each in alternatives if each.get("type") not in unsaid]
             return " or ".join(dict.fromkeys(sorted(kinds, key="`null`".__eq__)))
         if "const" in schema:
             return f"`{as_yaml(schema['const'])}`"
@@ -145,8 +145,14 @@ class Reference:
 
     def _largest_union(self, tag: str) -> list[Schema]:
         """The members of the largest union that has a member with this tag."""
-        having = (union for union in _unions(self.schema) if any(self._tag(each)[1] == tag for each in union))
+        unions = (union for union in _unions(self.schema) if self._is_tagged(union))
+        having = (union for union in unions if any(self._tag(each)[1] == tag for each in union))
         return max(having, key=len)
+
+    def _is_tagged(self, members: list[Schema]) -> bool:
+        """Whether each member of a union has a key of its own value, as losses have `name`."""
+        properties = [self._resolved(each).get("properties", {}) for each in members]
+        return all(any("const" in each for each in keys.values()) for keys in properties)
 
     def _tag(self, schema: Schema) -> tuple[str, Any]:
         properties = self._resolved(schema)["properties"]

@@ -33,7 +33,7 @@ import uproot
 
 from zsig_hep.errors import ZsigError
 from zsig_hep.ntuples import Dataset, EventTable, NtupleSettings, Process, run_columns
-from zsig_hep.ntuples.normalisation import RATIO_TOLERANCE
+from zsig_hep.ntuples.generator_sums import RATIO_TOLERANCE
 from zsig_hep.ntuples.storage import read_chunk, write_chunk
 
 OUTCOMES = ("right", "clear error", "noted", "rounding", "data", "silent", "no file", "traceback", "hang")

@@ -6,7 +6,7 @@ import pytest
 from tests.ntuples.conftest import LUMINOSITY_IFB, expected_yield
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.cutflow import add_cutflows, process_cutflow
-from zsig_hep.ntuples.normalisation import GeneratorSums
+from zsig_hep.ntuples.generator_sums import EventWeights, GeneratorSums
 from zsig_hep.ntuples.processors import ChunkFile, ChunkRecord, WeightedCount
 
 
@@ -70,7 +70,7 @@ def test_all_generated_events_come_first_where_they_are_known_for_every_dataset(
 
 
 def record(*cutflow):
-    return ChunkRecord(ChunkFile(None, 0, ()), count(1, 1), has_negative_weights=False, cutflow=cutflow)
+    return ChunkRecord(ChunkFile(None, 0, ()), EventWeights.of_unweighted(1), cutflow=cutflow)
 
 
 def test_chunks_add_up_and_have_to_apply_the_same_cuts():

@@ -1,9 +1,11 @@
 """Strict models of processes and datasets."""
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
-from zsig_hep.ntuples import Dataset, NtupleSettings, Process, SignOf, SumValue
+from zsig_hep.ntuples import Dataset, NtupleSettings, Process, SignOf, SumValue, cross_section_problems
 
 
 def dataset(**changes):
@@ -27,7 +29,10 @@ def test_effective_cross_section():
         ({"branching_fraction": 0.0}, "greater than or equal to"),
         ({"files": []}, "at least 1 item"),
         ({"files": "a.root"}, "valid list"),
-        ({"sum_of_weights": "run"}, "'runs' or 'events'"),
+        ({"sum_of_weights": "run"}, "'runs', 'events', 'normalised', or a group with"),
+        ({"sum_of_weights": {"histogram": "h"}}, r"SumInHistogram.bin\n  Field required"),
+        ({"sum_of_weights": {"histogram": "h", "bin": 0}}, "greater than or equal to 1"),
+        ({"sum_of_weights": {"weights_at_luminosity_ifb": 0}}, "greater than or equal to"),
         ({"sum_of_weights": {"value": -1.0}}, "greater than or equal to"),
         ({"weight": ["w", "w"]}, "more than once"),
         ({"weight": []}, "names no branch"),
@@ -39,12 +44,64 @@ def test_bad_dataset(changes, match):
 
 
 def test_cross_section_belongs_to_simulation():
-    with pytest.raises(ValidationError, match="'d' of a signal process needs cross_section_pb"):
-        Process(role="signal", datasets={"d": {"files": ["a.root"]}})
     with pytest.raises(ValidationError, match="'d' is data"):
         Process(role="data", datasets={"d": dataset()})
     with pytest.raises(ValidationError, match="'signal', 'background' or 'data'"):
         Process(role="sig", datasets={"d": dataset()})
+
+
+def simulated(**datasets):
+    return {"p": Process(role="background", datasets=datasets)}
+
+
+@pytest.mark.parametrize(
+    ("default", "datasets", "problem"),
+    [
+        ("runs", {"d": {"files": ["a.root"]}}, "dataset 'd' of a background process needs cross_section_pb"),
+        (
+            "normalised",
+            {"d": dataset()},
+            "dataset 'd' has weights that are yields .*, so cross_section_pb would count twice",
+        ),
+        (
+            "runs",
+            {"d": {"files": ["a.root"], "k_factor": 2.0, "sum_of_weights": {"weights_at_luminosity_ifb": 1}}},
+            "so k_factor would count twice",
+        ),
+        (
+            "runs",
+            {"d": dataset(), "e": {"files": ["b.root"], "extends": "d", "sum_of_weights": "events"}},
+            "'e' extends 'd', but their sums of weights come from different sources",
+        ),
+    ],
+)
+def test_cross_sections_that_are_missing_or_too_many(default, datasets, problem):
+    (found,) = cross_section_problems(NtupleSettings(sum_of_weights=default), simulated(**datasets))
+    assert re.search(problem, found)
+
+
+def test_datasets_without_a_cross_section_of_their_own():
+    processes = simulated(d=dataset(), e={"files": ["b.root"], "extends": "d"})
+    assert cross_section_problems(NtupleSettings(), processes) == []
+    assert cross_section_problems(NtupleSettings(sum_of_weights="normalised"), simulated(d={"files": ["a.root"]})) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"extends": "dd"}, "'e' extends 'dd', which is no other dataset of the process. Did you mean 'd'"),
+        ({"extends": "e"}, "which is no other dataset"),
+        (
+            {"extends": "d", "cross_section_pb": 1.0},
+            "'e' extends 'd' and has its cross section: remove cross_section_pb",
+        ),
+        ({"extends": "f"}, "'e' extends 'f', which is an extension itself: name 'd'"),
+    ],
+)
+def test_bad_extensions(changes, match):
+    datasets = {"d": dataset(), "e": {"files": ["b.root"]} | changes, "f": {"files": ["c.root"], "extends": "d"}}
+    with pytest.raises(ValidationError, match=match):
+        simulated(**datasets)
 
 
 @pytest.mark.parametrize(

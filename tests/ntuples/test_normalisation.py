@@ -1,82 +1,105 @@
-"""Sums without rounding and the yield of one unit of weight."""
+"""The yield of one unit of weight, and sums that contradict events."""
 
-import math
 from fractions import Fraction
 
 import numpy as np
 import pytest
-import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests.ntuples.conftest import event_arrays, write_ntuple
 from zsig_hep.errors import NormalisationError
-from zsig_hep.ntuples.datasets import SumValue
-from zsig_hep.ntuples.normalisation import GeneratorSums, comparison_note, exact_sum, normalise, read_runs_sum
+from zsig_hep.ntuples.datasets import SumInHistogram, SumInTree, SumValue, WeightsAtLuminosity
+from zsig_hep.ntuples.generator_sums import EventWeights, GeneratorSums, exact_sum
+from zsig_hep.ntuples.normalisation import normalise
 from zsig_hep.ntuples.resolution import ResolvedDataset
 
-FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
-
-@given(arrays(np.float64, st.integers(0, 50), elements=FINITE))
-def test_exact_sum_equals_fractions(values):
-    assert exact_sum(values) == sum(map(Fraction, values.tolist()), Fraction(0))
-
-
-@given(arrays(np.float32, st.integers(1, 50), elements=st.floats(-1e4, 1e4, width=32)), st.randoms())
-def test_exact_sum_ignores_order_and_chunks(values, random):
-    cut = random.randrange(len(values))
-    shuffled = list(values)
-    random.shuffle(shuffled)
-    assert exact_sum(values) == exact_sum(values[:cut]) + exact_sum(values[cut:]) == exact_sum(np.array(shuffled))
-    assert float(exact_sum(values)) == math.fsum(values.astype("f8"))
-
-
-def test_exact_sum_refuses_nan():
-    with pytest.raises(NormalisationError, match="not finite"):
-        exact_sum(np.array([1.0, np.nan]))
-
-
-def dataset(source, weight="genWeight"):
-    return ResolvedDataset("d", "p", "background", (), weight, source, 2.0)
+def dataset(source, weight="genWeight", cross_section_pb=2.0):
+    return ResolvedDataset("d", "p", "background", (), weight, source, cross_section_pb)
 
 
 def sums(total, entries=100):
     return GeneratorSums(Fraction(total), None, entries)
 
 
-def normalised(source, *, events, runs=None, negative=True, **options):
-    return normalise(
-        dataset(source, **options), luminosity_ifb=140.0, events=events, has_negative_weights=negative, runs=runs
-    )
+def events_of(total, entries=100, negatives=0, largest=1.0):
+    return EventWeights(entries, Fraction(total), Fraction(total) ** 2 / entries, Fraction(negatives), largest)
+
+
+def normalised(source, *, events, stored=None, runs=None, **options):
+    """With the sums of Runs trees as the stored ones where these are the source, and a value as itself."""
+    if source == "runs" and stored is None:
+        stored = runs
+    if source == "runs" and runs is None:
+        runs = stored
+    if isinstance(source, SumValue):
+        stored = GeneratorSums(Fraction(source.value), None, None)
+    return normalise(dataset(source, **options), luminosity_ifb=140.0, events=events, stored=stored, runs=runs)
 
 
 def test_factor_from_each_source():
-    runs = normalised("runs", events=sums(80), runs=sums(400, 500))
+    runs = normalised("runs", events=events_of(80), runs=sums(400, 500))
     assert runs.factor == pytest.approx(2.0 * 140_000.0 / 400.0, rel=1e-15)
-    assert (runs.skim_ratio, runs.generated_entries, runs.source) == (0.2, 500, "runs")
-    assert "share of 0.2" in comparison_note(runs)
-    events = normalised("events", events=sums(80))
+    assert (runs.skim_ratio, runs.generated_entries, runs.entries_in_files, runs.source) == (0.2, 500, 100, "runs")
+    assert "dataset 'd': its files hold a share of 0.2 of the sum" in runs.notes[0]
+    events = normalised("events", events=events_of(80))
     assert events.factor == pytest.approx(2.0 * 140_000.0 / 80.0, rel=1e-15)
-    assert comparison_note(events) is None
-    assert normalised(SumValue(value=160.0), events=sums(80)).factor == pytest.approx(2.0 * 140_000.0 / 160.0)
+    assert events.notes == ()
+    assert normalised(SumValue(value=160.0), events=events_of(80)).factor == pytest.approx(2.0 * 140_000.0 / 160.0)
+    tree, histogram = SumInTree(tree="sums"), SumInHistogram(histogram="counts", bin=1)
+    for source, name in ((tree, "tree"), (histogram, "histogram")):
+        found = normalised(source, events=events_of(80), stored=sums(160, None))
+        assert (found.source, found.sum_of_weights) == (name, 160.0)
+
+
+@pytest.mark.parametrize(
+    ("source", "factor"),
+    [("normalised", 1.0), (WeightsAtLuminosity(weights_at_luminosity_ifb=35.0), 4.0)],
+)
+def test_weights_that_are_yields(source, factor):
+    found = normalised(source, events=events_of(80), cross_section_pb=None, runs=sums(400, 500))
+    assert (found.factor, found.source, found.sum_over_events) == (factor, "normalised", 80.0)
+    assert (found.sum_of_weights, found.skim_ratio, found.cross_section_pb) == (None, None, None)
+
+
+def test_generator_weights_are_no_yields():
+    with pytest.raises(
+        NormalisationError, match="'d': its weights add to 80, as the generator weights of its Runs trees do"
+    ):
+        normalised("normalised", events=events_of(80), cross_section_pb=None, runs=sums(80, 100))
 
 
 def test_events_that_agree_with_runs_within_rounding_are_accepted():
-    assert normalised("events", events=sums(80), runs=sums(Fraction(80 * 1.0005), 100)).source == "events"
+    assert normalised("events", events=events_of(80), runs=sums(Fraction(80 * 1.0005), 100)).source == "events"
+
+
+def test_a_skim_that_removes_negative_weights_keeps_more_than_the_sum():
+    # A quarter of the absolute weights is negative: the positive ones make 0.75 / 0.5 of the sum.
+    events = events_of(60, 100, negatives=-30)
+    assert normalised("runs", events=events, runs=sums(40.5, 200)).skim_ratio > 1.48
+    with pytest.raises(
+        NormalisationError, match=r"negative weights have a share of 0.25, more than the sum of weights 39 "
+    ):
+        normalised("runs", events=events, runs=sums(39, 200))
 
 
 @pytest.mark.parametrize(
     ("source", "options", "match"),
     [
-        ("runs", {"events": sums(80)}, "no sum of weights in a Runs tree"),
-        ("runs", {"events": sums(80), "runs": sums(0)}, "is zero"),
-        ("events", {"events": sums(-3)}, "is negative"),
-        ("events", {"events": sums(80), "runs": sums(240)}, "3 times too large"),
-        (SumValue(value=70.0), {"events": sums(80), "negative": False}, "more than the sum of weights 70"),
-        ("runs", {"events": sums(80, 100), "runs": sums(400, 50)}, "count only 50 generated"),
-        ("runs", {"events": sums(80), "runs": sums(400), "weight": None}, "not the generator weight"),
+        ("runs", {"events": events_of(80)}, "no sum of weights in a Runs tree"),
+        ("runs", {"events": events_of(80), "runs": sums(0)}, "is zero"),
+        ("events", {"events": events_of(-3)}, "is negative"),
+        ("events", {"events": events_of(80), "runs": sums(240)}, "3 times too large"),
+        (SumValue(value=70.0), {"events": events_of(80)}, "more than the sum of weights 70"),
+        ("runs", {"events": events_of(80, 100), "runs": sums(400, 50)}, "count only 50 generated"),
+        ("runs", {"events": events_of(80), "runs": sums(400), "weight": None}, "not the generator weight"),
+        (
+            SumInTree(tree="sums"),
+            {"events": events_of(80), "stored": sums(300, None), "runs": sums(400)},
+            "sum of weights in the tree is 300, but the Runs trees of the same files have 400",
+        ),
     ],
 )
 def test_refused_sums(source, options, match):
@@ -84,13 +107,42 @@ def test_refused_sums(source, options, match):
         normalised(source, **options)
 
 
-def sums_of(*weights, entries=None):
-    return GeneratorSums(
-        exact_sum(np.array(weights)), exact_sum(np.square(weights)), len(weights) if entries is None else entries
-    )
+@pytest.mark.parametrize(
+    ("source", "options", "match"),
+    [
+        (
+            SumValue(value=800.0),
+            {"events": events_of(80), "runs": sums(400, 500)},
+            "stated sum of weights 800 is 2 times the 400 of the Runs trees",
+        ),
+        (
+            SumValue(value=200.0),
+            {"events": events_of(80), "runs": sums(400, 500)},
+            "stated sum of weights 200 is 0.5 times the 400 of the Runs trees",
+        ),
+        (
+            "runs",
+            {"events": events_of(80, largest=41.0), "runs": sums(400, 500)},
+            "one event has a weight of 41, 10% of",
+        ),
+        (
+            SumInHistogram(histogram="counts", bin=1),
+            {"events": events_of(1000, 100), "stored": sums(5000, None), "runs": sums(5000, 5000)},
+            "sum of weights is the number of events, 5000, but their mean weight is 10",
+        ),
+    ],
+)
+def test_unusual_sums_are_noted(source, options, match):
+    assert any(match in note for note in normalised(source, **options).notes)
+    assert not any(match in note for note in normalised("runs", events=events_of(80), runs=sums(400, 500)).notes)
 
 
-KEPT = sums_of(1.0, 2.0, 1.5, -1.0)
+def sums_of(*weights):
+    return GeneratorSums(exact_sum(np.array(weights)), exact_sum(np.square(weights)), len(weights))
+
+
+KEPT_WEIGHTS = np.array([1.0, 2.0, 1.5, -1.0])
+KEPT = sums_of(*KEPT_WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -106,14 +158,14 @@ KEPT = sums_of(1.0, 2.0, 1.5, -1.0)
             r"4 generated .* sum 3 and .* limit .* 2.8",
         ),
         (
-            GeneratorSums(KEPT.sum_of_weights - 2.9, KEPT.sum_of_squares + 2, 8),
-            "4 generated .* sum -2.9 and .* limit .* 2.8",
+            GeneratorSums(KEPT.sum_of_weights - Fraction(7, 10), KEPT.sum_of_squares + 0.05, 8),
+            "4 generated .* sum -0.7 and .* limit .* 0.5",
         ),
     ],
 )
 def test_events_that_cannot_be_a_skim_of_the_generated_ones(runs, match):
     with pytest.raises(NormalisationError, match=f"dataset 'd': .*{match}.*a file is damaged"):
-        normalised("runs", events=KEPT, runs=runs)
+        normalised("runs", events=EventWeights.of(KEPT_WEIGHTS), stored=runs)
 
 
 @given(
@@ -121,27 +173,14 @@ def test_events_that_cannot_be_a_skim_of_the_generated_ones(runs, match):
     st.integers(0, 39),
 )
 def test_every_part_of_the_generated_events_is_accepted(weights, kept):
-    weights = weights.astype("f8")
-    if weights.sum() <= 1e-3:
-        weights = np.abs(weights)
-    assert normalised("runs", events=sums_of(*weights[:kept]), runs=sums_of(*weights)).source == "runs"
+    weights = np.abs(weights.astype("f8"))
+    assert normalised("runs", events=EventWeights.of(weights[:kept]), runs=sums_of(*weights)).source == "runs"
 
 
 def test_generated_events_without_weight_are_noted():
     counted = GeneratorSums(KEPT.sum_of_weights, KEPT.sum_of_squares, 2**54)
-    note = comparison_note(normalised("runs", events=KEPT, runs=counted))
+    (note,) = normalised("runs", events=EventWeights.of(KEPT_WEIGHTS), runs=counted).notes
     assert "its 4 events have the whole sum of weights of the 18014398509481984 events" in note
-
-
-@pytest.mark.parametrize("name", ["genEventCounu", "genEventRumw2"])
-def test_damaged_name_of_a_sum(tmp_path, name):
-    names = ["genEventSumw", "genEventSumw2", "genEventCount"]
-    right = "genEventCount" if name == "genEventCounu" else "genEventSumw2"
-    names[names.index(right)] = name
-    with uproot.recreate(tmp_path / "a.root") as file:
-        file.mktree("Runs", dict.fromkeys(names, "f8")).extend({key: np.ones(1) for key in names})
-    with uproot.open(tmp_path / "a.root") as file, pytest.raises(NormalisationError, match=f"'{name}'.*'{right}'"):
-        read_runs_sum(file, "a.root", "d")
 
 
 @pytest.mark.parametrize(
@@ -189,45 +228,3 @@ def test_runs_do_not_sum_signs(refused, tmp_path):
         NormalisationError,
         options={"weight": {"sign_of": "genWeight"}},
     )
-
-
-def stored_sums(path, rows):
-    """Write (sum, squares, count) of every row, in the types of NanoAOD."""
-    arrays = [np.array(column, kind) for column, kind in zip(zip(*rows, strict=True), ("f8", "f8", "i8"), strict=True)]
-    names = dict(zip(("genEventSumw", "genEventSumw2", "genEventCount"), arrays, strict=True))
-    with uproot.recreate(path) as file:
-        file.mktree("Runs", {name: array.dtype for name, array in names.items()}).extend(names)
-
-
-@pytest.mark.parametrize(
-    ("row", "match"),
-    [
-        ((5.0, np.inf, 3), r"genEventSumw2 in the Runs tree of .*r\.root is not finite \(inf\)"),
-        ((5.0, -20.0, 3), r"genEventSumw2 in the Runs tree of .*r\.root is negative \(-20\)"),
-        ((5.0, 20.0, -3), r"genEventCount in the Runs tree of .*r\.root is negative \(-3\)"),
-        (
-            (9.0, 20.0, 4),
-            r"genEventSumw in the Runs tree of .*r\.root is 9, but genEventCount 4 .*2 20 limit it to 8.944",
-        ),
-        ((-9.0, 20.0, 4), r"genEventSumw in the Runs tree of .*r\.root is -9, but genEventCount 4"),
-    ],
-)
-def test_sums_that_no_events_can_have(tmp_path, row, match):
-    stored_sums(tmp_path / "r.root", [(2.0, 2.0, 2), row])
-    with uproot.open(tmp_path / "r.root") as file, pytest.raises(NormalisationError, match=match):
-        read_runs_sum(file, str(tmp_path / "r.root"), "b")
-
-
-def test_equal_weights_reach_the_limit_of_their_sums_within_rounding(tmp_path):
-    weight = float(np.float32(0.1))
-    stored_sums(tmp_path / "r.root", [(3 * weight * 1.0005, 3 * weight**2, 3), (0.0, 0.0, 0)])
-    with uproot.open(tmp_path / "r.root") as file:
-        found = read_runs_sum(file, "r.root", "b")
-    assert found == GeneratorSums(Fraction(3 * weight * 1.0005), Fraction(3 * weight**2), 3)
-
-
-def test_an_object_that_is_no_tree_has_no_sums(tmp_path):
-    with uproot.recreate(tmp_path / "r.root") as file:
-        file["Runs"] = np.histogram([1.0], bins=2)
-    with uproot.open(tmp_path / "r.root") as file, pytest.raises(NormalisationError, match=r"r\.root has no Runs tree"):
-        read_runs_sum(file, "r.root", "b")

@@ -35,7 +35,7 @@ def test_weight_variations_multiply_the_whole_weight_and_touch_named_processes_o
 @pytest.mark.parametrize(
     ("variation", "match"),
     [
-        (WeightVariation(kind="weight", branch="PSWeight", up=0, down=7), "has 3 elements in some events.*no element 7"),
+        (WeightVariation(kind="weight", branch="PSWeight", up=0, down=7), "has 3 elements in 700 of 700 events.*no element 7"),
         (WeightVariation(kind="weight", branch="x", up=0, down=1), "branch 'x' has no elements"),
         (WeightVariation(kind="weight", up="PSWeight"), "is not one number per event"),
         (WeightVariation(kind="weight", function="weights.py:broken"), r"factors of shape \(3,\); valid is one for each"),

@@ -1,18 +1,20 @@
 """From chunk records and chunk files to the event table and the cutflows of an analysis."""
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zsig_hep.errors import InputError, NormalisationError
+from zsig_hep.errors import InputError
 from zsig_hep.ntuples.chunk import ChunkKey
 from zsig_hep.ntuples.cutflow import CutflowRow, add_cutflows, process_cutflow
 from zsig_hep.ntuples.datasets import NtupleSettings, Process
+from zsig_hep.ntuples.generator_sums import EventWeights, GeneratorSums
 from zsig_hep.ntuples.identity import (
     Repetitions,
     assign_folds,
@@ -22,8 +24,8 @@ from zsig_hep.ntuples.identity import (
     refuse_duplicates,
     repeated,
 )
-from zsig_hep.ntuples.inputs import DatasetInputs, raise_all
-from zsig_hep.ntuples.normalisation import GeneratorSums, Normalisation, normalise
+from zsig_hep.ntuples.inputs import DatasetInputs, normalise_all
+from zsig_hep.ntuples.normalisation import Normalisation
 from zsig_hep.ntuples.processors import ChunkFile, ChunkRecord
 from zsig_hep.ntuples.storage import read_chunk
 from zsig_hep.ntuples.table import EventTable, validate_table, validate_varied_table
@@ -65,15 +67,16 @@ def normalise_datasets(
     Raises:
         NormalisationError: all problems at once, one per line.
     """
-    read, problems = [], []
-    for inputs in inspected:
-        own = _sorted_records(inputs, records)
-        try:
-            read.append(ReadDataset(inputs, own, _normalise(inputs, own, luminosity_ifb)))
-        except NormalisationError as error:
-            problems.append(error)
-    raise_all(problems)
-    return tuple(read)
+    own = {inputs.dataset.name: _sorted_records(inputs, records) for inputs in inspected}
+    simulated = [inputs for inputs in inspected if inputs.dataset.role != "data"]
+    events = {
+        name: functools.reduce(operator.add, (each.generator for each in found.values()), EventWeights.of_unweighted(0))
+        for name, found in own.items()
+    }
+    normalisations = {each.dataset: each for each in normalise_all(simulated, events, luminosity_ifb)}
+    return tuple(
+        ReadDataset(inputs, own[inputs.dataset.name], normalisations.get(inputs.dataset.name)) for inputs in inspected
+    )
 
 
 def _sorted_records(inputs: DatasetInputs, records: Mapping[ChunkKey, ChunkRecord]) -> dict[ChunkKey, ChunkRecord]:
@@ -81,24 +84,6 @@ def _sorted_records(inputs: DatasetInputs, records: Mapping[ChunkKey, ChunkRecor
     own = [key for key in records if key[0] == inputs.dataset.name]
     own.sort(key=lambda key: (order[key[1]], key[3]))
     return {key: records[key] for key in own}
-
-
-def _normalise(
-    inputs: DatasetInputs, records: Mapping[ChunkKey, ChunkRecord], luminosity_ifb: float
-) -> Normalisation | None:
-    if inputs.dataset.role == "data":
-        return None
-    events = GeneratorSums(Fraction(0), Fraction(0), 0)
-    for record in records.values():
-        counted = record.generator
-        events = events + GeneratorSums(counted.sum_of_weights, counted.sum_of_squares, counted.entries)
-    return normalise(
-        inputs.dataset,
-        luminosity_ifb=luminosity_ifb,
-        events=events,
-        has_negative_weights=any(record.has_negative_weights for record in records.values()),
-        runs=inputs.runs,
-    )
 
 
 def cutflows_by_process(read: Sequence[ReadDataset]) -> dict[str, tuple[CutflowRow, ...]]:
@@ -127,7 +112,7 @@ def cutflows_by_process(read: Sequence[ReadDataset]) -> dict[str, tuple[CutflowR
 def _summed_weights(dataset: ReadDataset) -> GeneratorSums | None:
     """The sums over generated events if the yields are normalised to them, else None."""
     normalisation = dataset.normalisation
-    return dataset.inputs.runs if normalisation is not None and normalisation.source == "runs" else None
+    return dataset.inputs.stored if normalisation is not None and normalisation.source in {"runs", "tree"} else None
 
 
 @dataclass(frozen=True)

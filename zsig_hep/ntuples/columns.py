@@ -104,7 +104,7 @@ def select_columns(
         arguments = (events,) if variation is None else (events, variation)
         features, cuts = _split(_call(columns, arguments, where), where)
     else:
-        features, cuts = {name: branch(events, name) for name in columns}, None
+        features, cuts = {name: branch_or_element(events, name) for name in columns}, None
     length = len(events)
     masks = _cumulative(cuts, length, where)
     rows = int(np.count_nonzero(masks[-1][1])) if masks else length
@@ -186,20 +186,71 @@ def branch(events: Any, name: str) -> Any:
     raise InputError(msg)
 
 
+_ELEMENT = re.compile(r"(?P<branch>.+)\[(?P<number>\d{1,9})\]")
+
+
+def branch_and_element(name: str) -> tuple[str, int | None]:
+    """The branch and the number of the element that a name such as `mcEventWeights[0]` stands for.
+
+    Example:
+        >>> branch_and_element("mcEventWeights[0]"), branch_and_element("genWeight")
+        (('mcEventWeights', 0), ('genWeight', None))
+    """
+    match = _ELEMENT.fullmatch(name)
+    return (match["branch"], int(match["number"])) if match else (name, None)
+
+
+def element(array: Any, number: int, name: str) -> Any:
+    """One element of each event of a branch with lists.
+
+    Args:
+        array: N lists.
+        number: of the element, from 0.
+        name: of the branch, for messages.
+
+    Raises:
+        InputError: the branch has no lists, or one is too short.
+    """
+    if array.ndim != 2:
+        msg = f"branch {name!r} has no elements"
+        raise InputError(msg)
+    lengths = ak.to_numpy(ak.num(array))
+    if (short := (lengths <= number) | (number < 0)).any():
+        msg = (
+            f"branch {name!r} has {lengths[short].min()} elements in {int(short.sum())} of {len(lengths)} events, so there is "
+            f"no element {number}"
+        )
+        raise InputError(msg)
+    return array[:, number]
+
+
+def branch_or_element(events: Any, name: str) -> Any:
+    """A branch of a chunk, or an element of each event of it, `name[0]`.
+
+    Raises:
+        InputError: there is no such branch or element.
+    """
+    stem, number = branch_and_element(name)
+    if number is None or name in events.fields:
+        return branch(events, name)
+    return element(branch(events, stem), number, stem)
+
+
 def flat_branch(events: Any, name: str, where: str) -> NDArray[Any]:
-    """A branch with one number per event.
+    """A branch or element of a branch with one number per event.
 
     Raises:
         InputError: there is no such branch, or it has another shape.
     """
     try:
-        array = branch(events, name)
+        array = branch_or_element(events, name)
     except InputError as error:
         msg = f"{where}: {error}"
         raise InputError(msg) from error
     numbers = np.asarray(ak.to_numpy(array)) if array.ndim == 1 else np.empty(0, dtype=np.object_)
     if numbers.dtype.kind not in "iubf":
-        msg = f"{where}: branch {name!r} is not one number per event"
+        advice = f"; write {name}[0] for the first of each event" if array.ndim == 2 else ""
+        msg = f"{where}: branch {name!r} is not one number per event{advice}"
         raise InputError(msg)
     return numbers
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zsig_hep.errors import InputError
-from zsig_hep.ntuples.normalisation import GeneratorSums
+from zsig_hep.ntuples.generator_sums import GeneratorSums
 from zsig_hep.ntuples.processors import ChunkRecord, WeightedCount
 
 

@@ -1,10 +1,12 @@
 """Settings of processes and datasets: files, cross sections, weights and how they are normalised."""
 
 import re
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
+from zsig_hep.errors import nearest_name
 from zsig_hep.settings import DatasetName, Events, Line, PathText, Seed, Settings
 from zsig_hep.statistics.process_table import Role
 
@@ -23,11 +25,77 @@ class SumValue(Settings):
     """Sum of the generator weights of all generated events of the dataset, before any selection or skim."""
 
 
+class SumInTree(Settings):
+    """A sum of generator weights in a tree of the files, one number per row, which are added."""
+
+    tree: str = Field(min_length=1, examples=["metadata/Runs"])
+    """Name of the tree, with its folder; `*` stands for any characters."""
+    branch: str = Field(default="genEventSumw", min_length=1, examples=["sumWeights"])
+    """Branch with the sum of each row."""
+
+
+class SumInHistogram(Settings):
+    """A sum of generator weights in a bin of a histogram of the files, which are added."""
+
+    histogram: str = Field(min_length=1, examples=["CutBookkeeper_*_NOSYS"])
+    """Name of the histogram, with its folder; `*` stands for any characters."""
+    bin: Annotated[int, Field(ge=1, le=10**9)] | str = Field(examples=[2, "initial, weighted"])
+    """Number of the bin as ROOT counts, from 1, or its label."""
+
+
+class WeightsAtLuminosity(Settings):
+    """Event weights that are expected yields at a luminosity."""
+
+    weights_at_luminosity_ifb: float = Field(ge=1e-9, le=1e9, examples=[1.0, 36.1])
+    """Integrated luminosity at which the weights of the events add to the expected yield [1/fb]; 1 for `scale1fb`."""
+
+
 Weight = str | list[str] | SignOf
 """A branch; several branches to multiply, the generator weight first; or the sign of a branch."""
 
-SumOfWeights = Literal["runs", "events"] | SumValue
+_SUM_KEYS = {
+    "value": "SumValue",
+    "tree": "SumInTree",
+    "branch": "SumInTree",
+    "histogram": "SumInHistogram",
+    "bin": "SumInHistogram",
+    "weights_at_luminosity_ifb": "WeightsAtLuminosity",
+}
+
+
+_SUM_WORDS = ("runs", "events", "normalised")
+
+
+def _kind_of_sum(source: Any) -> str | None:
+    """Which member of the union is meant, so that a message is about that one alone; None for none."""
+    if isinstance(source, Settings):
+        return type(source).__name__
+    if isinstance(source, dict):
+        return next((kind for key, kind in _SUM_KEYS.items() if key in source), "SumValue")
+    return "str" if source in _SUM_WORDS else None
+
+
+SumOfWeights = Annotated[
+    Annotated[Literal["runs", "events", "normalised"], Tag("str")]
+    | Annotated[SumValue, Tag("SumValue")]
+    | Annotated[SumInTree, Tag("SumInTree")]
+    | Annotated[SumInHistogram, Tag("SumInHistogram")]
+    | Annotated[WeightsAtLuminosity, Tag("WeightsAtLuminosity")],
+    Discriminator(
+        _kind_of_sum,
+        custom_error_type="sum_of_weights",
+        custom_error_message="Input should be 'runs', 'events', 'normalised', or a group with `value`, `tree`, `histogram` or "
+        "`weights_at_luminosity_ifb`",
+    ),
+]
 """Source of the sum of generator weights before any selection."""
+
+_SOURCES: list[Any] = [
+    "runs",
+    "events",
+    {"histogram": "CutBookkeeper_*_NOSYS", "bin": 2},
+    {"weights_at_luminosity_ifb": 1.0},
+]
 
 
 def _distinct_branches(names: Any, info: ValidationInfo) -> Any:
@@ -59,15 +127,21 @@ class Dataset(Settings):
     tree: str | None = None
     """Name of the event tree; by default that of `ntuples`."""
     cross_section_pb: float | None = Field(default=None, ge=1e-18, le=1e12, examples=[832.0])
-    """Cross section before the three factors below, required for simulation, not allowed for data [pb]."""
+    """Cross section before the three factors below [pb]. Required for simulation, unless its weights are normalised or the
+    dataset extends another; not allowed for data.
+    """
     k_factor: float = Field(default=1.0, ge=1e-3, le=1e3, examples=[1.637])
     """Ratio of the best known cross section to `cross_section_pb`."""
     filter_efficiency: float = Field(default=1.0, ge=1e-12, le=1, examples=[0.63])
     """Efficiency of the generator filter."""
     branching_fraction: float = Field(default=1.0, ge=1e-12, le=1, examples=[0.105])
     """Branching fraction that `cross_section_pb` does not include."""
-    sum_of_weights: SumOfWeights | None = Field(default=None, examples=["events", {"value": 23168.4}])
+    sum_of_weights: SumOfWeights | None = Field(default=None, examples=_SOURCES)
     """Source of the sum of generator weights before any selection; by default that of `ntuples`."""
+    extends: DatasetName | None = Field(default=None, examples=["ttbar"])
+    """Another dataset of the process, of which this one is an extension: more events of the same cross section, which
+    is given there. The sums of weights of both are added.
+    """
     weight: Weight | None = Field(default="inherit", examples=[["genWeight", "pileup_weight"]])
     """Event weight; "inherit" takes that of `ntuples` for simulation and no weight for data, null means unweighted."""
     luminosity_mask: PathText | None = Field(default="inherit", examples=["certified_2018.json"])
@@ -103,20 +177,40 @@ class Process(Settings):
     """Colour in figures, in any notation of matplotlib; by default the next colour of the palette."""
 
     @model_validator(mode="after")
-    def _simulation_has_cross_sections(self) -> Self:
-        known = {name: dataset.cross_section_pb is not None for name, dataset in self.datasets.items()}
-        wrong = ", ".join(repr(name) for name, has_one in known.items() if has_one == (self.role == "data"))
-        if wrong and self.role == "data":
-            msg = f"dataset {wrong} is data: it has no cross_section_pb"
-            raise ValueError(msg)
-        if wrong:
-            msg = f"dataset {wrong} of a {self.role} process needs cross_section_pb"
+    def _simulation_and_data_differ(self) -> Self:
+        with_cross_section = [name for name, dataset in self.datasets.items() if dataset.cross_section_pb is not None]
+        if with_cross_section and self.role == "data":
+            msg = f"dataset {', '.join(map(repr, with_cross_section))} is data: it has no cross_section_pb"
             raise ValueError(msg)
         masked = [name for name, dataset in self.datasets.items() if dataset.luminosity_mask not in {"inherit", None}]
         if masked and self.role != "data":
             msg = f"dataset {', '.join(map(repr, masked))} is simulation: a luminosity_mask is for data"
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _extended_datasets_exist(self) -> Self:
+        for name, dataset in self.datasets.items():
+            extended = self.datasets.get(dataset.extends or "")
+            if dataset.extends is None:
+                continue
+            if extended is None or extended is dataset:
+                near = nearest_name(dataset.extends, self.datasets.keys() - {name})
+                msg = f"dataset {name!r} extends {dataset.extends!r}, which is no other dataset of the process.{near}"
+            elif extended.extends is not None:
+                msg = f"dataset {name!r} extends {dataset.extends!r}, which is an extension itself: name {extended.extends!r}"
+            elif self.role == "data":
+                msg = f"dataset {name!r} is data: it cannot extend another; list the files in one dataset"
+            elif dataset.model_fields_set & _CROSS_SECTION_KEYS:
+                given = ", ".join(sorted(dataset.model_fields_set & _CROSS_SECTION_KEYS))
+                msg = f"dataset {name!r} extends {dataset.extends!r} and has its cross section: remove {given}"
+            else:
+                continue
+            raise ValueError(msg)
+        return self
+
+
+_CROSS_SECTION_KEYS = {"cross_section_pb", "k_factor", "filter_efficiency", "branching_fraction"}
 
 
 class NtupleSettings(Settings):
@@ -140,9 +234,12 @@ class NtupleSettings(Settings):
     """Event weight of simulation: a branch, a list of branches to multiply, the generator weight first,
     `{sign_of: BRANCH}`, or null for unweighted events.
     """
-    sum_of_weights: SumOfWeights = Field(default="runs", examples=["runs", "events", {"value": 23168.4}])
+    sum_of_weights: SumOfWeights = Field(default="runs", examples=_SOURCES)
     """Source of the sum of generator weights before any selection: "runs" adds `genEventSumw` of the `Runs` trees,
-    "events" adds the weights of the events in the files, `{value: NUMBER}` states the sum.
+    "events" adds the weights of the events in the files, `{value: NUMBER}` states the sum, `{tree: NAME, branch: NAME}`
+    and `{histogram: NAME, bin: NUMBER OR LABEL}` add what the files store. With "normalised" the weights are the yields
+    at the luminosity of the analysis, with `{weights_at_luminosity_ifb: NUMBER}` those at another one; then datasets
+    have no cross section.
     """
     event_identity: list[str] | Literal["content"] = Field(
         default=["run", "luminosityBlock", "event"], examples=[["runNumber", "eventNumber"], "content"]
@@ -182,3 +279,37 @@ def weight_branches(weight: Weight | None) -> tuple[str, ...]:
     if isinstance(weight, SignOf):
         return (weight.sign_of,)
     return (weight,) if isinstance(weight, str) else tuple(weight)
+
+
+def cross_section_problems(settings: NtupleSettings, processes: Mapping[str, Process]) -> list[str]:
+    """Which simulated datasets lack a cross section, have one beside weights that are yields, or extend others wrongly.
+
+    Args:
+        settings: the default of `sum_of_weights`.
+        processes: processes by name.
+
+    Returns:
+        One sentence for each dataset.
+    """
+    problems = []
+    for process in processes.values():
+        for name, dataset in process.datasets.items():
+            if process.role == "data":
+                continue
+            source = dataset.sum_of_weights or settings.sum_of_weights
+            normalised = source == "normalised" or isinstance(source, WeightsAtLuminosity)
+            if dataset.extends is not None:
+                other = process.datasets[dataset.extends].sum_of_weights or settings.sum_of_weights
+                if type(other) is not type(source) or (isinstance(source, str) and other != source):
+                    problems.append(
+                        f"dataset {name!r} extends {dataset.extends!r}, but their sums of weights come from different sources"
+                    )
+                continue
+            if normalised and (given := sorted(dataset.model_fields_set & _CROSS_SECTION_KEYS)):
+                problems.append(
+                    f"dataset {name!r} has weights that are yields (sum_of_weights), so {', '.join(given)} would count twice: "
+                    "remove it, or give the source of the sum of weights"
+                )
+            elif not normalised and dataset.cross_section_pb is None:
+                problems.append(f"dataset {name!r} of a {process.role} process needs cross_section_pb")
+    return problems

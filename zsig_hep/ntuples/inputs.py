@@ -14,18 +14,11 @@ import uproot
 from uproot.source.file import MemmapSource
 
 from zsig_hep.errors import InputError, NormalisationError, ZsigError, first_line, nearest_name
-from zsig_hep.ntuples.columns import is_reading_error, load_columns
-from zsig_hep.ntuples.datasets import NtupleSettings, Process, SignOf
+from zsig_hep.ntuples.columns import branch_and_element, flat_branch, is_reading_error, load_columns
+from zsig_hep.ntuples.datasets import NtupleSettings, Process, SignOf, SumValue
+from zsig_hep.ntuples.generator_sums import EventWeights, GeneratorSums, read_runs_sum, read_stored_sum, runs_tree
 from zsig_hep.ntuples.luminosity import RUN_BRANCHES
-from zsig_hep.ntuples.normalisation import (
-    GeneratorSums,
-    Normalisation,
-    comparison_note,
-    exact_sum,
-    normalise,
-    read_runs_sum,
-    runs_tree,
-)
+from zsig_hep.ntuples.normalisation import Normalisation, normalise
 from zsig_hep.ntuples.resolution import ResolvedDataset, SourceFile, resolve_datasets
 from zsig_hep.ntuples.variations import Variation, WeightVariation, expand_variations, variations_of
 
@@ -41,12 +34,15 @@ class DatasetInputs:
         entries: number of events in each of its files.
         uuids: ROOT's identifier of each file, 16 bytes.
         runs: sums over all generated events; None for data and for files without them in a `Runs` tree.
+        stored: sums over all generated events from the source of the dataset; None for data, and where the events or
+            normalised weights are the source.
     """
 
     dataset: ResolvedDataset
     entries: tuple[int, ...]
     uuids: tuple[bytes, ...]
     runs: GeneratorSums | None
+    stored: GeneratorSums | None = None
 
 
 @dataclass(frozen=True)
@@ -179,18 +175,34 @@ def _inspect(
     problems: list[ZsigError],
 ) -> DatasetInputs:
     needed = _needed_branches(settings, dataset, variations)
-    entries, uuids, sums = [], [], []
+    entries, uuids = [], []
+    stored: list[GeneratorSums | None] = []
+    runs: list[GeneratorSums | None] = []
     for file in dataset.files:
         try:
             with open_file(file) as opened:
                 entries.append(_check_tree(open_tree(opened, file), file, needed))
                 uuids.append(opened.file.fUUID)
-                if _wants_runs(dataset, opened):
-                    sums.append(read_runs_sum(opened, file.path, dataset.name))
+                if dataset.role != "data":
+                    found = read_stored_sum(opened, file.path, dataset.name, dataset.sum_of_weights)
+                    stored.append(found)
+                    runs.append(found if dataset.sum_of_weights == "runs" else _runs_sum(opened, file, dataset))
         except ZsigError as error:
             problems.append(error)
-    runs = functools.reduce(operator.add, sums) if len(sums) == len(dataset.files) else None
-    return DatasetInputs(dataset, tuple(entries), tuple(uuids), runs)
+    if isinstance(dataset.sum_of_weights, SumValue):
+        stored = [GeneratorSums(Fraction(dataset.sum_of_weights.value), None, None)]
+    return DatasetInputs(dataset, tuple(entries), tuple(uuids), added_sums(runs), added_sums(stored))
+
+
+def added_sums(sums: Sequence[GeneratorSums | None]) -> GeneratorSums | None:
+    """The sums over all parts; None if one has none, or there is no part."""
+    known = [each for each in sums if each is not None]
+    return functools.reduce(operator.add, known) if known and len(known) == len(sums) else None
+
+
+def _runs_sum(opened: Any, file: SourceFile, dataset: ResolvedDataset) -> GeneratorSums | None:
+    """The sums of the `Runs` tree, for comparison; None if there is none."""
+    return None if runs_tree(opened) is None else read_runs_sum(opened, file.path, dataset.name)
 
 
 def _needed_branches(
@@ -199,7 +211,9 @@ def _needed_branches(
     """Branches that a dataset must have, each with advice for the case that it is missing, beyond the nearest name."""
     identity = [] if isinstance(settings.event_identity, str) else settings.event_identity
     columns = [] if isinstance(settings.columns, str) else settings.columns
-    needed = dict.fromkeys([*dataset.weight_branches, *identity, *columns], "")
+    needed = dict.fromkeys([*dataset.weight_branches, *columns], "")
+    advice = " Name the branches that identify an event, or set event_identity: content"
+    needed |= {branch: advice for branch in identity if branch not in needed}
     for name, variation in variations_of(variations, dataset.process).items():
         if isinstance(variation, WeightVariation):
             advice = f" Variation {name!r} needs it; if only some processes have it, name them: processes: [...]"
@@ -211,22 +225,17 @@ def _needed_branches(
 
 def _check_tree(tree: Any, file: SourceFile, needed: Mapping[str, str]) -> int:
     names = list(tree.keys())
-    if missing := [name for name in needed if name not in names]:
+    stems = {name: name if name in names else branch_and_element(name)[0] for name in needed}
+    if missing := [name for name, stem in stems.items() if stem not in names]:
         hints = " ".join(f"{name!r}.{nearest_name(name, names)}{needed[name]}" for name in missing)
         msg = f"{file.path}: tree {file.tree!r} has no branch {hints}"
         raise InputError(msg)
     entries = int(tree.num_entries)
-    for name in needed:
+    for name in stems.values():
         if (stored := int(tree[name].num_entries)) != entries:
             msg = f"{_truncation_message(file)}: tree {file.tree!r} has {entries} entries, its branch {name!r} {stored}"
             raise InputError(msg)
     return entries
-
-
-def _wants_runs(dataset: ResolvedDataset, opened: Any) -> bool:
-    if dataset.role == "data":
-        return False
-    return dataset.sum_of_weights == "runs" or runs_tree(opened) is not None
 
 
 def _empty_processes(inspected: Sequence[DatasetInputs]) -> list[ZsigError]:
@@ -269,45 +278,74 @@ def check_inputs(
     load_columns(settings.columns, base_folder)
     expanded = expand_variations(variations or {}, processes)
     inspected = inspect_inputs(settings, resolve_datasets(settings, processes, base_folder), expanded)
-    normalisations, problems = [], []
-    for inputs in inspected:
-        if inputs.dataset.role == "data":
-            continue
+    simulated = [inputs for inputs in inspected if inputs.dataset.role != "data"]
+    events: dict[str, EventWeights] = {}
+    problems: list[ZsigError] = []
+    for inputs in simulated:
         try:
-            events, has_negative = _sum_over_events(inputs)
-            normalisations.append(
-                normalise(
-                    inputs.dataset,
-                    luminosity_ifb=luminosity_ifb,
-                    events=events,
-                    has_negative_weights=has_negative,
-                    runs=inputs.runs,
-                )
-            )
+            events[inputs.dataset.name] = _sum_over_events(inputs)
         except ZsigError as error:
             problems.append(error)
     raise_all(problems)
+    normalisations = normalise_all(simulated, events, luminosity_ifb)
     entries = {inputs.dataset.name: sum(inputs.entries) for inputs in inspected}
     return InputCheck(tuple(normalisations), entries, input_notes(inspected, normalisations))
 
 
-def _sum_over_events(inputs: DatasetInputs) -> tuple[GeneratorSums, bool]:
-    """Sums of the generator weights of the events in the files, and whether one is negative."""
+def normalise_all(
+    simulated: Sequence[DatasetInputs], events: Mapping[str, EventWeights], luminosity_ifb: float
+) -> list[Normalisation]:
+    """Normalise datasets; one and its extensions have the sums of all of them.
+
+    Args:
+        simulated: datasets that are not data.
+        events: sums over the events of each, by name.
+        luminosity_ifb: integrated luminosity in 1/fb.
+
+    Returns:
+        The normalisations, in order.
+
+    Raises:
+        NormalisationError: all problems at once, one per line.
+    """
+    groups: dict[str, list[DatasetInputs]] = {}
+    for inputs in simulated:
+        groups.setdefault(inputs.dataset.normalised_with, []).append(inputs)
+    normalisations, problems = [], []
+    for inputs in simulated:
+        group = groups[inputs.dataset.normalised_with]
+        try:
+            normalisations.append(
+                normalise(
+                    inputs.dataset,
+                    luminosity_ifb=luminosity_ifb,
+                    events=functools.reduce(operator.add, (events[each.dataset.name] for each in group)),
+                    stored=added_sums([each.stored for each in group]),
+                    runs=added_sums([each.runs for each in group]),
+                )
+            )
+        except NormalisationError as error:
+            problems.append(error)
+    raise_all(problems)
+    return normalisations
+
+
+def _sum_over_events(inputs: DatasetInputs) -> EventWeights:
+    """Sums of the generator weights of the events in the files."""
     dataset = inputs.dataset
-    total, has_negative = GeneratorSums(Fraction(0), Fraction(0), 0), False
     if not dataset.weight_branches:
-        entries = sum(inputs.entries)
-        return GeneratorSums(Fraction(entries), Fraction(entries), entries), False
-    branch = dataset.weight_branches[0]
+        return EventWeights.of_unweighted(sum(inputs.entries))
+    total = EventWeights.of_unweighted(0)
+    name = dataset.weight_branches[0]
     for file in dataset.files:
         with open_file(file) as opened:
-            for chunk in open_tree(opened, file).iterate([branch], step_size="50 MB", library="np"):
-                weight = chunk[branch].astype(np.float64)
-                _require_finite(weight, branch, file)
-                weight = np.sign(weight) if isinstance(dataset.weight, SignOf) else weight
-                has_negative = has_negative or bool((weight < 0).any())
-                total = total + GeneratorSums(exact_sum(weight), exact_sum(np.square(weight)), len(weight))
-    return total, has_negative
+            tree = open_tree(opened, file)
+            stem = name if name in set(tree.keys()) else branch_and_element(name)[0]
+            for chunk in tree.iterate([stem], step_size="50 MB"):
+                weight = flat_branch(chunk, name, file.path).astype(np.float64)
+                _require_finite(weight, name, file)
+                total += EventWeights.of(np.sign(weight) if isinstance(dataset.weight, SignOf) else weight)
+    return total
 
 
 def _require_finite(weight: Any, branch: str, file: SourceFile) -> None:
@@ -317,11 +355,27 @@ def _require_finite(weight: Any, branch: str, file: SourceFile) -> None:
 
 
 def input_notes(inspected: Sequence[DatasetInputs], normalisations: Sequence[Normalisation]) -> tuple[str, ...]:
-    """Notes on files without events, and on datasets whose events do not have the whole sum of weights."""
+    """Notes on files without events, on unusual normalisations, and on datasets that may be extensions of others."""
     notes = [
         f"dataset {inputs.dataset.name!r}: {file.path} has no events"
         for inputs in inspected
         for file, entries in zip(inputs.dataset.files, inputs.entries, strict=True)
         if entries == 0
     ]
-    return (*notes, *filter(None, map(comparison_note, normalisations)))
+    unusual = [note for normalisation in normalisations for note in normalisation.notes]
+    return (*notes, *unusual, *_possible_extensions([inputs.dataset for inputs in inspected]))
+
+
+def _possible_extensions(datasets: Sequence[ResolvedDataset]) -> Iterator[str]:
+    """Datasets of one process with one cross section, each of which counts it in full."""
+    first: dict[tuple[str, float], ResolvedDataset] = {}
+    for dataset in datasets:
+        if dataset.cross_section_pb is None:
+            continue
+        other = first.setdefault((dataset.process, dataset.cross_section_pb), dataset)
+        if other.normalised_with != dataset.normalised_with:
+            yield (
+                f"datasets {other.name!r} and {dataset.name!r} of process {dataset.process!r} have the same cross section, "
+                f"{dataset.cross_section_pb:g} pb, and both count in full: if one has more events of the other, set "
+                f"`extends: {other.name}` in {dataset.name!r}"
+            )

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from zsig_hep.ntuples.chunk import ChunkKey, ChunkReader, SelectedChunk, chunk_key
 from zsig_hep.ntuples.datasets import Weight
+from zsig_hep.ntuples.generator_sums import EventWeights, exact_sum
 from zsig_hep.ntuples.luminosity import LuminosityMask
-from zsig_hep.ntuples.normalisation import exact_sum
 from zsig_hep.ntuples.storage import write_chunk
 from zsig_hep.ntuples.variations import DIRECTIONS, Variation, varied_name
 
@@ -69,15 +69,13 @@ class ChunkRecord:
     Attributes:
         events: the selected events, with their weights under every weight variation.
         generator: all events of the chunk, with their generator weights.
-        has_negative_weights: whether a generator weight is negative.
         cutflow: names of the cuts and the events that pass all cuts up to each, with full weights; the first row,
             "ntuple", has all events.
         shapes: the events selected under each direction of a shape variation, by varied name.
     """
 
     events: ChunkFile
-    generator: WeightedCount
-    has_negative_weights: bool
+    generator: EventWeights
     cutflow: tuple[tuple[str, WeightedCount], ...]
     shapes: Mapping[str, ChunkFile] = field(default_factory=dict)
 
@@ -167,7 +165,9 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         key = chunk_key(events)
         chunk = self.reader.read(events)
         weight, nominal = chunk.event_weight, chunk.nominal
-        cutflow = [("ntuple", count_weights(weight))]
+        generator = EventWeights.of(chunk.generator_weight)
+        unscaled = WeightedCount(generator.entries, generator.sum_of_weights, generator.sum_of_squares)
+        cutflow = [("ntuple", unscaled if chunk.generator_weight is weight else count_weights(weight))]
         cutflow += [(name, count_weights(weight[mask])) for name, mask in nominal.cuts]
         shapes = {
             varied_name(name, direction): self._write(key, varied, varied_name(name, direction))
@@ -177,8 +177,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         }
         record = ChunkRecord(
             events=self._write(key, nominal, "", chunk.weights),
-            generator=cutflow[0][1] if chunk.generator_weight is weight else count_weights(chunk.generator_weight),
-            has_negative_weights=bool((chunk.generator_weight < 0).any()),
+            generator=generator,
             cutflow=tuple(cutflow),
             shapes=shapes,
         )

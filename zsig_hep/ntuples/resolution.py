@@ -5,12 +5,20 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
 from zsig_hep.errors import InputError, first_line, nearest_name, shortened
-from zsig_hep.ntuples.datasets import Dataset, NtupleSettings, Process, SumOfWeights, Weight, weight_branches
+from zsig_hep.ntuples.datasets import (
+    Dataset,
+    NtupleSettings,
+    Process,
+    SumOfWeights,
+    Weight,
+    cross_section_problems,
+    weight_branches,
+)
 from zsig_hep.statistics.process_table import Role
 
 _FILE_AND_TREE = re.compile(r"^(?P<path>.+\.\w+):(?P<tree>(?!\d+/)[^:]+)$")
@@ -54,6 +62,7 @@ class ResolvedDataset:
         cross_section_pb: effective cross section in pb, None for data.
         luminosity_mask: golden JSON file, None for simulation and for data without a mask.
         shares_events_with: dataset that may have the same files; None if no other may.
+        extends: dataset whose cross section and sum of weights it shares; None if it has its own.
     """
 
     name: str
@@ -65,6 +74,12 @@ class ResolvedDataset:
     cross_section_pb: float | None
     luminosity_mask: Path | None = None
     shares_events_with: str | None = None
+    extends: str | None = None
+
+    @property
+    def normalised_with(self) -> str:
+        """Name of the dataset that has the cross section, the same for a dataset and its extensions."""
+        return self.extends or self.name
 
     @property
     def identity_name(self) -> str:
@@ -190,7 +205,7 @@ def resolve_datasets(
         InputError: all problems with files and names at once, one per line.
     """
     folder = base_folder / Path(settings.folder).expanduser()
-    problems = _repeated_dataset_names(processes)
+    problems = [*_repeated_dataset_names(processes), *cross_section_problems(settings, processes)]
     resolved: list[ResolvedDataset] = []
     for process_name, process in processes.items():
         for name, dataset in process.datasets.items():
@@ -199,7 +214,10 @@ def resolve_datasets(
             except InputError as error:
                 problems.append(f"dataset {name!r} of {process_name!r}: {error}")
                 continue
-            resolved.append(_resolved(name, process_name, process.role, dataset, files, settings, base_folder))
+            # An extension is a dataset of the same process, checked by its settings.
+            owner = process.datasets[dataset.extends] if dataset.extends else dataset
+            found = _resolved(name, process_name, process.role, dataset, files, settings, base_folder)
+            resolved.append(replace(found, cross_section_pb=owner.effective_cross_section_pb))
     problems += _files_of_data_and_simulation(resolved)
     problems += _unusable_shares(processes, settings)
     problems += _shared_files(resolved)
@@ -223,10 +241,8 @@ def _resolved(
     source = settings.sum_of_weights if dataset.sum_of_weights is None else dataset.sum_of_weights
     mask = settings.luminosity_mask if dataset.luminosity_mask == "inherit" else dataset.luminosity_mask
     mask_path = None if mask is None or role != "data" else (base_folder / Path(mask).expanduser()).resolve()
-    cross_section_pb = dataset.effective_cross_section_pb
-    return ResolvedDataset(
-        name, process, role, files, weight, source, cross_section_pb, mask_path, dataset.shares_events_with
-    )
+    shared, extended = dataset.shares_events_with, dataset.extends
+    return ResolvedDataset(name, process, role, files, weight, source, None, mask_path, shared, extended)
 
 
 def _files_of_data_and_simulation(resolved: Iterable[ResolvedDataset]) -> list[str]:

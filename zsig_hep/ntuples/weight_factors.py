@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError, ZsigError
-from zsig_hep.ntuples.columns import branch, flat_branch, is_reading_error
+from zsig_hep.ntuples.columns import branch, element, flat_branch, is_reading_error
 from zsig_hep.ntuples.functions import FileFunction, deed, reason
 from zsig_hep.ntuples.variations import WeightVariation
 
@@ -58,16 +58,13 @@ def _of_branch(events: Any, name: str, place: str) -> Floats:
     return flat_branch(events, name, place).astype(np.float64)
 
 
-def _element(events: Any, name: str, element: int | str, place: str) -> Floats:
-    array = _branch(events, name, place)
-    if array.ndim != 2:
-        msg = f"{place}: branch {name!r} has no elements; name the branches `up` and `down` instead"
-        raise InputError(msg)
-    fewest = int(ak.min(ak.num(array), initial=2**31)) if len(array) else 2**31
-    if not 0 <= int(element) < fewest:
-        msg = f"{place}: branch {name!r} has {fewest} elements in some events, so there is no element {element}"
-        raise InputError(msg)
-    numbers = np.asarray(ak.to_numpy(array[:, int(element)]))
+def _element(events: Any, name: str, number: int | str, place: str) -> Floats:
+    try:
+        array = element(_branch(events, name, place), int(number), name)
+    except InputError as error:
+        msg = f"{place}: {error}; name the branches `up` and `down`, or other elements"
+        raise InputError(msg) from error
+    numbers = np.asarray(ak.to_numpy(array))
     if numbers.dtype.kind not in "iubf":
         msg = f"{place}: the elements of branch {name!r} are not numbers"
         raise InputError(msg)
