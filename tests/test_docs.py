@@ -311,9 +311,10 @@ class TestKeys:
             "number at least 1e-12 and at most 1e+06",
         )
         assert (folds.default, folds.type) == ("5", "whole number at least 3 and at most 1000")
-        assert (
-            keys["ntuples.sum_of_weights"].type
-            == "`runs` or `events` or `{value: number at least 1e-12 and at most 1e+30}`"
+        assert keys["ntuples.sum_of_weights"].type == (
+            "`runs` or `events` or `normalised` or `{value: number at least 1e-12 and at most 1e+30}` or `{tree: text, branch: "
+            "text}` or `{histogram: text, bin: whole number at least 1 and at most 1e+09 or text}` or "
+            "`{weights_at_luminosity_ifb: number at least 1e-09 and at most 1e+09}`"
         )
         assert keys["processes.NAME.datasets.NAME.cross_section_pb"].unit == "pb"
         assert keys["training.loss"].type == "a loss, see Losses"

@@ -26,7 +26,16 @@ UNIONS = {
 }
 """Title of each union, what one of its members is called, and the tag of a member."""
 
-INLINE = {"SignOf", "SumValue", "GeometricPath", "LinearPath", "TermSettings"}
+INLINE = {
+    "SignOf",
+    "SumValue",
+    "GeometricPath",
+    "LinearPath",
+    "TermSettings",
+    "SumInTree",
+    "SumInHistogram",
+    "WeightsAtLuminosity",
+}
 """Groups that are shown in the type of their key, such as `{value: number}`."""
 
 _UNIT = re.compile(r" \[(?P<unit>[^\[\],]+)\](?=[.;,])")
