@@ -70,6 +70,20 @@ def test_coffea_runner(hmumu_yields):
     assert 0.5 < significance(printed) < 1.2
 
 
+@pytest.mark.slow
+def test_scale_factors(hmumu_yields):
+    rows = re.findall(r"^(\w+) +([\d.]+) -> +([\d.]+) +muon (.*), b_tag (.*)$", run("scale_factors.py"), re.MULTILINE)
+    assert {name for name, *_ in rows} == {"vbf", "ggf", "dy", "ttbar"}
+    for name, plain, scaled, *shifts in rows:
+        assert float(plain) == pytest.approx(hmumu_yields[name][0], abs=0.006)
+        # Two muons of 0.96 to 0.98, and a veto of 0.98 to 0.995.
+        assert 0.96**2 * 0.98 < float(scaled) / float(plain) < 0.98**2 * 0.995
+        for shift in shifts:
+            up, down = (float(each) for each in re.findall(r"([+-][\d.]+)%", shift))
+            assert 0.4 < up < 1.6
+            assert down == pytest.approx(-up, abs=0.1)
+
+
 @pytest.mark.filterwarnings("ignore:Branch Photon_:RuntimeWarning")
 @pytest.mark.skipif("COFFEA_SAMPLES" not in os.environ, reason="names tests/samples of coffea's source distribution")
 @pytest.mark.parametrize("name", ["nano_dy.root", "nano_dy_rntuple.root", "nano_tt_v12.root", "nano_tt_v15.root"])

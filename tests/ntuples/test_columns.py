@@ -1,11 +1,14 @@
 import awkward as ak
 import numpy as np
 import pytest
+import uproot
 from coffea.analysis_tools import PackedSelection
+from pydantic import TypeAdapter
 
-from tests.ntuples.conftest import event_arrays, two_processes, with_changed, write_ntuple
+from tests.ntuples.conftest import LUMINOSITY_IFB, event_arrays, two_processes, with_changed, write_ntuple
 from tests.ntuples.varied_search import read
 from zsig_hep.errors import InputError
+from zsig_hep.ntuples import Dataset, Process, Variation
 from zsig_hep.ntuples.columns import branch, is_reading_error, select_columns
 from zsig_hep.ntuples.variations import ShapeVariation
 
@@ -129,3 +132,111 @@ def test_a_branch_that_is_shorter_than_its_tree_is_an_error_of_reading():
     with pytest.raises(ValueError, match="cannot broadcast") as caught:
         ak.Array([1, 2]) + ak.Array([1, 2, 3])
     assert not is_reading_error(caught.value)
+
+
+WEIGHTED = """
+import json
+from pathlib import Path
+import numpy as np
+from coffea.analysis_tools import Weights
+
+NUMBERS = json.loads((Path(__file__).parent / "numbers.json").read_text())
+
+def columns(events):
+    x = np.asarray(events["MET_pt"], dtype=np.float64)
+    selected = x > 20.0
+    weights = Weights(len(events))
+    if events.metadata["dataset"] != "d":
+        weights.add("trigger", np.full(len(events), NUMBERS["trigger"]))
+        weights.add("pileup", 1.0 + 0.001 * x, 1.0 + 0.002 * x)
+        weights.add("muon", np.full(len(events), 0.9), np.full(len(events), 0.95), np.full(len(events), 0.8))
+    return {"x": x[selected]}, selected, weights
+"""
+
+
+@pytest.fixture
+def weighted_columns(tmp_path):
+    (tmp_path / "columns.py").write_text(WEIGHTED)
+    (tmp_path / "numbers.json").write_text('{"trigger": 0.5}')
+    return "columns.py:columns"
+
+
+def test_weights_of_the_columns_multiply_and_vary(run, processes, weighted_columns, tmp_path):
+    def factor(name):
+        return {"kind": "weight", "scale_factor": name}
+
+    variations = {"pu": factor("pileup"), "muon": factor("muon") | {"processes": ["dy"]}}
+    adapter = TypeAdapter(dict[str, Variation])
+    plain = run(of=processes, columns=weighted_columns)
+    result = run(
+        of=processes, columns=weighted_columns, run_options={"variations": adapter.validate_python(variations)}
+    )
+    np.testing.assert_array_equal(result.table.weight, plain.table.weight)
+    higgs = result.table.is_signal
+    with uproot.open(tmp_path / "signal.root") as file:
+        arrays = file["Events"].arrays(["MET_pt", "genWeight"], library="np")
+    kept = arrays["MET_pt"].astype("f8") > 20.0
+    x, weight = arrays["MET_pt"][kept].astype("f8"), arrays["genWeight"][kept].astype("f8")
+    expected = weight * 0.1 * LUMINOSITY_IFB * 1e3 / 3000.0 * 0.5 * 0.9 * (1.0 + 0.001 * x)
+    np.testing.assert_allclose(result.table.weight[higgs], expected, rtol=1e-12)
+    up, down = (each[higgs] for each in result.table.weight_variations["pu"])
+    np.testing.assert_allclose(up / expected, (1.0 + 0.002 * x) / (1.0 + 0.001 * x), rtol=1e-12)
+    np.testing.assert_allclose(down / expected, (1.0 + 0.001 * x) / (1.0 + 0.002 * x), rtol=1e-12)
+    up, down = (each / result.table.weight for each in result.table.weight_variations["muon"])
+    np.testing.assert_allclose(up[~higgs], 0.95 / 0.9, rtol=1e-12)
+    np.testing.assert_allclose(down[~higgs], 0.8 / 0.9, rtol=1e-12)
+    assert (up[higgs] == 1).all()
+    # The sum of generator weights has no scale factors; the first row of the cutflow has them.
+    assert result.cutflows["higgs"][0].value == pytest.approx(0.1 * LUMINOSITY_IFB * 1e3)
+    whole = arrays["genWeight"].astype("f8") * (1.0 + 0.001 * arrays["MET_pt"].astype("f8")) * 0.45
+    assert result.cutflows["higgs"][1].value == pytest.approx(whole.sum() * 0.1 * LUMINOSITY_IFB * 1e3 / 3000.0)
+
+
+def test_a_background_from_data_reads_the_files_of_the_data(run, weighted_columns, tmp_path):
+    write_ntuple(tmp_path / "signal.root", 300, 1)
+    write_ntuple(tmp_path / "data.root", 400, 2)
+    of_data = {"files": ["data.root"]}
+    estimate = of_data | {"weight": None, "sum_of_weights": "normalised", "shares_events_with": "d"}
+    signal = Process(role="signal", datasets={"h": Dataset(files=["signal.root"], cross_section_pb=0.1)})
+    processes = {
+        "higgs": signal,
+        "fakes": Process(role="background", datasets={"fakes": estimate}),
+        "data": Process(role="data", datasets={"d": of_data}),
+    }
+    table = run(of=processes, columns=weighted_columns).table
+    x = table.feature("x")[table.process == 1].astype("f8")
+    np.testing.assert_allclose(table.weight[table.process == 1], 0.45 * (1.0 + 0.001 * x), rtol=1e-6)
+    assert (table.weight[table.process == 2] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            ("weights\n", "np.ones(3)\n"),
+            "returned ndarray as third on dataset 'h'.*valid is coffea.analysis_tools.Weights",
+        ),
+        (("weights = Weights(len(events))", "weights = Weights(3)"), "raised ValueError"),
+        (("0.001 * x, 1.0", "np.where(x > 20.0, np.inf, 1.0), 1.0"), "weights that are not finite on dataset 'h'"),
+        (('!= "d"', '!= "?"'), "weights recorded data, whose events count as one each"),
+    ],
+)
+def test_weights_of_the_columns_that_cannot_be_used(run, weighted_columns, tmp_path, change, match):
+    (tmp_path / "columns.py").write_text(WEIGHTED.replace(*change))
+    write_ntuple(tmp_path / "signal.root", 100, 1)
+    write_ntuple(tmp_path / "data.root", 100, 2)
+    processes = two_processes(["signal.root"], shares_events_with="h") | {
+        "data": Process(role="data", datasets={"d": {"files": ["data.root"]}})
+    }
+    with pytest.raises(InputError, match=match):
+        run(of=processes, columns=weighted_columns)
+
+
+def test_a_variation_that_the_columns_do_not_return(run, processes, weighted_columns):
+    variations = TypeAdapter(dict[str, Variation]).validate_python(
+        {"pu": {"kind": "weight", "scale_factor": "pilup", "processes": ["dy"]}}
+    )
+    with pytest.raises(
+        InputError, match=r"variation 'pu': the columns return no Weights with a variation 'pilup'. Did you mean"
+    ):
+        run(of=processes, columns=weighted_columns, run_options={"variations": variations})

@@ -8,6 +8,7 @@ import torch
 from tests.array_search import make_table
 from tests.conftest import DATA
 from zsig_hep import Analysis
+from zsig_hep.errors import InputError
 from zsig_hep.learning import ZLossSettings
 from zsig_hep.pipeline.fingerprints import (
     Fingerprints,
@@ -190,3 +191,19 @@ def test_a_changed_file_is_noticed_behind_a_file_address(small_search, tmp_path)
     before = fingerprints(analysis)
     os.utime(search.folder / "dy.root", ns=(1, 1))
     assert "columns" in changed(before, fingerprints(analysis))
+
+
+def test_files_that_the_columns_read_are_part_of_the_events(small_search, tmp_path):
+    search = small_search.copy(tmp_path / "search")
+    numbers = search.folder / "numbers.json"
+    numbers.write_text("{}")
+    analysis = search.analysis(ntuples={"depends_on": ["numbers.json"]})
+    before = fingerprints(analysis)
+    assert changed(before, fingerprints(analysis)) == set()
+    numbers.write_text("[]")
+    assert changed(before, fingerprints(analysis)) == EVERYTHING
+    numbers.rename(numbers.with_name("number.json"))
+    with pytest.raises(
+        InputError, match=r"depends_on: .*numbers.json cannot be read: No such file.*Did you mean 'number.json'"
+    ):
+        fingerprints(analysis)

@@ -1,10 +1,11 @@
 """One chunk of events, selected and weighted, nominally and under each variation; used by all processors."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from coffea.analysis_tools import Weights
 from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError, ZsigError, first_line
@@ -13,7 +14,7 @@ from zsig_hep.ntuples.datasets import SignOf, Weight, weight_branches
 from zsig_hep.ntuples.identity import hash_content, hash_identity
 from zsig_hep.ntuples.luminosity import LuminosityMask
 from zsig_hep.ntuples.variations import DIRECTIONS, ShapeVariation, Variation, WeightVariation, varied_name
-from zsig_hep.ntuples.weight_factors import weight_factors
+from zsig_hep.ntuples.weight_factors import scale_factors, weight_factors
 
 ChunkKey = tuple[str, str, str, int, int]
 """Dataset, file, tree, first entry and entry after the last."""
@@ -32,6 +33,7 @@ class SelectedChunk:
         weight: f8 [S], before normalisation.
         identity: u8 [S], hash of the branches that identify an event and of the name of the dataset, or of the content.
         selected: bool [N]; None when there is no selection.
+        scale_factors: factors of the columns on the weights of the N events, already in `weight`; None without.
     """
 
     features: dict[str, NDArray[np.float32]]
@@ -39,6 +41,7 @@ class SelectedChunk:
     weight: Floats
     identity: NDArray[np.uint64]
     selected: NDArray[np.bool_] | None
+    scale_factors: Weights | None = None
 
     def __len__(self) -> int:
         """Number of selected events."""
@@ -69,14 +72,15 @@ class ChunkReader:
     """Selects and weights the events of chunks; can be pickled, so that any executor can use it.
 
     Attributes:
-        columns: `columns(events)`, which returns features by name, or (features, cuts); or names of flat branches. With
-            shape variations it is also called as `columns(events, "<name>Up")`.
+        columns: `columns(events)`, which returns features by name, (features, cuts) or (features, cuts, weights) with
+            coffea's `Weights`, whose product multiplies the event weight; or names of flat branches. With shape variations it is also called as `columns(events, "<name>Up")`.
         weights: event weight by dataset, None for unweighted.
         event_identity: branches that identify an event in a file, or "content".
         variations: by dataset and name; only weight and shape variations are used.
         weight_functions: loaded `function` of weight variations, by name of the variation.
         luminosity_masks: of data, by dataset.
         identity_names: by dataset, the name that is part of the identity of its events; by default its own.
+        data_names: names of the datasets that are recorded data.
     """
 
     columns: Columns
@@ -86,6 +90,7 @@ class ChunkReader:
     weight_functions: Mapping[str, Callable[[Any], Any]] | None = None
     luminosity_masks: Mapping[str, LuminosityMask] | None = None
     identity_names: Mapping[str, str] | None = None
+    data_names: Collection[str] = ()
 
     def read(self, events: Any) -> VariedChunk:
         """Select and weight the events of a chunk.
@@ -128,8 +133,11 @@ class ChunkReader:
         shapes: dict[str, tuple[SelectedChunk, SelectedChunk | None]] = {}
         for name, variation in variations.items():
             if isinstance(variation, WeightVariation):
-                function = (self.weight_functions or {}).get(name)
-                raised, lowered = weight_factors(events, name, variation, function, where)
+                if variation.scale_factor is not None:
+                    raised, lowered = scale_factors(nominal.scale_factors, name, variation.scale_factor, where)
+                else:
+                    function = (self.weight_functions or {}).get(name)
+                    raised, lowered = weight_factors(events, name, variation, function, where)
                 weights[name] = self._varied(nominal, raised), self._varied(nominal, lowered)
             elif isinstance(variation, ShapeVariation):
                 up, down = (varied_name(name, direction) for direction in DIRECTIONS)
@@ -137,7 +145,8 @@ class ChunkReader:
                     self._select(events, key, weight, where, up),
                     None if variation.one_sided else self._select(events, key, weight, where, down),
                 )
-        return VariedChunk(nominal, weights, shapes, generator, weight)
+        full = weight if nominal.scale_factors is None else weight * nominal.scale_factors.weight()
+        return VariedChunk(nominal, weights, shapes, generator, full)
 
     @staticmethod
     def _varied(nominal: SelectedChunk, factor: Floats) -> Floats:
@@ -163,6 +172,14 @@ class ChunkReader:
         selected = cuts[-1][1] if cuts else None
         chosen = slice(None) if selected is None else selected
         kept = weight[chosen]
+        if found.weights is not None:
+            factor = np.asarray(found.weights.weight(), np.float64)
+            if key[0] in self.data_names and (factor != 1).any():
+                msg = (
+                    f"{place}: columns(events) weights recorded data, whose events count as one each: return no weights"
+                )
+                raise InputError(msg)
+            kept = kept * factor[chosen]
         if not len(kept):
             identity = np.empty(0, dtype=np.uint64)
         elif self.event_identity == "content":
@@ -170,7 +187,7 @@ class ChunkReader:
         else:
             branches = [flat_branch(events, name, where)[chosen] for name in self.event_identity]
             identity = hash_identity(branches, salt=(self.identity_names or {}).get(key[0], key[0]))
-        return SelectedChunk(features, cuts, kept, identity, selected)
+        return SelectedChunk(features, cuts, kept, identity, selected, found.weights)
 
     def _weights(self, events: Any, key: ChunkKey, where: str) -> tuple[Floats, Floats]:
         """Generator weights and full event weights of all events, f8 [N] each."""

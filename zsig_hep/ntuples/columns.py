@@ -11,7 +11,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-from coffea.analysis_tools import PackedSelection
+from coffea.analysis_tools import PackedSelection, Weights
 from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError, ZsigError, first_line, nearest_name
@@ -72,10 +72,12 @@ class SelectedColumns:
     Attributes:
         features: f4 [S] of the S selected events, by name.
         cuts: names and cumulative masks, bool [N] each, in order of application.
+        weights: factors on the weights of the N events, with their variations; None without.
     """
 
     features: dict[str, NDArray[np.float32]]
     cuts: tuple[tuple[str, NDArray[np.bool_]], ...]
+    weights: Weights | None = None
 
     @property
     def selected(self) -> NDArray[np.bool_] | None:
@@ -89,26 +91,46 @@ def select_columns(
     """Compute the features of a chunk of events.
 
     Args:
-        columns: a function that returns features by name, or (features, cuts); or names of flat branches.
+        columns: a function that returns features by name, (features, cuts) or (features, cuts, weights); or names of flat
+            branches.
         events: the chunk, N events.
         where: dataset and file, for messages.
         variation: second argument of the function, such as "jesUp"; None calls it without.
 
     Returns:
-        Features and cuts.
+        Features, cuts and factors on the weights.
 
     Raises:
         InputError: the function raises, exits, or returns something other than features of equal lengths.
     """
     if callable(columns):
         arguments = (events,) if variation is None else (events, variation)
-        features, cuts = _split(_call(columns, arguments, where), where)
+        features, cuts, weights = _split(_call(columns, arguments, where), where)
     else:
-        features, cuts = {name: branch_or_element(events, name) for name in columns}, None
+        features, cuts, weights = {name: branch_or_element(events, name) for name in columns}, None, None
     length = len(events)
+    _check_weights(weights, length, where)
     masks = _cumulative(cuts, length, where)
     rows = int(np.count_nonzero(masks[-1][1])) if masks else length
-    return SelectedColumns(_feature_arrays(features, rows, length, where), masks)
+    return SelectedColumns(_feature_arrays(features, rows, length, where), masks, weights)
+
+
+def _check_weights(weights: Any, length: int, where: str) -> None:
+    if weights is None:
+        return
+    if not isinstance(weights, Weights):
+        msg = f"columns(events) returned {type(weights).__name__} as third on {where}; valid is coffea.analysis_tools.Weights"
+        raise InputError(msg)
+    values = np.asarray(weights.weight())
+    if values.shape != (length,):
+        msg = f"columns(events) returned weights of shape {values.shape} on {where}, which has {length} events"
+        raise InputError(msg)
+    if not (finite := np.isfinite(values)).all():
+        msg = (
+            f"columns(events) returned weights that are not finite on {where}, the first for event {int(np.argmin(finite))} "
+            f"of the chunk: {values[~finite][0]} ({int((~finite).sum())} such events)"
+        )
+        raise InputError(msg)
 
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...], where: str) -> Any:
@@ -255,15 +277,16 @@ def flat_branch(events: Any, name: str, where: str) -> NDArray[Any]:
     return numbers
 
 
-def _split(returned: Any, where: str) -> tuple[Mapping[str, Any], Any]:
-    features, cuts = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
+def _split(returned: Any, where: str) -> tuple[Mapping[str, Any], Any, Any]:
+    parts = returned if isinstance(returned, tuple) and len(returned) in {2, 3} else (returned,)
+    features, cuts, weights = (*parts, None, None)[:3]
     if not isinstance(features, Mapping) or not features:
         msg = (
             f"columns(events) returned {type(returned).__name__} on {where}; valid are a dict of features by name, or "
-            "a tuple of such a dict and the cuts"
+            "a tuple of such a dict, the cuts and, if there are any, coffea's Weights"
         )
         raise InputError(msg)
-    return features, cuts
+    return features, cuts, weights
 
 
 def _cumulative(cuts: Any, length: int, where: str) -> tuple[tuple[str, NDArray[np.bool_]], ...]:

@@ -151,7 +151,8 @@ class Dataset(Settings):
 
     shares_events_with: DatasetName | None = Field(default=None, examples=["zjets"])
     """Another dataset that reads the same files on purpose, such as one simulation that `columns` splits into two
-    processes; copies of an event are then in one fold. Without it a file may be in one dataset only.
+    processes, or data from which `columns` estimates a background; copies of an event are then in one fold. Without it a
+    file may be in one dataset only.
     """
 
     _branches_are_distinct = field_validator("weight")(_distinct_branches)
@@ -225,8 +226,12 @@ class NtupleSettings(Settings):
     columns: PathText | list[str] = Field(
         default="columns.py:columns", examples=["columns.py:columns", ["dimuon_mass", "dijet_mass"]]
     )
-    """Function that returns the features and cuts, as `file.py:function` relative to the analysis file, or a list of
-    branches with one number per event.
+    """Function that returns the features, the cuts and factors on the weights, as `file.py:function` relative to the
+    analysis file, or a list of branches with one number per event.
+    """
+    depends_on: tuple[PathText, ...] = Field(default=(), max_length=1000, examples=[["muon_scale_factors.json"]])
+    """Other files that `columns` and functions of variations read, such as corrections, relative to the analysis file. The
+    events are read again when one of them changes.
     """
     weight: Weight | None = Field(
         default="genWeight", examples=["genWeight", ["genWeight", "pileup_weight"], {"sign_of": "genWeight"}, None]

@@ -65,6 +65,7 @@ class FileFunction:
     def _execute(self, module_name: str) -> None:
         loader = _SourceText(self.path, self.source)
         module = module_from_spec(ModuleSpec(module_name, loader, origin=self.path))
+        module.__file__ = self.path
         # Tracebacks on workers without the file take its lines from this cache.
         linecache.cache[self.path] = (len(self.source), None, self.source.splitlines(keepends=True), self.path)
         sys.modules[module_name] = module

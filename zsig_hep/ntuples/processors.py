@@ -1,7 +1,7 @@
 """A coffea processor that selects events and writes the features, weights and identities of each chunk."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -102,9 +102,10 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
     names appear only when they are complete.
 
     Args:
-        columns: `columns(events)`, which returns features by name, or (features, cuts); or names of flat branches. Cuts
-            are a `coffea.analysis_tools.PackedSelection`, whose cuts are applied in their order, or an array of
-            booleans; features then have one row per selected event.
+        columns: `columns(events)`, which returns features by name, (features, cuts) or (features, cuts, weights) with
+            coffea's `Weights`, whose product multiplies the event weight; or names of flat branches. Cuts are a
+            `coffea.analysis_tools.PackedSelection`, whose cuts are applied in their order, or an array of booleans;
+            features then have one row per selected event.
         folder: folder of the chunk files, which every worker must be able to write to.
         weights: event weight by dataset, None for unweighted.
         event_identity: branches that identify an event in a file, or "content".
@@ -112,6 +113,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         weight_functions: loaded functions of weight variations, by name.
         luminosity_masks: of data, by dataset.
         identity_names: by dataset, the name that is part of the identity of its events; by default its own.
+        data_names: names of the datasets that are recorded data, whose events have no weights.
 
     Example:
         >>> processor = FeatureProcessor(["MET_pt"], folder=Path("chunks"), weights={"ttbar": "genWeight"})
@@ -130,6 +132,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         weight_functions: Mapping[str, Callable[[Any], Any]] | None = None,
         luminosity_masks: Mapping[str, LuminosityMask] | None = None,
         identity_names: Mapping[str, str] | None = None,
+        data_names: Collection[str] = (),
     ) -> None:
         """Store the arguments; nothing is read or written before `process`."""
         self.columns = columns if callable(columns) else tuple(columns)
@@ -142,6 +145,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
             weight_functions,
             luminosity_masks,
             identity_names,
+            data_names,
         )
 
     @classmethod

@@ -85,4 +85,5 @@ def make_reader(
             each.name: LuminosityMask.from_file(each.luminosity_mask) for each in datasets if each.luminosity_mask
         },
         identity_names={each.name: each.identity_name for each in datasets},
+        data_names=frozenset(each.name for each in datasets if each.role == "data"),
     )

@@ -251,10 +251,11 @@ def _files_of_data_and_simulation(resolved: Iterable[ResolvedDataset]) -> list[s
     for dataset in resolved:
         for file in dataset.files:
             first = owner.setdefault(file.real_path, dataset)
-            if (first.role == "data") != (dataset.role == "data"):
+            if (first.role == "data") != (dataset.role == "data") and first.identity_name != dataset.identity_name:
                 problems.append(
                     f"file {file.path} is data and simulation at once: in dataset {first.name!r} ({first.role}) and in "
-                    f"{dataset.name!r} ({dataset.role}). Remove it from one of them"
+                    f"{dataset.name!r} ({dataset.role}). Remove it from one of them or, if one is a background estimated from data, set "
+                    f"`shares_events_with: {first.name}` in {dataset.name!r}"
                 )
     return problems
 

@@ -112,6 +112,9 @@ class WeightVariation(_OfProcesses):
     function: PathText | None = Field(default=None, examples=["weights.py:pileup"])
     """`file.py:function`, which takes the events and returns the factors (up, down), or the factor up."""
 
+    scale_factor: str | None = Field(default=None, min_length=1, examples=["pileup"])
+    """Name of a variation of the `Weights` that `columns` returns, such as "pileup" for "pileupUp" and "pileupDown"."""
+
     @property
     def branches(self) -> tuple[str, ...]:
         """Branches that the factors are computed from."""
@@ -125,12 +128,13 @@ class WeightVariation(_OfProcesses):
         elements = self.branch is not None and isinstance(self.up, int) and not isinstance(self.down, str)
         elements = elements and self.nominal is None
         branches = self.branch is None and isinstance(self.up, str) and not isinstance(self.down, int)
-        function = self.function is not None and all(each is None for each in others)
-        if function or (self.function is None and (elements or branches)):
+        apart = [self.function, self.scale_factor]
+        given = len(apart) - apart.count(None)
+        if (given == 1 and all(each is None for each in others)) or (not given and (elements or branches)):
             return self
         message = (
             "give one of: `branch` with the elements `up` and `down`, as in {branch: PSWeight, up: 0, down: 2}; the "
-            "branches `up`, `down` and, if they replace one, `nominal`; or `function`"
+            "branches `up`, `down` and, if they replace one, `nominal`; `scale_factor`; or `function`"
         )
         raise ValueError(message)
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+from coffea.analysis_tools import Weights
 from numpy.typing import NDArray
 
-from zsig_hep.errors import InputError, ZsigError
+from zsig_hep.errors import InputError, ZsigError, nearest_name
 from zsig_hep.ntuples.columns import branch, element, flat_branch, is_reading_error
 from zsig_hep.ntuples.functions import FileFunction, deed, reason
 from zsig_hep.ntuples.variations import WeightVariation
@@ -48,6 +49,38 @@ def weight_factors(
         _check(factor, len(events), place)
     up = factors[0]
     return up, factors[1] if len(factors) > 1 else 2.0 - up
+
+
+def scale_factors(weights: Weights | None, name: str, scale_factor: str, where: str) -> tuple[Floats, Floats]:
+    """Factors on the event weights of a chunk from a variation of coffea's `Weights`, up and down.
+
+    Args:
+        weights: of the columns, for N events; None if the columns return none.
+        name: of the variation, for messages.
+        scale_factor: name of the variation in `weights`, without "Up" and "Down".
+        where: dataset and file, for messages.
+
+    Returns:
+        f8 [N] each, relative to the nominal weight.
+
+    Raises:
+        InputError: there is no such variation, or a factor does not exist or is not finite.
+    """
+    place = f"{where}: weight variation {name!r}"
+    known = set() if weights is None else set(weights.variations)
+    if weights is None or f"{scale_factor}Up" not in known:
+        there = nearest_name(scale_factor, {each.removesuffix("Up").removesuffix("Down") for each in known})
+        msg = (
+            f"{place}: the columns return no Weights with a variation {scale_factor!r}.{there} If only some processes have "
+            "it, name them: processes: [...]"
+        )
+        raise InputError(msg)
+    nominal = np.asarray(weights.weight(), np.float64)
+    varied = [np.asarray(weights.weight(f"{scale_factor}{direction}"), np.float64) for direction in ("Up", "Down")]
+    up, down = _relative(varied, nominal, "the nominal weight", place)
+    for factor in (up, down):
+        _check(factor, len(nominal), place)
+    return up, down
 
 
 def _of_branch(events: Any, name: str, place: str) -> Floats:

@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from zsig_hep.analysis import Analysis
+from zsig_hep.errors import InputError, nearest_name
+from zsig_hep.files import file_digest
 from zsig_hep.learning import LossSettings, choose_device, depends_on_goal
 from zsig_hep.ntuples import EventTable, resolve_datasets
 from zsig_hep.scoring import can_export_onnx
@@ -98,8 +100,25 @@ class Fingerprints:
             [file_identity(file.path, is_remote=file.is_remote) for dataset in datasets for file in dataset.files],
             self._source(columns) if isinstance(columns, str) else None,
             [mask.read_text() for mask in sorted(masks) if mask.is_file()],
+            [self._content(name) for name in analysis.ntuples.depends_on],
             code_fingerprint("statistics", "ntuples"),
         )
+
+    def _content(self, name: str) -> str:
+        """Hash of a file that the code of the user reads.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        path = self._analysis.folder / Path(name).expanduser()
+        try:
+            return file_digest(path)
+        except OSError as error:
+            near = (
+                nearest_name(path.name, (entry.name for entry in path.parent.glob("*"))) if path.parent.is_dir() else ""
+            )
+            message = f"ntuples.depends_on: {path} cannot be read: {error.strerror}.{near}"
+            raise InputError(message) from error
 
     def _source(self, function: str) -> str:
         """Hash of the file of `file.py:function` and of the Python files in the same folder."""
