@@ -21,7 +21,7 @@ from zsig_hep.statistics import FigureOfMerit, asimov, asimov_with_uncertainty, 
 NAMES, ROLES = ("hmumu", "dy", "data"), ("signal", "background", "data")
 FOLDS = 4
 OPTIONS = exact_yields()
-DEFAULT = WorkingPointSettings(tail_entries=0)
+DEFAULT = WorkingPointSettings(tail_entries=0, partitions=1)
 
 
 def toy(seed=0, events=3000, *, signed=False):
@@ -179,8 +179,8 @@ class TestHoldOut:
     "options",
     [
         exact_yields(figure_of_merit=FigureOfMerit.POISSON),
-        WorkingPointSettings(figure_of_merit=FigureOfMerit.POISSON),
-        WorkingPointSettings(figure_of_merit=FigureOfMerit.PUNZI),
+        WorkingPointSettings(figure_of_merit=FigureOfMerit.POISSON, partitions=1),
+        WorkingPointSettings(figure_of_merit=FigureOfMerit.PUNZI, partitions=1),
     ],
 )
 def test_the_figure_of_the_settings_is_quoted(options):
