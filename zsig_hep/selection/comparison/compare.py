@@ -293,12 +293,13 @@ def _difference(
             choice = float(np.sqrt(parts[-1][0]))
         else:
             missing.append("choice")
-    training = [_training_variance(each.seeds) for each in (one, other)]
-    if None in training:
+    both = [_training_variance(each.seeds) for each in (one, other)]
+    training = [each for each in both if each is not None]
+    if len(training) < len(both):
         missing.append("training")
-    known = [each for each in training if each is not None]
-    variance = sum(each for each, _ in parts + known)
-    deviations = None if missing else _standard_deviations(value, parts + known)
+        training = []
+    variance = sum(each for each, _ in parts + training)
+    deviations = None if missing else _standard_deviations(value, parts + training)
     first_is_better = (value < 0) if quantity == "log_loss" else (value > 0)
     return QuantityDifference(
         quantity=quantity,
@@ -308,7 +309,7 @@ def _difference(
         uncertainty=float(np.sqrt(variance)),
         simulation=float(np.sqrt(parts[0][0])),
         choice=choice,
-        training=None if "training" in missing else float(np.sqrt(sum(each for each, _ in known))),
+        training=float(np.sqrt(sum(each for each, _ in training))) if training else None,
         missing=tuple(missing),
         standard_deviations=deviations,
         better=None if deviations is None or deviations < NOTABLE else (first if first_is_better else second),
