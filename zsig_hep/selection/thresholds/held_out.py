@@ -9,7 +9,7 @@ import numpy as np
 from zsig_hep.errors import InputError
 from zsig_hep.selection.events import Booleans, Floats, ScoredEvents, VariedEvents
 from zsig_hep.selection.folds import check_given_folds, in_partition
-from zsig_hep.selection.numbers import HypothesisSignificance, SelectionNumbers, selection_numbers
+from zsig_hep.selection.numbers import SelectionNumbers, mean_hypotheses, selection_numbers, spread_over_partitions
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.optimism import optimism_uncertainty
 from zsig_hep.selection.thresholds.scan import scan_thresholds
@@ -170,10 +170,7 @@ def _mean_over_partitions(
     def mean(name: str) -> float | None:
         return _finite(float(values(name).mean()))
 
-    def spread(each: Floats) -> float:
-        return float(np.std(each, ddof=1)) if len(usable) > 1 else 0.0
-
-    simulation, choice = mean("simulation_uncertainty"), spread(values("significance"))
+    simulation, choice = mean("simulation_uncertainty"), spread_over_partitions(values("significance"))
     uncertainty = None if simulation is None else float(np.hypot(simulation, choice))
     significance, on_choosing = (float(values(name).mean()) for name in ("significance", "choosing_significance"))
     optimism = on_choosing - significance
@@ -182,16 +179,17 @@ def _mean_over_partitions(
         significance=significance,
         significance_uncertainty=uncertainty,
         significance_without_simulation=mean("significance_without_simulation"),
-        hypotheses={
-            name: _mean_hypothesis([point.hypotheses[name] for point in usable], spread)
-            for name in points[0].hypotheses
-        },
+        hypotheses=mean_hypotheses([point.hypotheses for point in usable]),
         simulation_uncertainty=simulation,
         choice_uncertainty=choice,
         choosing_significance=on_choosing,
         optimism=optimism,
         optimism_uncertainty=_finite(
-            float(np.hypot(optimism_uncertainty(events, cuts, settings.objective), spread(values("optimism"))))
+            float(
+                np.hypot(
+                    optimism_uncertainty(events, cuts, settings.objective), spread_over_partitions(values("optimism"))
+                )
+            )
         ),
         optimism_status="ok" if uncertainty is None or optimism <= uncertainty else "exceeds_error",
         partitions=tuple(
@@ -203,14 +201,6 @@ def _mean_over_partitions(
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
-
-
-def _mean_hypothesis(
-    found: Sequence[HypothesisSignificance], spread: Callable[[Floats], float]
-) -> HypothesisSignificance:
-    values = np.array([each.significance for each in found])
-    simulation = np.mean([each.significance_uncertainty for each in found])
-    return HypothesisSignificance(float(values.mean()), float(np.hypot(simulation, spread(values))))
 
 
 def choose_by_fold(events: ScoredEvents, choose: Callable[[ScoredEvents], Choice], what: str) -> list[Choice]:
