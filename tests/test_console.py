@@ -39,7 +39,8 @@ def working_point(**changes):
         "signal": {"yield": 12.34},
         "background": {"yield": 56.78, "uncertainty": 1.234},
         "signal_efficiency": 0.4567,
-        "optimism": 0.0123,
+        "optimism": 0.012,
+        "optimism_uncertainty": 0.0343,
     }
     return numbers | changes
 
@@ -149,21 +150,30 @@ def test_a_terminal_has_a_bar_for_every_phase():
 
 def test_a_working_point_is_told_with_its_uncertainties_and_the_difference(console):
     classifiers = [
-        {"label": "Z loss", "working_point": working_point()},
-        {"label": "weighted BCE", "working_point": {"status": "no_threshold_qualifies", "reason": "too few events"}},
+        {"name": "z", "label": "Z loss", "working_point": working_point()},
+        {
+            "name": "bce",
+            "label": "weighted BCE",
+            "working_point": {"status": "no_threshold_qualifies", "reason": "too few events"},
+        },
     ]
-    print_working_points(console, {"classifiers": classifiers, "comparison": {"value": -0.25, "uncertainty": 0.1}})
+    parts = {"simulation": 0.06, "choice": 0.08, "training": None}
+    quantity = {"quantity": "significance", "value": -0.25, "uncertainty": 0.1, "missing": ["training"], **parts}
+    comparison = [{"first": "z", "second": "bce", "quantities": [quantity]}]
+    print_working_points(console, {"classifiers": classifiers, "comparison": comparison})
+    lacking = "the error lacks the training; no winner is named"
     numbers = "Z loss: held-out Z = 3.142 +- 0.051 (s = 12.3, b = 56.8 +- 1.2, signal efficiency 0.457)"
     assert lines(console) == [
-        f"{numbers}; +0.012 on the events that chose the cut",
+        f"{numbers}; +0.012 +- 0.034 on the events that chose the cut",
         "weighted BCE: no working point: too few events",
-        "Z loss - weighted BCE: -0.250 +- 0.100",
+        "Z loss - weighted BCE:",
+        "  Z at the chosen cuts: -0.25 +- 0.1 (simulation 0.06, choice of cuts 0.08): " + lacking,
     ]
 
 
 def test_without_a_difference_none_is_told(console):
     classifier = {"label": "Z loss", "working_point": working_point()}
-    print_working_points(console, {"classifiers": [classifier], "comparison": None})
+    print_working_points(console, {"classifiers": [classifier], "comparison": []})
     assert len(lines(console)) == 1
 
 

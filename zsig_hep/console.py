@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO, cast
@@ -219,8 +219,24 @@ def print_working_points(console: "Console", summary: Any) -> None:
             f"{classifier['label']}: held-out Z = {point['significance']:.3f} +- {point['significance_uncertainty']:.3f}"
             f" (s = {point['signal']['yield']:.1f}, b = {point['background']['yield']:.1f} +- "
             f"{point['background']['uncertainty']:.1f}, signal efficiency {point['signal_efficiency']:.3f}); "
-            f"{point['optimism']:+.3f} on the events that chose the cut"
+            f"{point['optimism']:+.3f} +- {point['optimism_uncertainty']:.3f} on the events that chose the cut"
         )
-    if difference := summary["comparison"]:
-        first, second = (classifier["label"] for classifier in summary["classifiers"][:2])
-        show(f"{first} - {second}: {difference['value']:+.3f} +- {difference['uncertainty']:.3f}")
+    for comparison in summary["comparison"]:
+        _print_comparison(show, comparison, {each["name"]: each["label"] for each in summary["classifiers"]})
+
+
+def _print_comparison(show: Callable[[str], None], comparison: Any, labels: Mapping[str, str]) -> None:
+    """Print the differences of two classifiers with the parts of their errors."""
+    from zsig_hep.presentation.wording import QUANTITY_NAMES, verdict
+
+    show(f"{labels[comparison['first']]} - {labels[comparison['second']]}:")
+    for each in comparison["quantities"]:
+        parts = [
+            f"{name} {each[key]:.2g}"
+            for key, name in {"simulation": "simulation", "choice": "choice of cuts", "training": "training"}.items()
+            if each[key] is not None
+        ]
+        show(
+            f"  {QUANTITY_NAMES[each['quantity']]}: {each['value']:+.3g} +- {each['uncertainty']:.2g} "
+            f"({', '.join(parts)}): {verdict(each, labels)}"
+        )

@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -38,8 +39,10 @@ def test_scores_are_those_of_the_models_and_thresholds_select_them(finished_outp
 def test_the_difference_is_that_of_the_two_working_points(finished_output):
     summary = json.loads((finished_output / "report" / "summary.json").read_text())
     first, second = (each["working_point"]["significance"] for each in summary["classifiers"])
-    assert summary["comparison"]["value"] == pytest.approx(first - second, rel=1e-9)
-    assert summary["comparison"]["uncertainty"] > 0
+    difference = summary["comparison"][0]["quantities"][-1]
+    assert difference["quantity"] == "significance"
+    assert difference["value"] == pytest.approx(first - second, rel=1e-9)
+    assert difference["uncertainty"] == pytest.approx(math.hypot(difference["simulation"], difference["choice"]))
 
 
 def test_a_model_is_described_with_the_cuts_and_the_datasets_of_the_analysis(results):

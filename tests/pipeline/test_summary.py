@@ -46,7 +46,7 @@ def test_the_head_is_that_of_the_analysis(summary):
         "name": "small",
         "luminosity_ifb": 100.0,
         "sqrt_s_tev": 13.0,
-        "figure_of_merit": "Asimov significance with background uncertainty",
+        "figure_of_merit": "Asimov significance with the variance of the simulation",
     }
     assert summary["zsig_hep_version"] == summary["provenance"]["versions"]["zsig_hep"] == __version__
     assert summary["requirements"]["minimum_effective_background"] == 3.0
@@ -113,8 +113,18 @@ def test_the_classifiers_are_those_that_were_evaluated(finished, summary):
 
 
 def test_the_comparison_is_that_of_the_evaluations(finished, summary):
-    difference = finished.results.difference
-    assert summary["comparison"] == {"value": difference.value, "uncertainty": difference.uncertainty}
+    (comparison,) = finished.results.comparisons
+    (written,) = summary["comparison"]
+    assert (written["first"], written["second"]) == ("z", "bce")
+    assert [each["quantity"] for each in written["quantities"]] == [
+        "binned_significance", "area", "log_loss", "significance"
+    ]  # fmt: skip
+    for content, quantity in zip(written["quantities"], comparison.quantities, strict=True):
+        assert content == {**vars(quantity), "missing": list(quantity.missing)}
+        # One seed says nothing about the training.
+        assert quantity.missing == ("training",)
+        assert quantity.training is quantity.better is quantity.standard_deviations is None
+    assert written["quantities"][1]["first"] == pytest.approx(summary["classifiers"][0]["auc"], rel=1e-9)
 
 
 def test_uncertainties_of_the_figure_of_merit_are_told_with_the_labels_of_their_processes(small_search):
@@ -133,7 +143,7 @@ def test_uncertainties_of_the_figure_of_merit_are_told_with_the_labels_of_their_
 def test_the_impact_table_is_that_of_the_results(finished, summary):
     impact, table = summary["impact"], finished.results.impacts
     assert impact["classifier"] == finished.results.evaluations[0].label
-    assert impact["figure_of_merit"] == "Asimov significance with background uncertainty"
+    assert impact["figure_of_merit"] == "Asimov significance with the variance of the simulation"
     assert (impact["cut"], impact["bandwidth"]) == (table.cut, table.bandwidth)
     assert len(impact["rows"]) == len(table.rows) == 4
     assert impact["rows"] == plain(table.rows)

@@ -1,5 +1,6 @@
 """Results in words."""
 
+import dataclasses
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from zsig_hep.presentation.wording import (
     FIGURE_OF_MERIT_LABELS,
     FIGURE_OF_MERIT_NAMES,
+    figure_of_merit_label,
     figure_of_merit_name,
     plain_label,
 )
@@ -21,6 +23,15 @@ def test_numbers_in_the_definition_are_named():
     parameters = FigureParameters(ams_regularisation=3.0)
     assert figure_of_merit_name(Objective(FigureOfMerit.AMS, parameters)).endswith("(AMS), b_r = 3")
     assert figure_of_merit_name(Objective(FigureOfMerit.ASIMOV, parameters)) == "Asimov significance"
+
+
+@pytest.mark.parametrize("name", [figure_of_merit_name, figure_of_merit_label])
+def test_the_variance_of_the_simulation_alone_is_no_background_uncertainty(name):
+    uncertain = Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, simulation_uncertainty_in_figure=True)
+    assert name(uncertain).endswith("with the variance of the simulation")
+    for given in ({"relative_background_uncertainty": 0.1}, {"background_uncertainties": {"dy": 0.1}}):
+        assert name(dataclasses.replace(uncertain, **given)).endswith("with background uncertainty")
+    assert name(uncertain, variations=True).endswith("with background uncertainty")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.selection.varied_toy import varied_toy
 from zsig_hep.errors import InputError
 from zsig_hep.selection import (
     CategorySettings,
@@ -13,7 +14,7 @@ from zsig_hep.selection import (
     hold_out_categories,
     hold_out_working_point,
 )
-from zsig_hep.selection.folds import check_given_folds
+from zsig_hep.selection.folds import check_given_folds, in_partition
 
 SIZE = 2000
 NAMES, ROLES = ("hmumu", "dy", "top", "data"), ("signal", "background", "background", "data")
@@ -114,3 +115,52 @@ class TestFoldsThatAreNotGiven:
             check_given_folds(few.simulated)
             check_given_folds(dataclasses.replace(events(shuffled(), fold_count=6), folds_are_given=False))
         assert not caplog.records
+
+
+class TestPartitions:
+    def test_the_first_is_that_of_the_training(self):
+        one = events(shuffled())
+        assert in_partition(one, 0) is one
+
+    def test_others_are_even_and_independent_of_each_other(self):
+        one = events(shuffled(), size=SIZE)
+        folds = [in_partition(one, number).fold for number in range(4)]
+        for index, fold in enumerate(folds[1:], start=1):
+            assert np.bincount(fold, minlength=4) == pytest.approx(np.full(4, SIZE / 4), rel=0.2)
+            for other in folds[:index]:
+                assert np.mean(fold == other) == pytest.approx(1 / 4, abs=0.05)
+
+    def test_the_fold_depends_on_the_identity_alone(self):
+        identity = np.arange(SIZE, dtype=np.uint64)
+        one = dataclasses.replace(events(shuffled()), identity=identity)
+        order = np.random.default_rng(0).permutation(SIZE)
+        np.testing.assert_array_equal(in_partition(one.select(order), 2).fold, in_partition(one, 2).fold[order])
+        twins = dataclasses.replace(one, identity=identity // np.uint64(2))
+        fold = in_partition(twins, 1).fold
+        np.testing.assert_array_equal(fold[::2], fold[1::2])
+
+    def test_varied_events_follow_their_nominal_events(self):
+        one = varied_toy()
+        other = in_partition(one, 1)
+        weights = next(pair for pair in other.variations if pair[0].name == "lumi")
+        np.testing.assert_array_equal(weights[0].fold, other.fold)
+        assert not np.array_equal(other.fold, one.fold)
+        assert all(len(pair[1].fold) == len(pair[1]) for pair in other.variations)
+
+    def test_events_without_identity(self):
+        one = varied_toy()
+        with pytest.raises(InputError, match=r"scored events have no identity.*set partitions to 1"):
+            in_partition(dataclasses.replace(one, identity=None), 1)
+        up, down = one.variations[0]
+        blind = dataclasses.replace(one, variations=((dataclasses.replace(up, identity=None), down),))
+        with pytest.raises(InputError, match=r"The events of variation 'lumi' up have no identity"):
+            in_partition(blind, 1)
+        # Variations that are not in the figure of merit need none.
+        assert hold_out_working_point(blind, WorkingPointSettings()).status == "ok"
+
+    def test_identities_that_are_none(self):
+        for identity in (np.zeros(3, dtype=np.uint64), np.zeros(4), -np.ones(4, dtype=np.int64)):
+            with pytest.raises(InputError, match=r"Identities must be unsigned integers of shape \(4,\)"):
+                ScoredEvents.from_arrays(
+                    np.zeros(4), np.ones(4), np.arange(4), names=NAMES, roles=ROLES, identity=identity
+                )

@@ -13,12 +13,14 @@ from zsig_hep.errors import InputError
 from zsig_hep.selection.boxes.cuts import Box
 from zsig_hep.selection.boxes.results import CutResult
 from zsig_hep.selection.categories.held_out import HeldOutCategories, HeldOutDivision
+from zsig_hep.selection.thresholds.uncertainties import SignificanceUncertainties
 from zsig_hep.statistics.exclusion import ExpectedExclusion
 from zsig_hep.statistics.yields import Yield
 
 _PROPERTIES: dict[type, tuple[str, ...]] = {
     ExpectedExclusion: ("median_cls", "median_limit"),
     HeldOutDivision: ("significance", "significance_uncertainty"),
+    SignificanceUncertainties: ("jackknife_chi2", "jackknife_status"),
 }
 """Properties that are written besides the fields."""
 

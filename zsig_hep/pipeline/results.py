@@ -20,23 +20,23 @@ from zsig_hep.pipeline.output_folder import OutputFolder
 from zsig_hep.scoring import ModelMetadata, model_metadata
 from zsig_hep.selection import (
     ClassifierEvaluation,
+    Comparison,
     CutResult,
     CutSettings,
-    Difference,
     HeldOutCategories,
     ImpactTable,
+    ScoredClassifier,
     ScoredEvents,
     SelectionExclusion,
     SignificanceUncertainties,
     SystematicTable,
+    compare_classifiers,
     cut_sensitivities,
     evaluate_classifier,
-    held_out_selection,
     held_out_uncertainties,
     hidden_data,
     hold_out_categories,
     optimise_cuts,
-    paired_difference,
     selection_exclusion,
     systematic_table,
     varied_events,
@@ -169,22 +169,15 @@ class Results:
         return self.table.select(~hidden) if hidden.any() else self.table
 
     @cached_property
-    def difference(self) -> Difference | None:
-        """Significance of the loss minus that of the baseline; None without a baseline or a working point."""
-        if len(self.evaluations) < 2 or any(each.working_point.status != "ok" for each in self.evaluations[:2]):
-            return None
-        points = [each.working_point for each in self.evaluations[:2]]
-        first, second = (
-            held_out_selection(self.events[each.name], each.working_point.thresholds) for each in self.evaluations[:2]
-        )
-        return paired_difference(
-            first,
-            second,
-            self.main_events,
-            self._objective,
-            self._generator(),
-            common_uncertainties=(points[0].common_uncertainty, points[1].common_uncertainty),
-        )
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The classifier with the loss of the analysis minus each of the others; empty without others."""
+        if len(self.evaluations) < 2:
+            return ()
+        compared = [
+            ScoredClassifier(each.name, self.events[each.name], each.working_point, self._seed_scores(each.name))
+            for each in self.evaluations
+        ]
+        return compare_classifiers(compared, self.analysis.selection, self._generator())
 
     @cached_property
     def impacts(self) -> ImpactTable:
@@ -275,6 +268,13 @@ class Results:
         shape_scores = {name: self._scores_of(classifier, table) for name, table in self.shapes.items()}
         variations = varied_events(self.table, self.variations, score, self.shapes, shape_scores)
         return ScoredEvents.of_table(self.table, score, variations)
+
+    def _seed_scores(self, name: str) -> Floats:
+        """Out-of-fold scores of the networks of each seed of a classifier, shape [S, N]."""
+        classifier, table = self.classifiers[name], self.table
+        columns = classifier.columns_of(table.feature_names)
+        device = choose_device(self.analysis.training.device)
+        return classifier.out_of_fold_seed_scores(table.features[:, columns], table.fold, device)
 
     def _scores_of(self, classifier: Classifier, table: EventTable) -> Floats:
         device = choose_device(self.analysis.training.device)

@@ -424,7 +424,8 @@ class Pipeline:
     def _summary(self, columns: JsonDict, cuts: JsonDict | None) -> JsonDict:
         columns["notes"] += theory_notes(self.analysis) + list(schedule_advice(self.analysis.training))
         for evaluation in self.results.evaluations:
-            columns["notes"] += simulation_caveats(evaluation, self.analysis.selection)
+            uncertainties = self.results.uncertainties[evaluation.name]
+            columns["notes"] += simulation_caveats(evaluation, self.analysis.selection, uncertainties)
         provenance = {
             "command": command_line(),
             "versions": package_versions(),

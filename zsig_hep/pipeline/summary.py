@@ -63,7 +63,7 @@ def selections_summary(results: Results) -> JsonDict:
     differentiated = objective if impacts.figure_of_merit is None else objective.differentiable
     return {
         "classifiers": [_classifier(results, each) for each in results.evaluations],
-        "comparison": plain(results.difference),
+        "comparison": plain(results.comparisons),
         "impact": plain(impacts)
         | {
             "classifier": results.evaluations[0].label,
@@ -163,7 +163,7 @@ def figure_of_merit_summary(analysis: Analysis) -> JsonDict:
     """The figure of merit: its name, its uncertainties, and how signals are combined."""
     selection = analysis.selection
     return {
-        "figure_of_merit": figure_of_merit_name(selection.objective),
+        "figure_of_merit": figure_of_merit_name(selection.objective, variations=selection.variations_in_figure),
         "signals": selection.signals,
         "background_uncertainties": [
             {"name": name, "label": analysis.labels[name], "relative": relative}

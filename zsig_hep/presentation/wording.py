@@ -29,6 +29,8 @@ FIGURE_OF_MERIT_NAMES = {
     FigureOfMerit.POISSON_WITH_UNCERTAINTY: "exact Poisson significance with background uncertainty (Z_Bi)",
 }
 
+_OF_SIMULATION = "with the variance of the simulation"
+
 FIGURE_OF_MERIT_LABELS = {
     FigureOfMerit.S_OVER_SQRT_B: "Significance $s$/√$b$",
     FigureOfMerit.S_OVER_SQRT_B_WITH_UNCERTAINTY: r"Significance $s$/√($b+\sigma_b^2$)",
@@ -42,8 +44,40 @@ FIGURE_OF_MERIT_LABELS = {
 """Axis titles, with LaTeX markup."""
 
 
-def figure_of_merit_name(objective: Objective) -> str:
-    """Name a figure of merit, with the parameters in its definition.
+QUANTITY_NAMES = {
+    "binned_significance": "binned significance",
+    "area": "area under the ROC curve",
+    "log_loss": "log loss",
+    "significance": "Z at the chosen cuts",
+}
+"""Quantities that compare classifiers; those without a cut first."""
+_PARTS = {"training": "the training", "choice": "the choice of cuts"}
+
+
+def _with_uncertainty_of_what(text: str, objective: Objective, *, variations: bool) -> str:
+    """Say so where a figure with uncertainty has no other uncertainty than that of the simulation."""
+    given = (
+        variations
+        or objective.relative_background_uncertainty > 0
+        or any(k > 0 for k in objective.background_uncertainties.values())
+    )
+    if given or not objective.simulation_uncertainty_in_figure:
+        return text
+    return text.replace("with background uncertainty", _OF_SIMULATION)
+
+
+def figure_of_merit_label(objective: Objective, *, variations: bool = False) -> str:
+    r"""Axis title of a figure of merit, with LaTeX markup, and whether systematic variations are in it.
+
+    Example:
+        >>> figure_of_merit_label(Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, simulation_uncertainty_in_figure=True))
+        '$Z_\mathrm{A}$ with the variance of the simulation'
+    """
+    return _with_uncertainty_of_what(FIGURE_OF_MERIT_LABELS[objective.figure], objective, variations=variations)
+
+
+def figure_of_merit_name(objective: Objective, *, variations: bool = False) -> str:
+    """Name a figure of merit, with the parameters in its definition, and whether systematic variations are in it.
 
     Example:
         >>> from zsig_hep.statistics import FigureParameters
@@ -55,7 +89,8 @@ def figure_of_merit_name(objective: Objective) -> str:
         FigureOfMerit.AMS: f", b_r = {parameters.ams_regularisation:g}",
         FigureOfMerit.PUNZI: f", a = {parameters.punzi_sigmas:g}",
     }
-    return FIGURE_OF_MERIT_NAMES[objective.figure] + numbers.get(objective.figure, "")
+    name = _with_uncertainty_of_what(FIGURE_OF_MERIT_NAMES[objective.figure], objective, variations=variations)
+    return name + numbers.get(objective.figure, "")
 
 
 def plain_label(label: str) -> str:
@@ -109,12 +144,11 @@ def statement(summary: Mapping[str, Any]) -> list[str]:
     """
     sentences = [_setting(summary)]
     sentences += [_found(classifier) for classifier in summary["classifiers"]]
-    if (difference := _difference(summary)) is not None:
-        sentences.append(difference)
+    sentences += [sentence for comparison in summary["comparison"] for sentence in _compared(comparison, summary)]
     if any(classifier["working_point"]["status"] == "ok" for classifier in summary["classifiers"]):
         sentences.append(
             "The cut of each fold was chosen on the other folds, and every event was scored by networks that were not "
-            "trained on it. Uncertainties are those of the finite simulation."
+            f"trained on it. Uncertainties are those of the finite simulation{_of_choice(summary)}."
         )
     return sentences
 
@@ -175,17 +209,46 @@ def _found(classifier: Mapping[str, Any]) -> str:
     )
 
 
-def _difference(summary: Mapping[str, Any]) -> str | None:
-    comparison = summary["comparison"]
-    if comparison is None or comparison["value"] is None:
-        return None
-    first, second = (classifier["label"] for classifier in summary["classifiers"][:2])
-    difference, uncertainty = comparison["value"], comparison["uncertainty"]
-    text = f"On the same events, Z of “{first}” minus Z of “{second}” is {with_uncertainty(difference, uncertainty)}"
-    if not uncertainty:
-        return f"{text}."
-    sigmas = abs(difference) / uncertainty
-    if sigmas < 2:
-        return f"{text}: the difference is not significant."
-    better = first if difference > 0 else second
-    return f"{text}: “{better}” is better by {significant(sigmas, 2)} standard deviations."
+def _of_choice(summary: Mapping[str, Any]) -> str:
+    partitions = max(len(classifier["working_point"]["partitions"]) for classifier in summary["classifiers"])
+    return f" and of the choice of the cuts, which was repeated over {partitions} partitions" if partitions > 1 else ""
+
+
+def _compared(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+    """Say what separates two classifiers, first by a quantity without a cut."""
+    labels = {classifier["name"]: classifier["label"] for classifier in summary["classifiers"]}
+    first, second = (labels[comparison[place]] for place in ("first", "second"))
+    sentences = []
+    for each in comparison["quantities"]:
+        number = with_uncertainty(each["value"], each["uncertainty"])
+        name = QUANTITY_NAMES[each["quantity"]]
+        if each["quantity"] == "binned_significance":
+            sentences.append(
+                f"On the same events and without a cut, the {name} of “{first}” minus that of “{second}” is {number}: "
+                f"{verdict(each, labels)}."
+            )
+        if each["quantity"] == "significance":
+            sentences.append(f"Their {name} differs by {number}: {verdict(each, labels)}.")
+    return sentences
+
+
+def verdict(difference: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """Say which of two classifiers is better, only where the error is complete and small enough.
+
+    Args:
+        difference: a `QuantityDifference` as in `summary.json`.
+        labels: labels of the classifiers by name.
+
+    Example:
+        >>> lacking = {"missing": ["training"], "better": None, "standard_deviations": None}
+        >>> verdict(lacking, {})
+        'the error lacks the training; no winner is named'
+        >>> verdict({"missing": [], "better": "z", "standard_deviations": 2.345}, {"z": "Z loss"})
+        '“Z loss” is better by 2.3 standard deviations'
+    """
+    if difference["missing"]:
+        return f"the error lacks {' and '.join(_PARTS[part] for part in difference['missing'])}; no winner is named"
+    if difference["better"] is None:
+        return "the difference is not significant"
+    sigmas = significant(difference["standard_deviations"], 2)
+    return f"“{labels[difference['better']]}” is better by {sigmas} standard deviations"

@@ -12,6 +12,12 @@ from zsig_hep.selection.categories.held_out import (
     hold_out_categories,
 )
 from zsig_hep.selection.categories.yields import Category, CombinedSignificance
+from zsig_hep.selection.comparison.compare import (
+    Comparison,
+    QuantityDifference,
+    ScoredClassifier,
+    compare_classifiers,
+)
 from zsig_hep.selection.events import ScoredEvents, VariationPair, VariedEvents
 from zsig_hep.selection.histograms import feature_histogram, score_edges, score_histogram
 from zsig_hep.selection.numbers import HypothesisSignificance, SelectionNumbers
@@ -23,7 +29,12 @@ from zsig_hep.selection.thresholds.differences import Difference, paired_differe
 from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation, evaluate_classifier
 from zsig_hep.selection.thresholds.exclusion import SelectionExclusion, selection_exclusion
 from zsig_hep.selection.thresholds.goal import WorkingPointJudge, training_goal
-from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, held_out_selection, hold_out_working_point
+from zsig_hep.selection.thresholds.held_out import (
+    HeldOutWorkingPoint,
+    PartitionChoice,
+    held_out_selection,
+    hold_out_working_point,
+)
 from zsig_hep.selection.thresholds.one_more_event import OneMoreEvent
 from zsig_hep.selection.thresholds.roc import RocCurve, roc_curve
 from zsig_hep.selection.thresholds.scan import ThresholdScan, scan_thresholds, significance_at_signal_efficiency
@@ -45,6 +56,7 @@ __all__ = [
     "ChosenCategories",
     "ClassifierEvaluation",
     "CombinedSignificance",
+    "Comparison",
     "Cut",
     "CutResult",
     "CutSettings",
@@ -64,7 +76,10 @@ __all__ = [
     "NMinusOne",
     "OneMoreEvent",
     "Parameter",
+    "PartitionChoice",
+    "QuantityDifference",
     "RocCurve",
+    "ScoredClassifier",
     "ScoredEvents",
     "SelectionExclusion",
     "SelectionNumbers",
@@ -82,6 +97,7 @@ __all__ = [
     "category_index",
     "choose_categories",
     "choose_working_point",
+    "compare_classifiers",
     "cut_sensitivities",
     "evaluate_classifier",
     "feature_histogram",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.errors import InputError
+from zsig_hep.ntuples.identity import mix
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.ntuples.variations import Direction, VariationKind
 from zsig_hep.statistics.process_table import ProcessTable, Role
@@ -16,6 +17,7 @@ from zsig_hep.statistics.yields import Yield, weighted_yield
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
+Identities = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,8 @@ class ScoredEvents:
         feature_names: F names.
         variations: for each variation, the events of the processes it touches, up and down.
         folds_are_given: whether the user chose the folds, which `zsig_hep.selection.folds` then checks.
+        identity: hash of each event's identity, which divides events into the folds of other partitions, shape [N]; None
+            if they cannot be divided otherwise.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -54,6 +58,7 @@ class ScoredEvents:
     feature_names: tuple[str, ...] = ()
     variations: tuple["VariationPair", ...] = ()
     folds_are_given: bool = False
+    identity: Identities | None = None
 
     @classmethod
     def from_arrays(
@@ -66,6 +71,7 @@ class ScoredEvents:
         roles: Sequence[Role],
         fold: npt.ArrayLike | None = None,
         fold_count: int = 5,
+        identity: npt.ArrayLike | None = None,
     ) -> Self:
         """Make scored events from arrays, with the scores of any classifier.
 
@@ -78,12 +84,15 @@ class ScoredEvents:
             fold: fold of each event, filled evenly with signal and background; by default event i is in fold i modulo
                 `fold_count`.
             fold_count: number of folds.
+            identity: unsigned integers; events of equal identity share a fold in every partition that a cut is chosen
+                over. By default each event stands alone.
 
         Returns:
             The events in float64 and int64.
 
         Raises:
-            InputError: shapes differ, a score or weight is not finite, or an index, a fold or a role is not valid.
+            InputError: shapes differ, a score or weight is not finite, or an index, a fold, an identity or a role is not
+                valid.
         """
         processes = ProcessTable.of(names, roles)
         scores, weights = np.asarray(score, dtype=np.float64), np.asarray(weight, dtype=np.float64)
@@ -100,7 +109,7 @@ class ScoredEvents:
         features = np.empty((scores.size, 0), dtype=np.float32)
         return cls(
             scores, weights, indices, folds.astype(np.int64), processes, fold_count, features,
-            folds_are_given=fold is not None,
+            folds_are_given=fold is not None, identity=_identities(identity, scores.size),
         )  # fmt: skip
 
     @classmethod
@@ -117,7 +126,7 @@ class ScoredEvents:
         """
         events = cls.from_arrays(
             score, table.weight, table.process, names=table.process_names, roles=table.roles,
-            fold=table.fold, fold_count=table.fold_count,
+            fold=table.fold, fold_count=table.fold_count, identity=table.identity,
         )  # fmt: skip
         return replace(
             events,
@@ -161,8 +170,8 @@ class ScoredEvents:
             variations=tuple(_each(pair, lambda varied: varied.renumbered(row)) for pair in self.variations),
         )
 
-    def select(self, chosen: Booleans) -> "ScoredEvents":
-        """The nominal events of a mask; `variations` is unchanged."""
+    def select(self, chosen: Booleans | Integers) -> "ScoredEvents":
+        """The nominal events of a mask, or at indices; `variations` is unchanged."""
         return _masked(self, chosen)
 
     def outside(self, fold: int) -> "ScoredEvents":
@@ -201,6 +210,7 @@ class VariedEvents:
         process: index into the processes of the nominal events, shape [M].
         fold: fold of each event, shape [M].
         features: the same columns as those of the nominal events, shape [M, F].
+        identity: hash of each event's identity, the same as of the nominal event, shape [M]; None if not known.
     """
 
     name: str
@@ -212,6 +222,7 @@ class VariedEvents:
     process: Integers
     fold: Integers
     features: npt.NDArray[np.float32]
+    identity: Identities | None = None
 
     def __len__(self) -> int:
         """Number of events."""
@@ -242,8 +253,9 @@ VariationPair = tuple[VariedEvents, VariedEvents]
 _Events = TypeVar("_Events", ScoredEvents, VariedEvents)
 
 
-def _masked(events: _Events, mask: Booleans) -> _Events:
-    names = ("score", "weight", "process", "fold", "features")
+def _masked(events: _Events, mask: Booleans | Integers) -> _Events:
+    names = ["score", "weight", "process", "fold", "features"]
+    names += [] if events.identity is None else ["identity"]
     return replace(events, **{name: getattr(events, name)[mask] for name in names})
 
 
@@ -274,6 +286,19 @@ def _folds(fold: npt.ArrayLike, shape: tuple[int, ...], fold_count: int) -> npt.
         message = f"Folds run from {folds.min()} to {folds.max()}; they must be in [0, {fold_count})."
         raise InputError(message)
     return folds
+
+
+def _identities(identity: npt.ArrayLike | None, size: int) -> Identities:
+    if identity is None:
+        return mix(np.arange(size, dtype=np.uint64))
+    identities = np.asarray(identity)
+    if identities.shape != (size,) or (size and identities.dtype.kind != "u"):
+        message = (
+            f"Identities must be unsigned integers of shape ({size},); found {identities.dtype} of shape "
+            f"{identities.shape}."
+        )
+        raise InputError(message)
+    return identities.astype(np.uint64)
 
 
 def _require_finite(name: str, values: Floats, hint: str) -> None:

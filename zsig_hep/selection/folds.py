@@ -1,16 +1,66 @@
-"""A check of folds that the user gives, which a hash of the event identity would fill evenly."""
+"""Partitions of the events into folds, and a check of folds that the user gives.
+
+A cut is chosen for each fold on the other folds. It depends on which events share a fold, so that the choice can be
+repeated over several partitions. Partition 0 has the folds of the training; the others are made by a hash of the event
+identity with a salt of their own. Scores are out of fold in every partition: they come from the folds of the training.
+"""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 
 from zsig_hep.errors import InputError
-from zsig_hep.selection.events import ScoredEvents
+from zsig_hep.ntuples.identity import assign_folds
+from zsig_hep.selection.events import Identities, Integers, ScoredEvents, VariedEvents
 
 _LOG = logging.getLogger(__name__)
 
+# Larger than any seed that somebody would give to the folds of a training, so that no partition repeats those.
+_SALT = 0x5E1EC710_00000000
+
 LARGEST_IMBALANCE = 2.0
 """Ratio of the share of a fold to an equal share, or its inverse, above which there is a warning."""
+
+
+def in_partition(events: ScoredEvents, number: int) -> ScoredEvents:
+    """The same events, nominal and varied, with the folds of another partition.
+
+    Args:
+        events: events with identities.
+        number: number of the partition; 0 is that of the training and leaves the events unchanged.
+
+    Raises:
+        InputError: the events or the events of a variation have no identity.
+
+    Example:
+        >>> events = ScoredEvents.from_arrays(
+        ...     np.zeros(8), np.ones(8), np.arange(8) % 2, names=["hmumu", "dy"], roles=["signal", "background"],
+        ...     fold_count=2)
+        >>> [in_partition(events, number).fold.tolist() for number in (0, 1)]
+        [[0, 1, 0, 1, 0, 1, 0, 1], [1, 0, 0, 0, 0, 1, 0, 0]]
+    """
+    if number == 0:
+        return events
+
+    def folds(identity: Identities | None, what: str) -> Integers:
+        if identity is None:
+            message = (
+                f"{what} have no identity, which divides events into the folds of several partitions: give `identity`, "
+                "or set partitions to 1."
+            )
+            raise InputError(message)
+        return assign_folds(identity, events.fold_count, _SALT + number).astype(np.int64)
+
+    def varied(one: VariedEvents) -> VariedEvents:
+        return replace(one, fold=folds(one.identity, f"The events of variation '{one.name}' {one.direction}"))
+
+    return replace(
+        events,
+        fold=folds(events.identity, "The scored events"),
+        variations=tuple((varied(up), varied(down)) for up, down in events.variations),
+        folds_are_given=False,
+    )
 
 
 def check_given_folds(events: ScoredEvents) -> None:

@@ -1,10 +1,11 @@
 """The numbers of a selection, by a cut on a score or by rectangular cuts: yields, efficiencies and significance."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from zsig_hep.selection.events import Floats, Integers
 from zsig_hep.statistics.objective import Objective
@@ -133,6 +134,28 @@ def by_signal(hypotheses: Significance | None, processes: ProcessTable) -> dict[
         return {}
     numbers = zip(processes.signals, hypotheses.value, hypotheses.uncertainty, strict=True)
     return {name: HypothesisSignificance(float(value), float(uncertainty)) for name, value, uncertainty in numbers}
+
+
+def spread_over_partitions(values: npt.ArrayLike) -> float:
+    """Standard deviation of what several partitions of the events gave, the error from the choice; 0 for one partition.
+
+    Example:
+        >>> spread_over_partitions([1.0, 3.0]), spread_over_partitions([1.0])
+        (1.4142135623730951, 0.0)
+    """
+    each = np.asarray(values, dtype=np.float64)
+    return float(np.std(each, ddof=1)) if each.size > 1 else 0.0
+
+
+def mean_hypotheses(found: Sequence[Mapping[str, HypothesisSignificance]]) -> dict[str, HypothesisSignificance]:
+    """Mean of each hypothesis over partitions, whose error contains the spread over them."""
+    means = {}
+    for name in found[0]:
+        values = [each[name].significance for each in found]
+        simulation = np.mean([each[name].significance_uncertainty for each in found])
+        uncertainty = float(np.hypot(simulation, spread_over_partitions(values)))
+        means[name] = HypothesisSignificance(float(np.mean(values)), uncertainty)
+    return means
 
 
 def _finite(value: Any) -> float | None:

@@ -79,6 +79,11 @@ class WorkingPointSettings(Settings):
     none is. A smaller fraction keeps the cut loose for the sake of backgrounds that it removes, which costs significance
     wherever they are thinly simulated.
     """
+    partitions: int = Field(default=5, ge=1, le=100)
+    """Number of partitions of the events into folds over which the choice of the cut is repeated, at the cost of a scan of
+    each fold. The significance is the mean over the partitions, and its error includes their spread. The cuts that are
+    exported and their yields are those of the folds of the training. 1: these alone.
+    """
     sensitivity: SensitivitySettings = SensitivitySettings()
     """How the derivatives of the cut in cross sections and uncertainties are computed."""
 

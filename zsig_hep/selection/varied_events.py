@@ -79,6 +79,7 @@ def _varied(
         table.process.astype(np.int64),
         table.fold.astype(np.int64),
         table.features,
+        table.identity,
     )
     inside = np.isin(table.process, [table.process_names.index(each) for each in touched])
     return events if inside.all() else events.select(inside)
@@ -92,6 +93,9 @@ def _mirrored(nominal: VariedEvents, up: VariedEvents) -> VariedEvents:
         process=np.concatenate([nominal.process, up.process]),
         fold=np.concatenate([nominal.fold, up.fold]),
         features=np.concatenate([nominal.features, up.features]),
+        identity=None
+        if nominal.identity is None or up.identity is None
+        else np.concatenate([nominal.identity, up.identity]),
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from tests.learning.trainings import settings
 from zsig_hep.errors import InputError, ModelFileError, OutputError
 from zsig_hep.learning import Classifier, train
+from zsig_hep.learning.classifier.calibration import signal_share_below
 from zsig_hep.learning.tensor_files import read_tensors, write_tensors
 
 PHASE = {"epochs": 1, "batch_size": 256, "learning_rate": 1e-2}
@@ -91,6 +92,18 @@ def test_out_of_fold_scores_are_signal_shares_of_the_members_of_the_fold(trained
         assert len(members) == 2
         expected = np.mean([share_below(classifier, member, table, logits[member, event]) for member in members])
         assert scores[event] == pytest.approx(expected, abs=0.06)
+
+
+def test_the_out_of_fold_score_is_the_mean_over_the_seeds(trained):
+    table, classifier = trained
+    every = classifier.out_of_fold_seed_scores(table.features, table.fold)
+    assert every.shape == (2, len(table.fold))
+    np.testing.assert_array_equal(every.mean(axis=0), classifier.out_of_fold_scores(table.features, table.fold))
+    for event in (0, 550):
+        members = np.flatnonzero(classifier.history.member_fold == table.fold[event])
+        of_members = classifier.logits(table.features[[event]])[members]
+        expected = signal_share_below(of_members, classifier.quantiles[members])[:, 0]
+        assert every[:, event] == pytest.approx(expected, rel=1e-9)
 
 
 def test_signal_is_flat_in_the_score(trained):

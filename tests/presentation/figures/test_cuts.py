@@ -54,7 +54,7 @@ def test_both_edges_of_a_window_are_drawn_and_what_they_reject_is_shaded(result:
         assert (low, high) == (found.cut.low, found.cut.high)
     assert upper.get_ylabel().endswith("GeV")
     assert lower.get_xlabel() == "Dimuon mass [GeV]"
-    assert lower.get_ylabel() == r"$Z_\mathrm{A}$ with background uncertainty"
+    assert lower.get_ylabel() == r"$Z_\mathrm{A}$ with the variance of the simulation"
     assert legend_texts(lower) == ["moving the lower cut", "moving the upper cut"]
     assert upper.get_legend().get_title().get_text() == f"N−1: {found.cut.low:g} < x < {found.cut.high:g}"
     # Recorded events would show the region that a search keeps blind.

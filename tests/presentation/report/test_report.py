@@ -59,7 +59,8 @@ def working_point(**changes: Any) -> dict[str, Any]:
         "status": "ok", "reason": "", "thresholds": [0.91, 0.925], "signal": passed,
         "background": {"yield": 8.3, "uncertainty": 0.62, "effective_entries": 179.2}, "signal_efficiency": 0.2034,
         "background_efficiency": 0.0012, "purity": 0.386, "significance": 1.6543, "significance_uncertainty": 0.0712,
-        "choosing_significance": 1.71, "optimism": 0.056, "yields": {"vbf": passed}, "hypotheses": {},
+        "exported_significance": 1.6412, "simulation_uncertainty": 0.06, "choice_uncertainty": 0.0383, "partitions": [{}] * 5,
+        "choosing_significance": 1.71, "optimism": 0.056, "optimism_uncertainty": 0.034, "yields": {"vbf": passed}, "hypotheses": {},
     } | changes  # fmt: skip
 
 
@@ -72,6 +73,13 @@ def classifier(name: str, label: str, **changes: Any) -> dict[str, Any]:
                        "expected": {"confidence_level": 0.95, "median_cls": 0.12, "median_limit": 1.31,
                                     "limits": [0.7, 0.95, 1.31, 1.8, 2.5]}}],
     }  # fmt: skip
+
+
+def quantity(name: str, value: float, uncertainty: float, **changes: Any) -> dict[str, Any]:
+    return {
+        "quantity": name, "first": 1.6543, "second": 1.6, "value": value, "uncertainty": uncertainty, "simulation": 0.0321,
+        "choice": 0.0123, "training": 0.0234, "missing": [], "standard_deviations": None, "better": None,
+    } | changes  # fmt: skip
 
 
 @pytest.fixture
@@ -98,7 +106,10 @@ def summary() -> dict[str, Any]:
         ],
         "cutflow": {"vbf": [{"cut": "pt > 30 & more", "entries": 15000, "yield": 25.64, "uncertainty": 0.2093}]},
         "classifiers": [classifier("zloss", "Z loss"), classifier("bce", "Weighted BCE", significance=1.6)],
-        "comparison": {"value": 0.05, "uncertainty": 0.04},
+        "comparison": [{"first": "zloss", "second": "bce", "quantities": [
+            quantity("binned_significance", 0.05, 0.04, standard_deviations=1.2, choice=None),
+            quantity("significance", 0.0543, 0.0812, missing=["training"], training=None),
+        ]}],
         "impact": {"rows": [], "figure_of_merit": "Asimov significance"},
         "categories": None,
         "fit": {"channels": ["signal_region"], "notes": ["process <tt> is left out"]},
@@ -161,6 +172,7 @@ def test_nulls_of_a_failed_working_point_are_dashes_and_its_reason_is_told(
 ) -> None:
     failed = dict.fromkeys(working_point())
     failed |= {
+        "partitions": [],
         "status": "no_threshold_qualifies",
         "reason": "7 effective entries at best.",
         "thresholds": [None],
@@ -168,7 +180,7 @@ def test_nulls_of_a_failed_working_point_are_dashes_and_its_reason_is_told(
     }
     summary["classifiers"][0]["working_point"] = failed
     summary["classifiers"][0]["training"]["advice"] = "3 of 10 networks collapsed"
-    summary |= {"comparison": None, "sqrt_s_tev": None, "cutflow": {}, "normalisation": [], "notes": []}
+    summary |= {"comparison": [], "sqrt_s_tev": None, "cutflow": {}, "normalisation": [], "notes": []}
     write_report(tmp_path / "report.html", json.loads(json.dumps(summary)), [])
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.row("Significance Z")[1] == "–"
@@ -178,21 +190,41 @@ def test_nulls_of_a_failed_working_point_are_dashes_and_its_reason_is_told(
 
 
 @pytest.mark.parametrize(
-    ("difference", "uncertainty", "words"),
+    ("changes", "words"),
     [
-        (0.05, 0.04, "the difference is not significant"),
-        (0.41, 0.08, "“Z loss” is better by 5.1 standard deviations"),
-        (-0.41, 0.08, "“Weighted BCE” is better by 5.1 standard deviations"),
+        ({"standard_deviations": 1.2}, "0.05 ± 0.04: the difference is not significant."),
+        ({"standard_deviations": 5.12, "better": "zloss"}, ": “Z loss” is better by 5.1 standard deviations."),
+        ({"standard_deviations": 5.12, "better": "bce"}, ": “Weighted BCE” is better by 5.1 standard deviations."),
+        ({"missing": ["training"]}, ": the error lacks the training; no winner is named."),
     ],
 )
-def test_statement_says_who_is_better_only_when_the_simulation_does(
-    summary: dict[str, Any], difference: float, uncertainty: float, words: str
+def test_statement_says_who_is_better_only_where_the_error_is_complete(
+    summary: dict[str, Any], changes: dict[str, Any], words: str
 ) -> None:
-    summary["comparison"] = {"value": difference, "uncertainty": uncertainty}
+    summary["comparison"][0]["quantities"][0] |= changes
     text = " ".join(statement(summary)).replace("\u00a0", " ")
+    assert "without a cut, the binned significance of “Z loss” minus that of “Weighted BCE” is 0.05 ± 0.04" in text
     assert words in text
+    # The cut comes last.
+    assert text.index("binned significance") < text.index(
+        "Their Z at the chosen cuts differs by 0.05 ± 0.08: the error"
+    )
     assert "reaches Z = 1.65 ± 0.07" in text
+    assert "repeated over 5 partitions" in text
     assert text.startswith("For 140 fb⁻¹ at √s = 13 TeV, a search for VBF H → μμ over DY <1> and tt was")
+
+
+def test_every_part_of_the_error_of_a_difference_is_printed(summary: dict[str, Any], tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", summary, [])
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8").replace("\u00a0", " "))
+    assert page.row("Binned significance")[1:] == [
+        "1.654", "1.600", "0.05 ± 0.04", "0.032", "–", "0.023", "the difference is not significant"
+    ]  # fmt: skip
+    assert page.row("Z at the chosen cuts")[3:] == [
+        "0.05 ± 0.08", "0.032", "0.012", "–", "the error lacks the training; no winner is named"
+    ]  # fmt: skip
+    assert page.row("Z of the exported cuts")[1] == "1.64"
+    assert page.row("Difference to the held-out Z")[1] == "0.056 ± 0.034"
 
 
 def test_uncertainties_stand_beside_the_figure_of_merit(summary: dict[str, Any]) -> None:
@@ -326,7 +358,7 @@ def test_variations_at_the_cut_are_one_row_each_with_their_shifts(summary: dict[
         "notes": ["variation 'jes' at the cut: both on one side for <tt>"],
     }
     page = rendered(summary)
-    assert page.row("jes") == ["jes", "shape", "–", "+10.0, −7.5 %", "–", "−0.100, –"]
+    assert page.row("jes") == ["jes", "shape", "–", "+10.0, −7.5 %", "–", "−0.087, –"]
     assert "10.0 %" in page.text
     assert "both on one side for <tt>" in page.text
 

@@ -17,12 +17,13 @@ from zsig_hep.selection import (
     scan_thresholds,
 )
 from zsig_hep.selection.categories.choose import Division
+from zsig_hep.selection.folds import in_partition
 from zsig_hep.statistics import asimov_with_uncertainty, weighted_yield
 
 NAMES, ROLES = ("hmumu", "dy", "data"), ("signal", "background", "data")
 FOLDS = 4
 OPTIONS = exact_yields()
-DEFAULT = WorkingPointSettings(tail_entries=0)
+DEFAULT = WorkingPointSettings(tail_entries=0, partitions=1)
 
 
 def events_of(score, weight, process, fold, fold_count=FOLDS):
@@ -103,6 +104,27 @@ def test_a_single_category_is_the_held_out_working_point(options):
     assert found.chosen.optimism == pytest.approx(point.optimism, abs=1e-12)
     (gain,) = found.over_single_cut
     assert (gain.value, gain.uncertainty) == (0, 0)
+
+
+def test_the_significance_is_the_mean_over_partitions_with_their_spread():
+    events, several = toy(3).simulated, DEFAULT.model_copy(update={"partitions": 3})
+    found = held_out(events, several)
+    each = [held_out(in_partition(events, number), DEFAULT) for number in range(3)]
+    for index, division in enumerate(found.optima):
+        values = [one.optima[index].significance for one in each]
+        simulation = np.mean([one.optima[index].significance_uncertainty for one in each])
+        assert division.significance == pytest.approx(np.mean(values))
+        assert division.choice_uncertainty == pytest.approx(np.std(values, ddof=1))
+        assert division.significance_uncertainty == pytest.approx(np.hypot(simulation, np.std(values, ddof=1)))
+        assert division.optimism == pytest.approx(np.mean([one.optima[index].optimism for one in each]))
+        # The exported edges and their yields are those of the folds of the training.
+        assert division.exported_significance == values[0]
+        assert (division.edges, division.categories) == (each[0].optima[index].edges, each[0].optima[index].categories)
+        gains = [one.over_single_cut[index].value for one in each]
+        assert found.over_single_cut[index].value == pytest.approx(np.mean(gains))
+        assert found.over_single_cut[index].uncertainty >= np.std(gains, ddof=1)
+    np.testing.assert_array_equal(found.category, each[0].category)
+    assert found.optima[0].significance == pytest.approx(found.working_point.significance, abs=0.02)
 
 
 def test_data_have_a_category_and_choose_nothing():

@@ -106,7 +106,7 @@ class TestSimulationInTheFigure:
         found = evaluation.one_more_event
         assert found.process == "top"
         assert found.entries >= caveats.FEW_ENTRIES
-        change = evaluation.working_point.significance / found.significance
+        change = evaluation.working_point.exported_significance / found.significance
         for notable, said in ((change * (1 - 1e-9), True), (change * (1 + 1e-9), False)):
             monkeypatch.setattr(caveats, "NOTABLE_GAIN", notable)
             sentences = [each for each in simulation_caveats(evaluation, settings) if "one more" in each]

@@ -1,4 +1,5 @@
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from tests.selection.exact_yields import EXACT_YIELDS, exact_yields
 from tests.selection.varied_toy import VARIATIONS, every_kind, varied_toy, with_variations
 from zsig_hep.errors import InputError
 from zsig_hep.selection import (
+    HeldOutWorkingPoint,
     ScoredEvents,
     WorkingPointSettings,
     choose_working_point,
@@ -15,13 +17,14 @@ from zsig_hep.selection import (
     scan_thresholds,
     systematic_table,
 )
+from zsig_hep.selection.folds import in_partition
 from zsig_hep.selection.thresholds.held_out import varied_selections, why_folds_fail
 from zsig_hep.statistics import FigureOfMerit, asimov, asimov_with_uncertainty, evaluate_processes, weighted_yield
 
 NAMES, ROLES = ("hmumu", "dy", "data"), ("signal", "background", "data")
 FOLDS = 4
 OPTIONS = exact_yields()
-DEFAULT = WorkingPointSettings(tail_entries=0)
+DEFAULT = WorkingPointSettings(tail_entries=0, partitions=1)
 
 
 def toy(seed=0, events=3000, *, signed=False):
@@ -179,8 +182,8 @@ class TestHoldOut:
     "options",
     [
         exact_yields(figure_of_merit=FigureOfMerit.POISSON),
-        WorkingPointSettings(figure_of_merit=FigureOfMerit.POISSON),
-        WorkingPointSettings(figure_of_merit=FigureOfMerit.PUNZI),
+        WorkingPointSettings(figure_of_merit=FigureOfMerit.POISSON, partitions=1),
+        WorkingPointSettings(figure_of_merit=FigureOfMerit.PUNZI, partitions=1),
     ],
 )
 def test_the_figure_of_the_settings_is_quoted(options):
@@ -255,6 +258,67 @@ class TestVariations:
         for pair, selected in zip(events.variations, varied_selections(events, thresholds), strict=True):
             for side, passes in zip(pair, selected, strict=True):
                 np.testing.assert_array_equal(passes, side.score >= cuts[side.fold])
+
+
+class TestPartitions:
+    SETTINGS = WorkingPointSettings(partitions=4)
+
+    def test_the_mean_and_the_spread_of_what_each_partition_gives(self):
+        events = ScoredEvents.from_arrays(*toy(2)[:3], names=NAMES, roles=ROLES, fold_count=FOLDS)
+        point, alone = hold_out_working_point(events, self.SETTINGS), self.SETTINGS.model_copy(update={"partitions": 1})
+        each = [hold_out_working_point(in_partition(events.simulated, number), alone) for number in range(4)]
+        z = [one.significance for one in each]
+        assert len(set(z)) == 4
+        assert point.significance == pytest.approx(np.mean(z), rel=1e-12)
+        assert point.choice_uncertainty == pytest.approx(np.std(z, ddof=1), rel=1e-12)
+        simulation = np.mean([one.significance_uncertainty for one in each])
+        assert point.simulation_uncertainty == pytest.approx(simulation, rel=1e-12)
+        assert point.significance_uncertainty == pytest.approx(np.hypot(simulation, np.std(z, ddof=1)), rel=1e-12)
+        exact = np.mean([one.significance_without_simulation for one in each])
+        assert point.significance_without_simulation == pytest.approx(exact, rel=1e-12)
+        assert point.optimism == pytest.approx(np.mean([one.optimism for one in each]), rel=1e-9)
+        assert [choice.thresholds for choice in point.partitions] == [one.thresholds for one in each]
+        # What is exported is the first of them, with its own significance.
+        assert (point.thresholds, point.yields) == (each[0].thresholds, each[0].yields)
+        assert point.exported_significance == z[0]
+
+    def test_one_partition_has_no_spread(self):
+        point = held_out(*toy(2), DEFAULT)
+        assert point.choice_uncertainty == 0
+        assert point.significance == point.exported_significance
+        assert point.significance_uncertainty == point.simulation_uncertainty
+        assert len(point.partitions) == 1
+
+    def test_a_partition_without_a_cut_is_left_out_of_the_mean(self, monkeypatch):
+        module = sys.modules[hold_out_working_point.__module__]
+        plain, calls = module._hold_out, []
+
+        def failing(*arguments):
+            calls.append(arguments)
+            return HeldOutWorkingPoint("no_threshold_qualifies", "few") if len(calls) == 3 else plain(*arguments)
+
+        events = ScoredEvents.from_arrays(*toy(2)[:3], names=NAMES, roles=ROLES, fold_count=FOLDS)
+        whole = hold_out_working_point(events, self.SETTINGS)
+        monkeypatch.setattr(module, "_hold_out", failing)
+        point = hold_out_working_point(events, self.SETTINGS)
+        assert [choice.significance is None for choice in point.partitions] == [False, False, True, False]
+        kept = [choice.significance for choice in whole.partitions if choice is not whole.partitions[2]]
+        assert point.significance == pytest.approx(np.mean(kept))
+
+    def test_the_mean_moves_less_than_one_partition(self):
+        score, weight, process, _ = toy(3)
+        found = []
+        for seed in range(8):
+            fold = np.random.default_rng(200 + seed).integers(0, FOLDS, score.size)
+            events = ScoredEvents.from_arrays(
+                score, weight, process, names=NAMES, roles=ROLES, fold=fold, fold_count=FOLDS,
+                identity=np.random.default_rng(100 + seed).integers(0, 2**60, score.size, dtype=np.uint64),
+            )  # fmt: skip
+            point = hold_out_working_point(events, self.SETTINGS)
+            found.append((point.significance, point.choice_uncertainty))
+        means, spreads = np.transpose(found)
+        # Half as much, for four partitions.
+        assert np.std(means, ddof=1) < 0.8 * spreads.mean()
 
 
 class TestSelection:

@@ -46,7 +46,7 @@ def test_each_background_by_hand(weights, figure):
         s = point.signal.value
         expected = s / np.sqrt(b + v) if figure == "s_over_sqrt_b" else float(asimov_with_uncertainty(s, b, np.sqrt(v)))
         assert each.significance == pytest.approx(expected, rel=1e-12)
-    assert found["top"].significance < point.significance
+    assert found["top"].significance < point.exported_significance
 
 
 def test_the_one_that_lowers_z_most_is_a_number_of_the_evaluation():

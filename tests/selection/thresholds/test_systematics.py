@@ -56,7 +56,7 @@ class TestAgainstSumsByHand:
         s, b = case.nominal[0], case.nominal[1:].sum()
         assert case.found.background_uncertainty == pytest.approx(sigma)
         assert case.found.significance == pytest.approx(float(asimov_with_uncertainty(s, b, sigma)))
-        assert case.found.significance_without == pytest.approx(case.point.significance)
+        assert case.found.significance_without == pytest.approx(case.point.exported_significance)
         assert case.found.figure is FigureOfMerit.ASIMOV_WITH_UNCERTAINTY
 
     def test_each_variation_moves_the_significance_of_the_settings(self, case):
@@ -99,7 +99,7 @@ def test_variations_in_the_figure_are_in_every_row():
     for found, factor in ((row.significance_up, 1.2), (row.significance_down, 0.8)):
         assert found == pytest.approx(float(asimov_with_uncertainty(s, factor * b, 0.2 * factor * b)))
     # More background with the same uncertainties is no gain.
-    assert row.significance_up < point.significance < row.significance_down
+    assert row.significance_up < point.exported_significance < row.significance_down
 
 
 @pytest.mark.parametrize(

@@ -187,8 +187,10 @@ class TestHeldOut:
     def test_it_is_the_working_point_with_its_own_uncertainty(self):
         point = hold_out_working_point(self.EVENTS, self.SETTINGS)
         found = self.found(point)
-        assert found.significance == pytest.approx(point.significance, rel=1e-12)
-        assert found.propagated == pytest.approx(point.significance_uncertainty, rel=1e-12)
+        assert found.significance == pytest.approx(point.exported_significance, rel=1e-12)
+        alone = hold_out_working_point(self.EVENTS, self.SETTINGS.model_copy(update={"partitions": 1}))
+        assert alone.choice_uncertainty == 0
+        assert found.propagated == pytest.approx(alone.significance_uncertainty, rel=1e-12)
         assert found.folds == 5
         selected = held_out_selection(self.EVENTS, point.thresholds)
         assert found == of(selected, self.EVENTS, self.SETTINGS.objective, seed=1, replicas=100)
@@ -203,7 +205,7 @@ class TestHeldOut:
             for each, objective in ((known, settings.objective), (point, instead))
         )
         assert found == expected
-        assert found.significance < point.significance
+        assert found.significance < point.exported_significance
 
     def test_without_a_working_point_there_is_none(self):
         point = hold_out_working_point(self.EVENTS, WorkingPointSettings(minimum_effective_background=1e9))

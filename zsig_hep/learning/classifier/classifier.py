@@ -129,12 +129,35 @@ class Classifier(ShortRepr):
             ModelFileError: as `logits`, and for an event whose fold has no member.
             TrainingError: as `logits`.
         """
+        mean: npt.NDArray[np.float64] = self.out_of_fold_seed_scores(features, fold, device).mean(axis=0)
+        return mean
+
+    def out_of_fold_seed_scores(
+        self,
+        features: npt.NDArray[np.float32],
+        fold: npt.NDArray[np.integer],
+        device: torch.device | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Out-of-fold scores of the members of each seed alone, whose mean over S seeds is `out_of_fold_scores`.
+
+        Args:
+            features: shape (N, F).
+            fold: fold of each event, shape (N,).
+            device: as for `logits`.
+
+        Returns:
+            Shape (S, N).
+
+        Raises:
+            InputError: as `out_of_fold_scores`, like the other errors.
+        """
         self._require_members_of(fold, len(features))
-        scores = np.full(len(features), np.nan)
-        for k in np.unique(self.history.member_fold):
+        folds, seeds = np.unique(self.history.member_fold, return_counts=True)
+        scores = np.full((int(seeds.max()), len(features)), np.nan)
+        for k in folds:
             events, members = fold == k, self.history.member_fold == k
             logits = self.logits(features[events], device, members)
-            scores[events] = signal_share_below(logits, self.quantiles[members]).mean(axis=0)
+            scores[:, events] = signal_share_below(logits, self.quantiles[members])
         return scores
 
     def _require_members_of(self, fold: npt.NDArray[np.integer], events: int) -> None:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from zsig_hep.presentation.figures.layout import GUIDE, LEFT, RIGHT, TOP, Floats, add_legend
 from zsig_hep.presentation.figures.style import LINE_COLORS, Look, Style, add_label, new_figure
-from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS
+from zsig_hep.presentation.wording import figure_of_merit_label
 from zsig_hep.selection import Category, CombinedSignificance, Difference, HeldOutCategories, HeldOutDivision
 
 _WIDTHS, _COLUMN_GAP = (7.0, 5.2), 1.25
@@ -51,7 +51,7 @@ def category_figure(held_out: HeldOutCategories, look: Look, style: Style) -> Fi
         upper.set_ylabel("Events per category")
         lower.set_ylabel("Significance")
         lower.set_xlabel("Category, and its lower edge of the score")
-        numbers.set_ylabel(FIGURE_OF_MERIT_LABELS[held_out.objective.figure])
+        numbers.set_ylabel(figure_of_merit_label(held_out.objective))
         gains.set_ylabel("Gain")
         gains.set_xlabel("Number of categories")
         for axes in (numbers, gains):

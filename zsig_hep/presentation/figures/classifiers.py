@@ -22,7 +22,7 @@ from zsig_hep.presentation.figures.layout import (
 )
 from zsig_hep.presentation.figures.style import DASHES, LINE_COLORS, Style, add_label
 from zsig_hep.presentation.rounding import with_uncertainty
-from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS, figure_of_merit_name
+from zsig_hep.presentation.wording import figure_of_merit_label, figure_of_merit_name
 from zsig_hep.selection.thresholds.evaluation import ClassifierEvaluation
 
 _MARKERS = ("o", "s", "D", "^")
@@ -104,7 +104,7 @@ def significance_figure(evaluations: Sequence[ClassifierEvaluation], style: Styl
 
     Where thresholds do not meet the requirements, the curve is faint and ends at 1.5 times the highest significance
     that meets them, since there it follows single simulated events. A marker shows the held-out result: its horizontal
-    bar is the range of the cuts of the folds, its vertical bar the Monte-Carlo uncertainty. The axis is that of the
+    bar is the range of the cuts of the folds, its vertical bar the error of Z. The axis is that of the
     figure of merit of the scans; if they have several, each curve has the name of its own.
 
     Args:
@@ -115,8 +115,9 @@ def significance_figure(evaluations: Sequence[ClassifierEvaluation], style: Styl
         The figure.
     """
     objectives = [each.scan.objective for each in evaluations]
-    names = [_COMBINED[each.signals] + figure_of_merit_name(each) for each in objectives]
-    axis_label = _COMBINED[objectives[0].signals] + FIGURE_OF_MERIT_LABELS[objectives[0].figure]
+    varied = any(each.scan.common_uncertainty is not None for each in evaluations)
+    names = [_COMBINED[each.signals] + figure_of_merit_name(each, variations=varied) for each in objectives]
+    axis_label = _COMBINED[objectives[0].signals] + figure_of_merit_label(objectives[0], variations=varied)
     if len(set(names)) > 1:
         axis_label = "Figure of merit"
         evaluations = [

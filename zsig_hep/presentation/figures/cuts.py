@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from zsig_hep.presentation.figures.layout import GUIDE, Corner, add_legend, draw_curve, drawn_points, panels
 from zsig_hep.presentation.figures.stacks import draw_stack, events_per_bin, frame_of, scale_ticks, stack_of
 from zsig_hep.presentation.figures.style import LINE_COLORS, Look, Style, add_label
-from zsig_hep.presentation.wording import FIGURE_OF_MERIT_LABELS
+from zsig_hep.presentation.wording import figure_of_merit_label
 from zsig_hep.selection.boxes.cuts import Cut
 from zsig_hep.selection.boxes.results import CutflowStep, CutResult, EdgeCurve, NMinusOne
 from zsig_hep.statistics.objective import Objective
@@ -87,7 +87,7 @@ def _highest(curve: EdgeCurve) -> float:
 
 
 def _short(objective: Objective) -> str:
-    label = FIGURE_OF_MERIT_LABELS[objective.figure]
+    label = figure_of_merit_label(objective)
     return label.removeprefix("Significance ").removeprefix("Asimov significance ")
 
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from zsig_hep.errors import OutputError
 from zsig_hep.files import atomic_path
 from zsig_hep.presentation.rounding import MISSING, percent, signed, significant, with_uncertainty
-from zsig_hep.presentation.wording import parameter_label, plain_label, statement
+from zsig_hep.presentation.wording import QUANTITY_NAMES, parameter_label, plain_label, statement, verdict
 from zsig_hep.selection.smooth_figure import Parameter
 
 _TEMPLATE = "report.html.j2"
@@ -83,6 +83,9 @@ def render_report(summary: Mapping[str, Any], figures: Sequence[ReportFigure]) -
         totals={role: _total(summary["processes"], role) for role in ("signal", "background")},
         labels={row["name"]: row["label"] for row in summary["processes"]},
         thresholds=_thresholds,
+        names={each["name"]: each["label"] for each in summary["classifiers"]},
+        quantities=QUANTITY_NAMES,
+        verdict=verdict,
         has_data=any(row["role"] == "data" for row in summary["processes"]),
         parameter=_parameter,
     )

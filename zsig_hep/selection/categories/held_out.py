@@ -1,7 +1,8 @@
 """Held-out score categories: the edges of each fold are chosen on the other folds and evaluated on that fold."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from zsig_hep.selection.categories.yields import (
     paired_category_difference,
 )
 from zsig_hep.selection.events import Integers, ScoredEvents, VariedEvents
+from zsig_hep.selection.folds import in_partition
+from zsig_hep.selection.numbers import mean_hypotheses, spread_over_partitions
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.differences import Difference
 from zsig_hep.selection.thresholds.held_out import (
@@ -43,7 +46,11 @@ class HeldOutDivision(Combination):
         reason: empty when ok; otherwise which folds or category fail, and what to change.
         edges: lower edges of each fold; None where its categories cannot be formed.
         categories: yields of each category, added over the held-out folds, the least signal-like first.
-        combined: significance of all categories together, with its uncertainty at fixed edges.
+        combined: significance of all categories together, the mean over the partitions of the events; its uncertainty is
+            that at fixed edges and `choice_uncertainty` in quadrature. Edges and yields are those of the folds of the
+            training, as for `HeldOutWorkingPoint`.
+        exported_significance: significance of `categories`.
+        choice_uncertainty: standard deviation of the significance over the partitions; 0 with one.
         choosing_significance: mean over folds of the significance on the events that chose the edges.
         optimism: choosing_significance - significance.
         within_limits: whether each category had the required effective entries on the events that chose its edges;
@@ -56,6 +63,8 @@ class HeldOutDivision(Combination):
     edges: FoldEdges = ()
     categories: tuple[Category, ...] = ()
     combined: CombinedSignificance | None = None
+    exported_significance: float | None = None
+    choice_uncertainty: float | None = None
     choosing_significance: float | None = None
     optimism: float | None = None
     within_limits: bool = True
@@ -64,6 +73,8 @@ class HeldOutDivision(Combination):
 @dataclass(frozen=True, eq=False, repr=False)
 class HeldOutCategories(ShortRepr):
     """Held-out divisions into 1, 2, ... categories, and their gain over a single cut and over equal signal.
+
+    Gains are means over the partitions of the events, and their errors contain the spread over these.
 
     Attributes:
         optima: the best division into each number of categories.
@@ -129,6 +140,7 @@ def hold_out_categories(
 
     As in `hold_out_working_point`, the weights of the choosing folds are multiplied by fold_count / (fold_count - 1),
     and the requirements must be met on the choosing folds. Categories of equal signal yield are chosen in the same way.
+    The choice is repeated over `settings.partitions` partitions of the events.
 
     Args:
         events: events with out-of-fold scores; data do not take part in the choice but are assigned to categories.
@@ -156,6 +168,63 @@ def hold_out_categories(
         ((4000,), array([-1,  0,  1,  2]))
     """
     settings, events = settings.differentiable, replace(events, variations=())
+    alone = settings.model_copy(update={"partitions": 1})
+    found = [_hold_out(in_partition(events, number), alone, category_settings) for number in range(settings.partitions)]
+    return HeldOutCategories(
+        optima=_means([each.optima for each in found], _mean_division),
+        equal_signal=_means([each.equal_signal for each in found], _mean_division),
+        over_equal_signal=_means([each.over_equal_signal for each in found], _mean_difference),
+        over_single_cut=_means([each.over_single_cut for each in found], _mean_difference),
+        working_point=hold_out_working_point(events, settings),
+        category=found[0].category,
+        objective=found[0].objective,
+    )
+
+
+_Part = TypeVar("_Part")
+
+
+def _means(found: Sequence[Sequence[_Part]], mean: Callable[[Sequence[_Part]], _Part]) -> tuple[_Part, ...]:
+    """The mean over partitions for each number of categories."""
+    return tuple(mean(of_count) for of_count in zip(*found, strict=True))
+
+
+def _mean_division(found: Sequence[HeldOutDivision]) -> HeldOutDivision:
+    """The first division with the significance of all that have one."""
+    first = found[0]
+    usable = [(each, each.combined) for each in found if each.combined is not None]
+    if first.combined is None:
+        return first
+    value = float(np.mean([combined.value for _, combined in usable]))
+    choice = spread_over_partitions([combined.value for _, combined in usable])
+    simulation = np.mean([combined.uncertainty for _, combined in usable])
+    on_choosing = float(np.mean([each.choosing_significance for each, _ in usable]))
+    return replace(
+        first,
+        combined=CombinedSignificance(
+            value, float(np.hypot(simulation, choice)), mean_hypotheses([combined.hypotheses for _, combined in usable])
+        ),
+        exported_significance=first.combined.value,
+        choice_uncertainty=choice,
+        choosing_significance=on_choosing,
+        optimism=on_choosing - value,
+    )
+
+
+def _mean_difference(found: Sequence[Difference | None]) -> Difference | None:
+    """The mean of the differences; None if the folds of the training have none."""
+    usable = [each for each in found if each is not None]
+    if found[0] is None:
+        return None
+    values = [each.value for each in usable]
+    simulation = np.mean([each.uncertainty for each in usable])
+    return Difference(float(np.mean(values)), float(np.hypot(simulation, spread_over_partitions(values))))
+
+
+def _hold_out(
+    events: ScoredEvents, settings: WorkingPointSettings, category_settings: CategorySettings
+) -> HeldOutCategories:
+    """The categories of one partition."""
     point = hold_out_working_point(events, settings)
     folds = _HeldOutFolds(events.simulated, settings.objective)
     divisions = choose_by_fold(

@@ -1,16 +1,17 @@
 """Held-out working points: the cut of each fold is chosen on the other folds and evaluated on that fold."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from zsig_hep.errors import InputError
-from zsig_hep.selection.events import Booleans, ScoredEvents, VariedEvents
-from zsig_hep.selection.folds import check_given_folds
-from zsig_hep.selection.numbers import SelectionNumbers, selection_numbers
+from zsig_hep.selection.events import Booleans, Floats, ScoredEvents, VariedEvents
+from zsig_hep.selection.folds import check_given_folds, in_partition
+from zsig_hep.selection.numbers import SelectionNumbers, mean_hypotheses, selection_numbers, spread_over_partitions
 from zsig_hep.selection.settings import WorkingPointSettings
+from zsig_hep.selection.thresholds.optimism import optimism_uncertainty
 from zsig_hep.selection.thresholds.scan import scan_thresholds
 from zsig_hep.selection.thresholds.working_points import Status, choose_working_point
 from zsig_hep.selection.varied_events import background_uncertainty, varied_yields
@@ -19,9 +20,36 @@ from zsig_hep.statistics.yields import Yield
 Choice = TypeVar("Choice")
 
 
+OptimismStatus = Literal["ok", "exceeds_error"]
+
+
+@dataclass(frozen=True)
+class PartitionChoice:
+    """The cuts of one partition of the events into folds, and the significance in its held-out folds.
+
+    Attributes:
+        thresholds: the cut of each fold, None where none qualifies.
+        significance: figure of merit of the held-out yields; None without one.
+        significance_uncertainty: its standard deviation from the finite simulation, at fixed cuts.
+        choosing_significance: mean over folds of the figure of merit on the events that chose the cut.
+        common_uncertainty: as in `HeldOutWorkingPoint`.
+    """
+
+    thresholds: tuple[float | None, ...]
+    significance: float | None
+    significance_uncertainty: float | None
+    choosing_significance: float | None
+    common_uncertainty: float | None
+
+
 @dataclass(frozen=True)
 class HeldOutWorkingPoint(SelectionNumbers):
     """A cut for every fold, chosen on the other folds, and the events of that fold that pass it.
+
+    `significance`, `significance_without_simulation`, `hypotheses`, `choosing_significance` and `optimism` are means over
+    the partitions. `thresholds`, yields, efficiencies, `common_uncertainty` and `exported_significance` are those of
+    partition 0, whose folds are those of the training: these cuts are exported, applied to ntuples and fitted, and where
+    yields are varied, the change is that of `exported_significance`.
 
     Attributes:
         status: "ok", or why there is no result; "no_held_out_background" when the background yield that the cuts select
@@ -30,17 +58,31 @@ class HeldOutWorkingPoint(SelectionNumbers):
         thresholds: the cut of each fold, None where none qualifies.
         common_uncertainty: relative uncertainty common to all backgrounds in the figure of merit, with that of the
             systematic variations; None where it is that of the settings.
+        exported_significance: figure of merit of `yields`.
+        simulation_uncertainty: standard deviation of the significance from the finite simulation, at fixed cuts.
+        choice_uncertainty: standard deviation of the significance over the partitions; 0 with one.
+            `significance_uncertainty` is this and `simulation_uncertainty` in quadrature.
         choosing_significance: mean over folds of the figure of merit on the events that chose the cut.
         optimism: choosing_significance - significance, the bias of the former from the choice of the cut. The choosing
             events are only (K - 1)/K of the simulation, which lowers a figure of merit that includes its variance.
+        optimism_uncertainty: standard deviation of the optimism, from the finite simulation at fixed cuts and from the
+            spread over the partitions.
+        optimism_status: "exceeds_error" if the optimism is larger than the uncertainty of the significance.
+        partitions: the choice in each partition.
     """
 
     status: Status
     reason: str = ""
     thresholds: tuple[float | None, ...] = ()
     common_uncertainty: float | None = None
+    exported_significance: float | None = None
+    simulation_uncertainty: float | None = None
+    choice_uncertainty: float | None = None
     choosing_significance: float | None = None
     optimism: float | None = None
+    optimism_uncertainty: float | None = None
+    optimism_status: OptimismStatus = "ok"
+    partitions: tuple[PartitionChoice, ...] = ()
 
 
 def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings) -> HeldOutWorkingPoint:
@@ -48,7 +90,8 @@ def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings)
 
     The weights of the choosing folds are multiplied by fold_count / (fold_count - 1), so that the figure of merit is
     that of the whole luminosity. A ratio of yields in place of this factor would depend on the held-out events. No
-    held-out yield takes part in the choice of its cut.
+    held-out yield takes part in the choice of its cut. The choice is repeated over `settings.partitions` partitions of
+    the events into folds; see `zsig_hep.selection.folds`.
 
     Args:
         events: events with out-of-fold scores; data are left out. With `settings.variations_in_figure` their variations
@@ -56,10 +99,12 @@ def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings)
         settings: figure of merit and requirements, which must be met on the choosing folds.
 
     Returns:
-        Thresholds, held-out yields and their significance; a status with its reason when a fold has no threshold.
+        Thresholds, held-out yields and their significance; a status with its reason when a fold of the training has no
+        threshold. Other partitions without a result are left out of the means.
 
     Raises:
-        InputError: there are fewer than 2 folds, or the events cannot be scanned (see `scan_thresholds`).
+        InputError: there are fewer than 2 folds, the events cannot be scanned (see `scan_thresholds`), or they cannot be
+            divided otherwise (see `in_partition`).
 
     Example:
         >>> rng = np.random.default_rng(1)
@@ -68,12 +113,25 @@ def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings)
         ...     rng.normal(1.0 - process), np.where(process == 0, 0.01, 0.5), process, names=["hmumu", "dy"],
         ...     roles=["signal", "background"])
         >>> point = hold_out_working_point(events, WorkingPointSettings())
-        >>> point.status, len(point.thresholds), round(point.significance, 1)
-        ('ok', 5, 0.6)
+        >>> point.status, len(point.partitions), len(point.thresholds), round(point.significance, 1)
+        ('ok', 5, 5, 0.6)
     """
     events = events.simulated
+    if not settings.variations_in_figure:
+        events = replace(events, variations=())
+    # Sorted once, so that the scan of each fold finds its events in order.
+    ascending = events.select(np.argsort(events.score, kind="stable"))
+    found = [
+        _hold_out(in_partition(events, number), in_partition(ascending, number), settings)
+        for number in range(settings.partitions)
+    ]
+    return _mean_over_partitions(events, found, settings) if found[0].status == "ok" else found[0]
+
+
+def _hold_out(events: ScoredEvents, ascending: ScoredEvents, settings: WorkingPointSettings) -> HeldOutWorkingPoint:
+    """The working point of one partition, chosen on the same events in ascending order of the score."""
     chosen = choose_by_fold(
-        events, lambda choosing: choose_working_point(scan_thresholds(choosing, settings), settings), "cut"
+        ascending, lambda choosing: choose_working_point(scan_thresholds(choosing, settings), settings), "cut"
     )
     thresholds = tuple(point.threshold for point in chosen)
     if reason := why_folds_fail("no cut could be chosen for {}", [point.reason for point in chosen]):
@@ -87,10 +145,62 @@ def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings)
     return HeldOutWorkingPoint(
         status="ok",
         thresholds=thresholds,
+        exported_significance=numbers["significance"],
+        simulation_uncertainty=numbers["significance_uncertainty"],
         choosing_significance=on_choosing,
         optimism=on_choosing - numbers["significance"],
         **numbers,
     )
+
+
+def _mean_over_partitions(
+    events: ScoredEvents, points: Sequence[HeldOutWorkingPoint], settings: WorkingPointSettings
+) -> HeldOutWorkingPoint:
+    """The first point with the significance of all points that have one."""
+    usable = [point for point in points if point.status == "ok"]
+    cuts = [
+        (in_partition(events, number).fold, np.array(point.thresholds, dtype=np.float64), point.common_uncertainty)
+        for number, point in enumerate(points)
+        if point.status == "ok"
+    ]
+
+    def values(name: str) -> Floats:
+        return np.array([getattr(point, name) for point in usable], dtype=np.float64)
+
+    def mean(name: str) -> float | None:
+        return _finite(float(values(name).mean()))
+
+    simulation, choice = mean("simulation_uncertainty"), spread_over_partitions(values("significance"))
+    uncertainty = None if simulation is None else float(np.hypot(simulation, choice))
+    significance, on_choosing = (float(values(name).mean()) for name in ("significance", "choosing_significance"))
+    optimism = on_choosing - significance
+    return replace(
+        points[0],
+        significance=significance,
+        significance_uncertainty=uncertainty,
+        significance_without_simulation=mean("significance_without_simulation"),
+        hypotheses=mean_hypotheses([point.hypotheses for point in usable]),
+        simulation_uncertainty=simulation,
+        choice_uncertainty=choice,
+        choosing_significance=on_choosing,
+        optimism=optimism,
+        optimism_uncertainty=_finite(
+            float(
+                np.hypot(
+                    optimism_uncertainty(events, cuts, settings.objective), spread_over_partitions(values("optimism"))
+                )
+            )
+        ),
+        optimism_status="ok" if uncertainty is None or optimism <= uncertainty else "exceeds_error",
+        partitions=tuple(
+            PartitionChoice(**{each.name: getattr(point, each.name) for each in fields(PartitionChoice)})
+            for point in points
+        ),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def choose_by_fold(events: ScoredEvents, choose: Callable[[ScoredEvents], Choice], what: str) -> list[Choice]:

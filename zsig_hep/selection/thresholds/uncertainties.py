@@ -2,15 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from scipy import stats
 
 from zsig_hep.errors import InputError
 from zsig_hep.selection.events import Booleans, Floats, ScoredEvents
 from zsig_hep.selection.thresholds.bootstrap import bootstrap_significances
 from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, held_out_selection
 from zsig_hep.statistics.objective import Objective, SelectionSignificance
+
+JackknifeStatus = Literal["agrees", "disagrees", "not_defined"]
+RARE = 0.003
+"""Probability of a jackknife that disagrees by chance."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,27 @@ class SignificanceUncertainties:
     jackknife: float | None
     replicas: int
     folds: int
+
+    @property
+    def jackknife_chi2(self) -> float | None:
+        """(folds - 1) jackknife^2 / propagated^2, which follows chi2 with folds - 1 degrees of freedom if both are right."""
+        if self.jackknife is None or not self.propagated > 0:
+            return None
+        return (self.folds - 1) * (self.jackknife / self.propagated) ** 2
+
+    @property
+    def jackknife_status(self) -> JackknifeStatus:
+        """Whether it agrees: "disagrees" where a chi2 as far from its mean, on either side, has a probability below 0.003.
+
+        Example:
+            >>> SignificanceUncertainties(1.0, 0.1, 0.1, 0.25, 1000, 5).jackknife_status
+            'disagrees'
+        """
+        chi2 = self.jackknife_chi2
+        if chi2 is None:
+            return "not_defined"
+        tails = stats.chi2.cdf(chi2, self.folds - 1), stats.chi2.sf(chi2, self.folds - 1)
+        return "disagrees" if 2 * min(tails) < RARE else "agrees"
 
 
 def significance_uncertainties(

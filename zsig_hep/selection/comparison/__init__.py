@@ -1,0 +1,1 @@
+"""Comparison of classifiers on the same events."""
