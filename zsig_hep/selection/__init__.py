@@ -13,8 +13,11 @@ from zsig_hep.selection.categories.held_out import (
 )
 from zsig_hep.selection.categories.yields import Category, CombinedSignificance
 from zsig_hep.selection.events import ScoredEvents, VariationPair, VariedEvents
+from zsig_hep.selection.family.choose import FamilyChoice, OptimalScore, choose_for_events, optimal_score
+from zsig_hep.selection.family.coefficients import FamilyCoefficients
 from zsig_hep.selection.histograms import feature_histogram, score_edges, score_histogram
 from zsig_hep.selection.numbers import HypothesisSignificance, SelectionNumbers
+from zsig_hep.selection.ratios import LikelihoodRatios
 from zsig_hep.selection.settings import SensitivitySettings, WorkingPointSettings
 from zsig_hep.selection.smooth_figure import Parameter
 from zsig_hep.selection.thresholds.blinding import hidden_data
@@ -54,6 +57,8 @@ __all__ = [
     "EdgeCurve",
     "EdgeImpact",
     "EdgeSensitivities",
+    "FamilyChoice",
+    "FamilyCoefficients",
     "HeldOutBox",
     "HeldOutCategories",
     "HeldOutDivision",
@@ -61,8 +66,10 @@ __all__ = [
     "HypothesisSignificance",
     "Impact",
     "ImpactTable",
+    "LikelihoodRatios",
     "NMinusOne",
     "OneMoreEvent",
+    "OptimalScore",
     "Parameter",
     "RocCurve",
     "ScoredEvents",
@@ -81,6 +88,7 @@ __all__ = [
     "WorkingPointSettings",
     "category_index",
     "choose_categories",
+    "choose_for_events",
     "choose_working_point",
     "cut_sensitivities",
     "evaluate_classifier",
@@ -90,6 +98,7 @@ __all__ = [
     "hidden_data",
     "hold_out_categories",
     "hold_out_working_point",
+    "optimal_score",
     "optimise_cuts",
     "paired_difference",
     "roc_curve",

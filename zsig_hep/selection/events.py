@@ -10,6 +10,7 @@ import numpy.typing as npt
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.ntuples.variations import Direction, VariationKind
+from zsig_hep.selection.ratios import LikelihoodRatios
 from zsig_hep.statistics.process_table import ProcessTable, Role
 from zsig_hep.statistics.yields import Yield, weighted_yield
 
@@ -33,6 +34,7 @@ class ScoredEvents:
         feature_names: F names.
         variations: for each variation, the events of the processes it touches, up and down.
         folds_are_given: whether the user chose the folds, which `zsig_hep.selection.folds` then checks.
+        ratios: likelihood ratios of networks that were not trained on the event, for optimal scores; None without.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -54,6 +56,7 @@ class ScoredEvents:
     feature_names: tuple[str, ...] = ()
     variations: tuple["VariationPair", ...] = ()
     folds_are_given: bool = False
+    ratios: LikelihoodRatios | None = None
 
     @classmethod
     def from_arrays(
@@ -66,6 +69,7 @@ class ScoredEvents:
         roles: Sequence[Role],
         fold: npt.ArrayLike | None = None,
         fold_count: int = 5,
+        ratios: LikelihoodRatios | None = None,
     ) -> Self:
         """Make scored events from arrays, with the scores of any classifier.
 
@@ -78,12 +82,13 @@ class ScoredEvents:
             fold: fold of each event, filled evenly with signal and background; by default event i is in fold i modulo
                 `fold_count`.
             fold_count: number of folds.
+            ratios: likelihood ratios of the events.
 
         Returns:
             The events in float64 and int64.
 
         Raises:
-            InputError: shapes differ, a score or weight is not finite, or an index, a fold or a role is not valid.
+            InputError: lengths differ, a score or weight is not finite, or an index, a fold or a role is not valid.
         """
         processes = ProcessTable.of(names, roles)
         scores, weights = np.asarray(score, dtype=np.float64), np.asarray(weight, dtype=np.float64)
@@ -94,30 +99,41 @@ class ScoredEvents:
                 f"{scores.shape}, {weights.shape} and {indices.shape}."
             )
             raise InputError(message)
+        if ratios is not None and len(ratios) != scores.size:
+            message = f"There are {scores.size} scores, but likelihood ratios of {len(ratios)} events."
+            raise InputError(message)
         _require_finite("score", scores, "the causes are a failed training or a feature that is NaN")
         _require_finite("weight", weights, "check the weight branch of the ntuple")
         folds = np.arange(scores.size) % max(fold_count, 1) if fold is None else _folds(fold, scores.shape, fold_count)
         features = np.empty((scores.size, 0), dtype=np.float32)
         return cls(
             scores, weights, indices, folds.astype(np.int64), processes, fold_count, features,
-            folds_are_given=fold is not None,
+            folds_are_given=fold is not None, ratios=ratios,
         )  # fmt: skip
 
     @classmethod
-    def of_table(cls, table: EventTable, score: npt.ArrayLike, variations: Sequence["VariationPair"] = ()) -> Self:
+    def of_table(
+        cls,
+        table: EventTable,
+        score: npt.ArrayLike,
+        variations: Sequence["VariationPair"] = (),
+        *,
+        ratios: LikelihoodRatios | None = None,
+    ) -> Self:
         """Make scored events from a table and the out-of-fold scores of its events.
 
         Args:
             table: events with signed weights, processes and folds.
             score: finite scores, shape [N].
             variations: from `varied_events`, with the scores of the same classifier.
+            ratios: likelihood ratios of the events.
 
         Raises:
             InputError: there is not one finite score per event.
         """
         events = cls.from_arrays(
             score, table.weight, table.process, names=table.process_names, roles=table.roles,
-            fold=table.fold, fold_count=table.fold_count,
+            fold=table.fold, fold_count=table.fold_count, ratios=ratios,
         )  # fmt: skip
         return replace(
             events,
@@ -201,6 +217,7 @@ class VariedEvents:
         process: index into the processes of the nominal events, shape [M].
         fold: fold of each event, shape [M].
         features: the same columns as those of the nominal events, shape [M, F].
+        ratios: likelihood ratios of the same networks as those of the nominal events; None without.
     """
 
     name: str
@@ -212,6 +229,7 @@ class VariedEvents:
     process: Integers
     fold: Integers
     features: npt.NDArray[np.float32]
+    ratios: LikelihoodRatios | None = None
 
     def __len__(self) -> int:
         """Number of events."""
@@ -244,7 +262,8 @@ _Events = TypeVar("_Events", ScoredEvents, VariedEvents)
 
 def _masked(events: _Events, mask: Booleans) -> _Events:
     names = ("score", "weight", "process", "fold", "features")
-    return replace(events, **{name: getattr(events, name)[mask] for name in names})
+    ratios = None if events.ratios is None else events.ratios.select(mask)
+    return replace(events, ratios=ratios, **{name: getattr(events, name)[mask] for name in names})
 
 
 def _each(pair: VariationPair, change: Callable[[VariedEvents], VariedEvents]) -> VariationPair:
