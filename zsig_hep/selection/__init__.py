@@ -15,6 +15,7 @@ from zsig_hep.selection.categories.yields import Category, CombinedSignificance
 from zsig_hep.selection.events import ScoredEvents, VariationPair, VariedEvents
 from zsig_hep.selection.family.choose import FamilyChoice, OptimalScore, choose_for_events, optimal_score
 from zsig_hep.selection.family.coefficients import FamilyCoefficients
+from zsig_hep.selection.family.held_out import HeldOutFamily, hold_out_family
 from zsig_hep.selection.histograms import feature_histogram, score_edges, score_histogram
 from zsig_hep.selection.numbers import HypothesisSignificance, SelectionNumbers
 from zsig_hep.selection.ratios import LikelihoodRatios
@@ -62,6 +63,7 @@ __all__ = [
     "HeldOutBox",
     "HeldOutCategories",
     "HeldOutDivision",
+    "HeldOutFamily",
     "HeldOutWorkingPoint",
     "HypothesisSignificance",
     "Impact",
@@ -97,6 +99,7 @@ __all__ = [
     "held_out_uncertainties",
     "hidden_data",
     "hold_out_categories",
+    "hold_out_family",
     "hold_out_working_point",
     "optimal_score",
     "optimise_cuts",

@@ -120,6 +120,17 @@ class LikelihoodRatios(ShortRepr):
             signal_composition=None if shares is None else shares[chosen],
         )
 
+    def followed_by(self, other: Self) -> Self:
+        """These events and then those of another, with the same columns."""
+        shares, more = self.signal_composition, other.signal_composition
+        return replace(
+            self,
+            logit=np.concatenate([self.logit, other.logit]),
+            composition=np.concatenate([self.composition, other.composition]),
+            variations=np.concatenate([self.variations, other.variations]),
+            signal_composition=None if shares is None or more is None else np.concatenate([shares, more]),
+        )
+
     def without_variations(self) -> Self:
         """The ratios without those of the variations."""
         return replace(self, variations=self.variations[:, :0], variation_names=())
