@@ -237,3 +237,23 @@ def test_negative_weights_are_searched_too():
     found = search_coefficients(FamilyProblem(smooth, OVERLAP_FIGURE, Requirements(0.05)))
     assert found.status == "converged"
     assert 2.0 < found.coefficients[2] / found.coefficients[1] < 4.0
+
+
+def test_errors_of_ratios_keep_coefficients_away_from_the_cliff():
+    problem = FamilyProblem(moved_background(1.5, 0.3, 500, 50_000, 201), VARIATION_FIGURE, BOUND)
+
+    def with_error(found, error):
+        moved = found.coefficients.copy()
+        moved[2] *= error
+        return problem.best_threshold(moved).significance
+
+    exact, hedged = search_coefficients(problem), search_coefficients(problem, 0.1)
+    assert exact.coefficients[2] < hedged.coefficients[2] < 1.4 * exact.coefficients[2]
+    assert with_error(exact, 0.9) < 0.75 * exact.point.significance
+    assert with_error(hedged, 0.9) > 0.85 * exact.point.significance
+    assert hedged.point.significance > 0.85 * exact.point.significance
+
+
+def test_errors_of_ratios_do_not_matter_without_shifts():
+    problem, found = solved("100")
+    np.testing.assert_array_equal(search_coefficients(problem, 0.1).coefficients, found.coefficients)

@@ -18,6 +18,9 @@ from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable, Role
 
+RATIO_UNCERTAINTY = 0.1
+"""Relative uncertainty of the ratios of trained networks, about their spread between the networks of different folds."""
+
 
 @dataclass(frozen=True)
 class FamilyChoice:
@@ -54,7 +57,11 @@ class FamilyChoice:
 
 
 def choose_coefficients(
-    smooth: SmoothYields, objective: Objective, requirements: Requirements | None = None
+    smooth: SmoothYields,
+    objective: Objective,
+    requirements: Requirements | None = None,
+    *,
+    ratio_uncertainty: float = 0.0,
 ) -> FamilyChoice:
     """Choose the coefficients and the threshold that maximise a figure of merit of smooth yields.
 
@@ -62,12 +69,14 @@ def choose_coefficients(
         smooth: smooth yields, of events or of the points of a quadrature.
         objective: figure of merit; the variations of the ratios add to its variance.
         requirements: on the cut.
+        ratio_uncertainty: relative uncertainty of r_v - 1 over which the figure of merit is averaged; see
+            `zsig_hep.selection.family.search`.
 
     Raises:
         InputError: the figure of merit and the ratios do not fit; see `FamilyProblem`.
     """
     problem = FamilyProblem(smooth, objective, requirements or Requirements())
-    found = search_coefficients(problem)
+    found = search_coefficients(problem, ratio_uncertainty)
     coefficients = _named(found.coefficients, smooth)
     unweighted = None if found.unweighted.last is None else found.unweighted.significance
     reason = _reason(found, smooth)
@@ -108,7 +117,7 @@ def choose_for_events(events: ScoredEvents, settings: WorkingPointSettings) -> F
     needed = Requirements(
         settings.minimum_signal_efficiency, effective_background=settings.minimum_effective_background
     )
-    return choose_coefficients(smooth, settings.objective, needed)
+    return choose_coefficients(smooth, settings.objective, needed, ratio_uncertainty=RATIO_UNCERTAINTY)
 
 
 def ratios_of(events: ScoredEvents, settings: WorkingPointSettings) -> LikelihoodRatios:

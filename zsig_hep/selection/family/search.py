@@ -11,6 +11,11 @@ alternate until neither gains:
 The figure of merit can have several maxima, so the search starts at weighted cross entropy, at the consistent coefficients
 of its cut, and where each coefficient alone is best. The starts are compared on part of the events, and the best is
 followed on all. Weighted cross entropy is a candidate on all events to the end.
+
+With large variations the figure of merit has a cliff: where coefficients of shifts are a little too small, no bracket is
+negative any more, and the events whose acceptance cancels the shift are lost. The ratios of other networks, or of data,
+put the cliff elsewhere. Coefficients of trained ratios are therefore chosen for the figure of merit averaged over errors
+of the ratios; at a smooth maximum this changes nothing.
 """
 
 from dataclasses import dataclass, field
@@ -34,6 +39,9 @@ _FRACTIONS = (1.0, 0.5, 0.25, 0.1)
 _SMALLEST_STEP = 0.02
 _LARGEST_STEP = 4.0
 _CYCLES = 40
+# Steps of the scale of shifts in one standard deviation of the ratios, and on either side in all.
+_HEDGE_STEPS = 3
+_HEDGE_RANGE = 9
 # A relative gain below it is rounding or a single event.
 _GAIN = 1e-7
 # A relative gain over weighted cross entropy below it is none.
@@ -66,11 +74,13 @@ class FoundCoefficients:
     evaluations: int
 
 
-def search_coefficients(problem: FamilyProblem) -> FoundCoefficients:
+def search_coefficients(problem: FamilyProblem, ratio_uncertainty: float = 0.0) -> FoundCoefficients:
     """Maximise the figure of merit over the coefficients and the threshold.
 
     Args:
         problem: figure of merit, requirements and smooth yields.
+        ratio_uncertainty: relative uncertainty of r_v - 1, common to all variations, over which the figure of merit is
+            averaged; 0 for exact densities.
 
     Returns:
         The best coefficients; those of weighted cross entropy if no others are better.
@@ -88,6 +98,8 @@ def search_coefficients(problem: FamilyProblem) -> FoundCoefficients:
     search.consider(np.zeros(searched.size))
     search.consider(first.best)
     search.climb(0.25 if stride > 1 else 2 * _SMALLEST_STEP)
+    if ratio_uncertainty > 0:
+        search.hedge(ratio_uncertainty)
     return _result(search, unweighted)
 
 
@@ -186,6 +198,25 @@ class _Search:
             if not gained and (steps[leading] < _SMALLEST_STEP).all():
                 self.has_converged = True
                 return
+
+    def hedge(self, uncertainty: float) -> None:
+        """Scale all coefficients of shifts to where the figure of merit, averaged over their errors, is largest."""
+        if self.point.last is None or not self.best[self.is_shift].any():
+            return
+        error = np.arange(-2 * _HEDGE_STEPS, 2 * _HEDGE_STEPS + 1) / _HEDGE_STEPS
+        reach = _HEDGE_RANGE + 2 * _HEDGE_STEPS
+        logs = uncertainty * np.arange(-reach, reach + 1) / _HEDGE_STEPS
+        places = np.tile(self.best, (logs.size, 1))
+        places[:, self.is_shift] = np.arcsinh(np.exp(logs)[:, None] * np.sinh(self.best[self.is_shift]))
+        places = np.clip(places, -self.edge, self.edge)
+        points = [self.problem.best_threshold(self.coefficients(place)) for place in places]
+        self.evaluations += len(points)
+        # Without any threshold that qualifies there is no significance.
+        values = [0.0 if point.last is None else point.significance for point in points]
+        kernel = np.exp(-(error**2) / 2)
+        chosen = int(np.argmax(np.convolve(values, kernel / kernel.sum(), mode="valid"))) + 2 * _HEDGE_STEPS
+        if points[chosen].last is not None:
+            self.best, self.point = places[chosen], points[chosen]
 
     def _along(self, index: int, step: float) -> float:
         """Try both directions of one coordinate; return the next step."""
