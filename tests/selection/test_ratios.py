@@ -35,7 +35,7 @@ def test_selected_events_keep_all_columns():
     assert chosen.composition.tolist() == [[0.3, 0.7]]
     assert chosen.signal_composition.tolist() == [[0.2, 0.8]]
     assert chosen.variations[0, 0].tolist() == [0.7, 1.3]
-    assert chosen.without_variations().variations.shape == (1, 0, 2)
+    assert chosen.only([]).variations.shape == (1, 0, 2)
 
 
 @pytest.mark.parametrize(

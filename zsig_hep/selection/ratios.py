@@ -131,9 +131,10 @@ class LikelihoodRatios(ShortRepr):
             signal_composition=None if shares is None or more is None else np.concatenate([shares, more]),
         )
 
-    def without_variations(self) -> Self:
-        """The ratios without those of the variations."""
-        return replace(self, variations=self.variations[:, :0], variation_names=())
+    def only(self, names: Sequence[str]) -> Self:
+        """The ratios with some of the variations."""
+        columns = [self.variation_names.index(name) for name in names]
+        return replace(self, variations=self.variations[:, columns], variation_names=tuple(names))
 
     @cached_property
     def odd_shifts(self) -> Floats:

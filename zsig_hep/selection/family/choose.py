@@ -129,7 +129,7 @@ def ratios_of(events: ScoredEvents, settings: WorkingPointSettings) -> Likelihoo
     if events.ratios is None:
         message = "The events have no likelihood ratios: pass `ratios` to ScoredEvents.from_arrays or of_table."
         raise InputError(message)
-    return events.ratios if settings.variations_in_figure else events.ratios.without_variations()
+    return events.ratios if settings.variations_in_figure else events.ratios.only([])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
