@@ -24,7 +24,7 @@ import torch
 
 from analyses.toys import OVERLAP_100, OVERLAP_3000, GaussianProcess, GaussianToy
 from zsig_hep.learning import BCELossSettings, TrainingSettings, train
-from zsig_hep.learning.ratios.calibration import CalibratedLogits
+from zsig_hep.learning.ratios.calibrated_logits import CalibratedLogits
 from zsig_hep.learning.ratios.train import TrainedRatios, train_ratios
 from zsig_hep.learning.training.settings import MainSettings
 from zsig_hep.learning.training.train import make_sample

@@ -61,4 +61,18 @@ def test_a_variation_without_effect_has_a_ratio_of_one():
 
 def test_ratios_of_an_empty_nominal_background_are_limited():
     target = ShapeTarget(torch.tensor([0]), 1)
-    assert target.ratios(np.array([1e3])) == pytest.approx(np.exp(LARGEST_LOG_RATIO))
+    assert target.ratios(np.full((1, 1, 1), 1e3))[0, 0, 0] == pytest.approx(np.exp(LARGEST_LOG_RATIO))
+
+
+def test_ratios_of_shifted_events_are_calibrated_with_their_yields():
+    # Outputs are half of the exact logarithm of the ratio, for a background that moves and grows by a tenth.
+    rng = np.random.default_rng(2)
+    shift = np.repeat([0, 1], 20_000)
+    x = rng.normal(0.5 * shift)
+    exact = 0.5 * x - 0.125 + np.log(1.1)
+    target = ShapeTarget(torch.from_numpy(shift), 1)
+    target.calibrate([(exact[:, None] / 2, np.arange(40_000), np.where(shift == 0, 1.0, 1.1))])
+    inside = np.abs(x) < 2
+    ratios = target.ratios(exact[None, :, None] / 2)[0, :, 0]
+    assert np.abs(np.log(ratios) - exact)[inside].max() < 0.1
+    assert np.abs(exact / 2 - exact)[inside].max() > 0.4

@@ -7,7 +7,7 @@ import pytest
 
 from zsig_hep.errors import InputError, TrainingError
 from zsig_hep.learning import BCELossSettings, TrainingSettings, train
-from zsig_hep.learning.ratios.calibration import CalibratedLogits
+from zsig_hep.learning.ratios.calibrated_logits import CalibratedLogits
 from zsig_hep.learning.ratios.train import train_ratios
 from zsig_hep.learning.training.settings import MainSettings, WarmStartSettings
 from zsig_hep.learning.training.train import make_sample

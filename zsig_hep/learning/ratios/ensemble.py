@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from zsig_hep.errors import InputError, TrainingError
 from zsig_hep.learning.classifier.network import StackedMLP
 from zsig_hep.learning.classifier.preprocessing import Preprocessing, Standardisation, fit_preprocessing
-from zsig_hep.learning.ratios.targets import Floats, RatioTarget
+from zsig_hep.learning.ratios.targets import Floats, RatioTarget, Stopping
 from zsig_hep.learning.training.batches import StratifiedBatches, padded, scaled_to_totals
 from zsig_hep.learning.training.members import Member, make_members
 from zsig_hep.learning.training.sample import TrainingSample
@@ -241,6 +241,7 @@ class _Training:
             if stale >= self.settings.patience:
                 break
         self.network.load_state_dict(best)
+        self.target.calibrate(self._stopping())
         self.target.to(torch.device("cpu"))
         return RatioEnsemble(
             self.network.to("cpu").eval(), self.preprocessing, self.target,
@@ -250,6 +251,17 @@ class _Training:
     def _outputs(self, events: Tensor) -> Tensor:
         outputs: Tensor = self.network(self.standardise(self.features[events]))
         return outputs.reshape(*events.shape, self.target.outputs)
+
+    def _stopping(self) -> list[Stopping]:
+        with torch.no_grad():
+            blocks = torch.split(self.validation_events, _AT_ONCE, dim=1)
+            outputs = torch.cat([self._outputs(block) for block in blocks], dim=1).cpu().double().numpy()
+        found = []
+        for row, member, factors in zip(outputs, self.members, self.factors, strict=True):
+            events = member.validation
+            weights = self.sample.weights[events] * factors[self.stratum[events]]
+            found.append((row[: len(events)], events, weights))
+        return found
 
     def _validation_loss(self) -> Tensor:
         """Weighted mean over the validation events of each member, shape (M,)."""

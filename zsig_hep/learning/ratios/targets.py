@@ -19,7 +19,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from zsig_hep.learning.ratios.logit_calibration import LogitCalibration
+
 Floats = npt.NDArray[np.float64]
+Stopping = tuple[Floats, npt.NDArray[np.int64], Floats]
+"""Outputs [n, K] of a member for the events that stopped its training, their indices [n], and their weights [n]."""
 
 LARGEST_LOG_RATIO = 5.0
 """Largest |ln r| of shifted events, where the nominal background is empty."""
@@ -40,6 +44,9 @@ class RatioTarget(Protocol):
 
     def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
         """Set what depends on the training events of each member."""
+
+    def calibrate(self, stopping: Sequence[Stopping]) -> None:
+        """Set the calibration of each member with the events that stopped its training."""
 
     def to(self, device: torch.device) -> None:
         """Move the data to a device."""
@@ -69,6 +76,9 @@ class CompositionTarget:
 
     def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
         """Nothing depends on the training events."""
+
+    def calibrate(self, stopping: Sequence[Stopping]) -> None:
+        """Shares are not calibrated."""
 
     def to(self, device: torch.device) -> None:
         """Move the labels."""
@@ -119,6 +129,9 @@ class WeightTarget:
         spreads = np.sqrt([np.average(square[each], axis=0, weights=self.weights[each]) for each in training_events])
         self.scale = torch.from_numpy(np.where(spreads > 0, spreads, 1.0).astype(np.float32))[:, None]
 
+    def calibrate(self, stopping: Sequence[Stopping]) -> None:
+        """Square errors give the mean itself."""
+
     def to(self, device: torch.device) -> None:
         """Move the shifts and scales."""
         self.shifts, self.scale = self.shifts.to(device), self.scale.to(device)
@@ -131,10 +144,12 @@ class ShapeTarget:
     Attributes:
         shift: 0 for nominal events, k + 1 for those shifted by variation k, shape [N].
         outputs: number of variations K, up and down counted apart.
+        calibrations: of the logits e^o of each member and output; empty before `calibrate`.
     """
 
     shift: Tensor
     outputs: int
+    calibrations: tuple[tuple[LogitCalibration, ...], ...] = ()
 
     def event_losses(self, outputs: Tensor, events: Tensor) -> Tensor:
         """Cross entropy of each variation, of nominal events against all and of shifted ones against their own."""
@@ -144,11 +159,35 @@ class ShapeTarget:
         return torch.where(shift == 0, of_nominal, nn.functional.softplus(-own)) / self.outputs
 
     def ratios(self, outputs: Floats) -> Floats:
-        """Return e^o, limited where the nominal background is empty."""
-        return np.asarray(np.exp(np.clip(outputs, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)))
+        """Return e^o of calibrated outputs o, limited where the nominal background is empty."""
+        logits = outputs.copy()
+        for member, of_member in enumerate(self.calibrations):
+            for column, calibration in enumerate(of_member):
+                logits[member, :, column] = calibration(outputs[member, :, column])
+        return np.asarray(np.exp(np.clip(logits, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)))
 
     def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
         """Nothing depends on the training events."""
+
+    def calibrate(self, stopping: Sequence[Stopping]) -> None:
+        """Calibrate the logits of shifted against nominal events.
+
+        The yields of both are kept: a calibration gives its two classes the same total, and ln of the ratio of the yields
+        is added.
+        """
+        self.calibrations = tuple(
+            tuple(self._calibration(outputs, events, weights, column) for column in range(self.outputs))
+            for outputs, events, weights in stopping
+        )
+
+    def _calibration(
+        self, outputs: Floats, events: npt.NDArray[np.int64], weights: Floats, column: int
+    ) -> LogitCalibration:
+        shift = self.shift.cpu().numpy()[events]
+        chosen = (shift == 0) | (shift == column + 1)
+        shifted, weight = shift[chosen] > 0, weights[chosen]
+        ratio = float(np.log(weight[shifted].sum() / weight[~shifted].sum()))
+        return LogitCalibration.fit(outputs[chosen, column] - ratio, weight, shifted).between(ratio)
 
     def to(self, device: torch.device) -> None:
         """Move the numbers of the shifts."""

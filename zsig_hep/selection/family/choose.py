@@ -18,7 +18,7 @@ from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable, Role
 
-RATIO_UNCERTAINTY = 0.1
+RATIO_UNCERTAINTY = 0.05
 """Relative uncertainty of the ratios of trained networks, about their spread between the networks of different folds."""
 
 

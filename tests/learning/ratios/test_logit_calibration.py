@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from zsig_hep.errors import TrainingError
-from zsig_hep.learning.ratios.calibration import LogitCalibration
+from zsig_hep.learning.ratios.logit_calibration import LogitCalibration
 
 
 def gaussian_logits(events, seed=0, bend=lambda logit: logit):
@@ -53,3 +53,10 @@ def test_scaled_weights_of_a_class_change_nothing():
 def test_one_class_only():
     with pytest.raises(TrainingError, match="signal and background"):
         LogitCalibration.fit(np.zeros(3), np.ones(3), np.ones(3, dtype=bool))
+
+
+def test_totals_of_any_ratio():
+    _, logit, weight, is_signal = gaussian_logits(4000, bend=saturated)
+    calibration = LogitCalibration.fit(logit, weight, is_signal)
+    x = np.linspace(-4, 4, 50)
+    np.testing.assert_allclose(calibration.between(0.7)(x + 0.7), calibration(x) + 0.7, atol=1e-12)
