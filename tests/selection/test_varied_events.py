@@ -22,12 +22,14 @@ from zsig_hep.errors import InputError
 from zsig_hep.ntuples.datasets import Process
 from zsig_hep.ntuples.variations import NormalisationVariation, ShapeVariation, expand_variations
 from zsig_hep.selection import ScoredEvents, VariedEvents
+from zsig_hep.selection.ratios import LikelihoodRatios
 from zsig_hep.selection.varied_events import (
     VariedYield,
     background_uncertainty,
     background_uncertainty_above,
     sum_above,
     symmetrised,
+    varied_events,
     varied_yields,
 )
 from zsig_hep.statistics import Yield
@@ -85,6 +87,32 @@ class TestVariedEvents:
             assert down.weight[down.fold == fold].sum() == pytest.approx(total, rel=1e-12)
             assert (down.fold == fold).sum() == inside.sum() + (up.fold == fold).sum()
         assert len(down.features) == len(down)
+
+
+class TestRatiosOfVariedEvents:
+    @pytest.fixture
+    def pairs(self, made):
+        def ratios(table):
+            score = score_of(table)
+            return LikelihoodRatios.from_arrays(score, np.full((len(score), 2), 0.5), backgrounds=["dy", "top"])
+
+        shapes = {name: score_of(each) for name, each in made.shapes.items()}
+        of_shapes = {name: ratios(each) for name, each in made.shapes.items()}
+        found = varied_events(
+            made.table, VARIATIONS, score_of(made.table), made.shapes, shapes,
+            ratios=ratios(made.table), shape_ratios=of_shapes,
+        )  # fmt: skip
+        return {pair[0].name: pair for pair in found}
+
+    def test_every_event_has_the_ratios_of_its_features(self, pairs):
+        for pair in pairs.values():
+            for varied in pair:
+                np.testing.assert_array_equal(varied.ratios.logit, varied.score)
+
+    def test_none_without_those_of_the_shape(self, made):
+        shapes = {name: score_of(each) for name, each in made.shapes.items()}
+        found = varied_events(made.table, VARIATIONS, score_of(made.table), made.shapes, shapes)
+        assert all(varied.ratios is None for pair in found for varied in pair)
 
 
 class TestYields:

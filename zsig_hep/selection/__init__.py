@@ -19,8 +19,12 @@ from zsig_hep.selection.comparison.compare import (
     compare_classifiers,
 )
 from zsig_hep.selection.events import ScoredEvents, VariationPair, VariedEvents
+from zsig_hep.selection.family.choose import FamilyChoice, OptimalScore, choose_for_events, optimal_score
+from zsig_hep.selection.family.coefficients import FamilyCoefficients
+from zsig_hep.selection.family.held_out import HeldOutFamily, hold_out_family
 from zsig_hep.selection.histograms import feature_histogram, score_edges, score_histogram
 from zsig_hep.selection.numbers import HypothesisSignificance, SelectionNumbers
+from zsig_hep.selection.ratios import LikelihoodRatios
 from zsig_hep.selection.settings import SensitivitySettings, WorkingPointSettings
 from zsig_hep.selection.smooth_figure import Parameter
 from zsig_hep.selection.thresholds.blinding import hidden_data
@@ -66,15 +70,20 @@ __all__ = [
     "EdgeCurve",
     "EdgeImpact",
     "EdgeSensitivities",
+    "FamilyChoice",
+    "FamilyCoefficients",
     "HeldOutBox",
     "HeldOutCategories",
     "HeldOutDivision",
+    "HeldOutFamily",
     "HeldOutWorkingPoint",
     "HypothesisSignificance",
     "Impact",
     "ImpactTable",
+    "LikelihoodRatios",
     "NMinusOne",
     "OneMoreEvent",
+    "OptimalScore",
     "Parameter",
     "PartitionChoice",
     "QuantityDifference",
@@ -96,6 +105,7 @@ __all__ = [
     "WorkingPointSettings",
     "category_index",
     "choose_categories",
+    "choose_for_events",
     "choose_working_point",
     "compare_classifiers",
     "cut_sensitivities",
@@ -105,7 +115,9 @@ __all__ = [
     "held_out_uncertainties",
     "hidden_data",
     "hold_out_categories",
+    "hold_out_family",
     "hold_out_working_point",
+    "optimal_score",
     "optimise_cuts",
     "paired_difference",
     "roc_curve",

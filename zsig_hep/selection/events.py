@@ -11,6 +11,7 @@ from zsig_hep.errors import InputError
 from zsig_hep.ntuples.identity import mix
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.ntuples.variations import Direction, VariationKind
+from zsig_hep.selection.ratios import LikelihoodRatios
 from zsig_hep.statistics.process_table import ProcessTable, Role
 from zsig_hep.statistics.yields import Yield, weighted_yield
 
@@ -37,6 +38,7 @@ class ScoredEvents:
         folds_are_given: whether the user chose the folds, which `zsig_hep.selection.folds` then checks.
         identity: hash of each event's identity, which divides events into the folds of other partitions, shape [N]; None
             if they cannot be divided otherwise.
+        ratios: likelihood ratios of networks that were not trained on the event, for optimal scores; None without.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -59,6 +61,7 @@ class ScoredEvents:
     variations: tuple["VariationPair", ...] = ()
     folds_are_given: bool = False
     identity: Identities | None = None
+    ratios: LikelihoodRatios | None = None
 
     @classmethod
     def from_arrays(
@@ -72,6 +75,7 @@ class ScoredEvents:
         fold: npt.ArrayLike | None = None,
         fold_count: int = 5,
         identity: npt.ArrayLike | None = None,
+        ratios: LikelihoodRatios | None = None,
     ) -> Self:
         """Make scored events from arrays, with the scores of any classifier.
 
@@ -86,6 +90,7 @@ class ScoredEvents:
             fold_count: number of folds.
             identity: unsigned integers; events of equal identity share a fold in every partition that a cut is chosen
                 over. By default each event stands alone.
+            ratios: likelihood ratios of the events.
 
         Returns:
             The events in float64 and int64.
@@ -103,6 +108,9 @@ class ScoredEvents:
                 f"{scores.shape}, {weights.shape} and {indices.shape}."
             )
             raise InputError(message)
+        if ratios is not None and len(ratios) != scores.size:
+            message = f"There are {scores.size} scores, but likelihood ratios of {len(ratios)} events."
+            raise InputError(message)
         _require_finite("score", scores, "the causes are a failed training or a feature that is NaN")
         _require_finite("weight", weights, "check the weight branch of the ntuple")
         folds = np.arange(scores.size) % max(fold_count, 1) if fold is None else _folds(fold, scores.shape, fold_count)
@@ -110,16 +118,25 @@ class ScoredEvents:
         return cls(
             scores, weights, indices, folds.astype(np.int64), processes, fold_count, features,
             folds_are_given=fold is not None, identity=_identities(identity, scores.size),
+            ratios=ratios,
         )  # fmt: skip
 
     @classmethod
-    def of_table(cls, table: EventTable, score: npt.ArrayLike, variations: Sequence["VariationPair"] = ()) -> Self:
+    def of_table(
+        cls,
+        table: EventTable,
+        score: npt.ArrayLike,
+        variations: Sequence["VariationPair"] = (),
+        *,
+        ratios: LikelihoodRatios | None = None,
+    ) -> Self:
         """Make scored events from a table and the out-of-fold scores of its events.
 
         Args:
             table: events with signed weights, processes and folds.
             score: finite scores, shape [N].
             variations: from `varied_events`, with the scores of the same classifier.
+            ratios: likelihood ratios of the events.
 
         Raises:
             InputError: there is not one finite score per event.
@@ -127,6 +144,7 @@ class ScoredEvents:
         events = cls.from_arrays(
             score, table.weight, table.process, names=table.process_names, roles=table.roles,
             fold=table.fold, fold_count=table.fold_count, identity=table.identity,
+            ratios=ratios,
         )  # fmt: skip
         return replace(
             events,
@@ -211,6 +229,7 @@ class VariedEvents:
         fold: fold of each event, shape [M].
         features: the same columns as those of the nominal events, shape [M, F].
         identity: hash of each event's identity, the same as of the nominal event, shape [M]; None if not known.
+        ratios: likelihood ratios of the same networks as those of the nominal events; None without.
     """
 
     name: str
@@ -223,6 +242,7 @@ class VariedEvents:
     fold: Integers
     features: npt.NDArray[np.float32]
     identity: Identities | None = None
+    ratios: LikelihoodRatios | None = None
 
     def __len__(self) -> int:
         """Number of events."""
@@ -256,7 +276,8 @@ _Events = TypeVar("_Events", ScoredEvents, VariedEvents)
 def _masked(events: _Events, mask: Booleans | Integers) -> _Events:
     names = ["score", "weight", "process", "fold", "features"]
     names += [] if events.identity is None else ["identity"]
-    return replace(events, **{name: getattr(events, name)[mask] for name in names})
+    ratios = None if events.ratios is None else events.ratios.select(mask)
+    return replace(events, ratios=ratios, **{name: getattr(events, name)[mask] for name in names})
 
 
 def _each(pair: VariationPair, change: Callable[[VariedEvents], VariedEvents]) -> VariationPair:

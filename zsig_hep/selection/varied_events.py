@@ -17,6 +17,7 @@ from zsig_hep.ntuples.variations import (
     varied_name,
 )
 from zsig_hep.selection.events import Booleans, Floats, ScoredEvents, VariationPair, VariedEvents
+from zsig_hep.selection.ratios import LikelihoodRatios
 from zsig_hep.statistics.yields import Yield, weighted_yield
 
 
@@ -26,6 +27,9 @@ def varied_events(
     score: Floats,
     shapes: Mapping[str, EventTable],
     shape_scores: Mapping[str, Floats],
+    *,
+    ratios: LikelihoodRatios | None = None,
+    shape_ratios: Mapping[str, LikelihoodRatios] | None = None,
 ) -> tuple[VariationPair, ...]:
     """Make scored and weighted events for every variation, whatever its kind.
 
@@ -38,17 +42,22 @@ def varied_events(
         score: scores of the nominal events, shape [N].
         shapes: events under each direction of a shape variation, by varied name such as "jesUp".
         shape_scores: scores of those events, by varied name.
+        ratios: likelihood ratios of the nominal events.
+        shape_ratios: likelihood ratios of the events under shape variations, by varied name.
 
     Returns:
         Pairs (up, down) in the order of the variations.
     """
 
     def nominal(name: str, direction: Direction, weight: Floats) -> VariedEvents:
-        return _varied(variations[name], name, direction, table, score, weight)
+        return _varied(variations[name], name, direction, table, score, weight, ratios)
 
     def shifted(name: str, direction: Direction) -> VariedEvents:
         full = varied_name(name, direction)
-        return _varied(variations[name], name, direction, shapes[full], shape_scores[full], shapes[full].weight)
+        of_shape = (shape_ratios or {}).get(full)
+        return _varied(
+            variations[name], name, direction, shapes[full], shape_scores[full], shapes[full].weight, of_shape
+        )
 
     def pair(name: str, variation: Variation) -> VariationPair:
         if isinstance(variation, ShapeVariation):
@@ -65,7 +74,13 @@ def varied_events(
 
 
 def _varied(
-    variation: Variation, name: str, direction: Direction, table: EventTable, score: Floats, weight: Floats
+    variation: Variation,
+    name: str,
+    direction: Direction,
+    table: EventTable,
+    score: Floats,
+    weight: Floats,
+    ratios: LikelihoodRatios | None,
 ) -> VariedEvents:
     """The events of a table that the variation touches."""
     touched = tuple(variation.processes or ())
@@ -80,6 +95,7 @@ def _varied(
         table.fold.astype(np.int64),
         table.features,
         table.identity,
+        ratios=ratios,
     )
     inside = np.isin(table.process, [table.process_names.index(each) for each in touched])
     return events if inside.all() else events.select(inside)
@@ -96,6 +112,7 @@ def _mirrored(nominal: VariedEvents, up: VariedEvents) -> VariedEvents:
         identity=None
         if nominal.identity is None or up.identity is None
         else np.concatenate([nominal.identity, up.identity]),
+        ratios=None if nominal.ratios is None or up.ratios is None else nominal.ratios.followed_by(up.ratios),
     )
 
 

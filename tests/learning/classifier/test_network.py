@@ -54,3 +54,10 @@ def test_parameters_start_within_the_bound_of_linear_layers():
     weight = network.layers[0].weight.detach().numpy()
     assert np.abs(weight).max() <= 0.1
     assert weight.std() == pytest.approx(0.1 / np.sqrt(3), rel=0.05)
+
+
+def test_several_outputs_are_the_last_axis():
+    network = StackedMLP(3, [6], member_seeds=[9, 2], outputs=4)
+    x = torch.randn(2, 5, 3)
+    assert network(x).shape == (2, 5, 4)
+    assert torch.equal(network(x), network.layers(x))

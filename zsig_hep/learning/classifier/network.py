@@ -38,7 +38,7 @@ class StackedLinear(nn.Module):
 
 
 class StackedMLP(nn.Module):
-    """M multilayer perceptrons with one output each, after an embedding of the features or without.
+    """M multilayer perceptrons, after an embedding of the features or without.
 
     Args:
         inputs: number of features F.
@@ -47,6 +47,7 @@ class StackedMLP(nn.Module):
         activation: relu, silu or tanh.
         embedding: of each feature; None for the feature itself.
         indicators: number of further inputs I, which are not embedded.
+        outputs: number of outputs K of each.
 
     Example:
         >>> network = StackedMLP(3, [8], member_seeds=[0, 1])
@@ -63,11 +64,12 @@ class StackedMLP(nn.Module):
         activation: Activation = "silu",
         embedding: PeriodicSettings | None = None,
         indicators: int = 0,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         generators = [torch.Generator().manual_seed(seed) for seed in member_seeds]
         self.embedding = None if embedding is None else PeriodicEmbedding(inputs, embedding, generators)
-        widths = [layer_inputs(inputs, embedding, indicators), *hidden, 1]
+        widths = [layer_inputs(inputs, embedding, indicators), *hidden, outputs]
         layers: list[nn.Module] = []
         for position, (left, right) in enumerate(itertools.pairwise(widths)):
             layers.append(StackedLinear(left, right, generators))
@@ -76,12 +78,12 @@ class StackedMLP(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map standardised features and indicators (M, n, F + I) to logits (M, n)."""
+        """Map standardised features and indicators (M, n, F + I) to outputs (M, n), of several outputs (M, n, K)."""
         if self.embedding is not None:
             features = self.embedding.features
             x = torch.cat([self.embedding(x[..., :features]), x[..., features:]], dim=2)
-        logits: Tensor = self.layers(x)
-        return logits.squeeze(-1)
+        outputs: Tensor = self.layers(x)
+        return outputs.squeeze(-1)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameters for an optimiser: the matrices of the layers, and all others, which do not decay."""

@@ -1,0 +1,108 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.selection.family.test_held_out import make_events
+from zsig_hep.errors import InputError
+from zsig_hep.selection import VariedEvents
+from zsig_hep.selection.family.closure import closure_of, without
+
+
+def row(closure, name):
+    return next(each for each in closure.rows if each.name == name)
+
+
+@pytest.fixture(scope="module")
+def events():
+    return make_events((4000, 8000, 500), shift=0.3)
+
+
+def test_exact_ratios_close(events):
+    closure = closure_of(events)
+    assert [each.name for each in closure.rows] == ["signal", "known", "uncertain", "moveUp", "moveDown"]
+    assert closure.failing == ()
+    assert min(each.probability for each in closure.rows) > 0.01
+
+
+def test_yields_of_a_row_by_hand(events):
+    closure = closure_of(events, bins=4)
+    found = row(closure, "uncertain")
+    mine = events.process == 2
+    share = events.ratios.composition[:, 1]
+    lowest = (events.ratios.logit < closure.edges[0]) & (share <= np.median(share[mine]))
+    assert found.counted[0] == pytest.approx(events.weight[mine & lowest].sum())
+    assert found.counted.sum() == pytest.approx(1000.0)
+    e = np.exp(events.ratios.logit)
+    mixture = events.weight / (2 * np.where(events.process == 0, 100.0, 2000.0))
+    expected = 2000.0 * mixture * 2 / (1 + e) * events.ratios.composition[:, 1]
+    assert found.reweighted[0] == pytest.approx(expected[lowest].sum())
+    variance = 2.0 * expected[lowest].sum() + (expected[lowest] ** 2).sum()
+    assert found.uncertainty[0] == pytest.approx(np.sqrt(variance))
+
+
+def test_bins_have_equal_signal(events):
+    signal = row(closure_of(events, bins=5), "signal").counted
+    np.testing.assert_allclose(signal, signal.sum() / 5, rtol=0.01)
+
+
+@pytest.mark.parametrize("error", [0.5, -0.5])
+def test_a_shifted_logit_does_not_close(events, error):
+    ratios = replace(events.ratios, logit=events.ratios.logit + error)
+    assert "signal" in closure_of(replace(events, ratios=ratios)).failing
+
+
+def test_exchanged_backgrounds_do_not_close(events):
+    ratios = replace(events.ratios, composition=events.ratios.composition[:, ::-1])
+    failing = closure_of(replace(events, ratios=ratios)).failing
+    assert set(failing) == {"known", "uncertain"}
+
+
+def test_a_ratio_of_the_wrong_direction_does_not_close(events):
+    ratios = replace(events.ratios, variations=events.ratios.variations[..., ::-1])
+    closure = closure_of(replace(events, ratios=ratios))
+    assert set(closure.failing) == {"moveUp", "moveDown"}
+    assert row(closure, "moveUp").largest_deviation > 0.1
+
+
+def weight_variation(events, factor, ratio):
+    """A variation of the weights of one background, with the ratio of the whole."""
+    touched = events.process == 2
+
+    def direction(name, weight):
+        return VariedEvents(
+            "tilt", "weight", name, ("uncertain",), events.ratios.logit[touched], weight, events.process[touched],
+            events.fold[touched], np.empty((int(touched.sum()), 0), np.float32), events.ratios.select(touched),
+        )  # fmt: skip
+
+    pair = direction("up", events.weight[touched] * factor), direction("down", events.weight[touched] * (2 - factor))
+    ratios = replace(events.ratios, variation_names=("tilt",), variations=np.stack([ratio, 2 - ratio], axis=1)[:, None])
+    return replace(events, variations=(pair,), ratios=ratios)
+
+
+def test_ratios_of_weights_are_compared_event_by_event(events):
+    # Uncorrelated errors would hide a shift of 3 % of a background of 500 events.
+    right = weight_variation(events, 1.03, 1 + 0.03 * events.ratios.composition[:, 1])
+    wrong = weight_variation(events, 1.03, np.full(len(events), 1.0))
+    found, missed = (row(closure_of(each), "tiltUp") for each in (right, wrong))
+    assert found.probability > 0.01
+    assert missed.probability < 1e-6
+    assert missed.status == "closes"  # the deviation is below 10 %
+
+
+def test_variations_that_do_not_close_are_left_out(events):
+    assert without(events.ratios, ["moveDown"]).variation_names == ()
+    assert without(events.ratios, ["other"]).variation_names == ("move",)
+    assert without(events.ratios, []).variations.shape == events.ratios.variations.shape
+
+
+def test_a_table_for_notebooks(events):
+    assert closure_of(events)._repr_html_().count("<tr>") == 6
+
+
+def test_bad_input(events):
+    with pytest.raises(InputError, match="no likelihood ratios"):
+        closure_of(replace(events, ratios=None))
+    flat = replace(events, ratios=replace(events.ratios, logit=np.zeros(len(events))))
+    with pytest.raises(InputError, match="do not fill 10 bins"):
+        closure_of(flat)

@@ -1,0 +1,194 @@
+"""What networks of ratios learn: the loss of each event, and the ratio that an output stands for.
+
+Each loss has its minimum where the outputs give the ratio at every point x, averaged over what x does not fix:
+
+* the composition f_k = lambda_k p_k / sum_j lambda_j p_j of the backgrounds is the softmax of the outputs, with the
+  cross entropy of backgrounds weighted with their yields;
+* the ratio of varied to nominal weights, r = E[w_v / w | x], is 1 + s o of the output o with the square error, weighted
+  with w; s is the spread of w_v / w, so that outputs are of order one;
+* the ratio of shifted to nominal events, r = p_v / p, is e^o with the cross entropy of the shifted against the nominal
+  events, weighted with their yields.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from zsig_hep.learning.ratios.logit_calibration import LogitCalibration
+
+Floats = npt.NDArray[np.float64]
+Stopping = tuple[Floats, npt.NDArray[np.int64], Floats]
+"""Outputs [n, K] of a member for the events that stopped its training, their indices [n], and their weights [n]."""
+
+LARGEST_LOG_RATIO = 5.0
+"""Largest |ln r| of shifted events, where the nominal background is empty."""
+
+
+class RatioTarget(Protocol):
+    """What the outputs of a network are trained for."""
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs K."""
+
+    def event_losses(self, outputs: Tensor, events: Tensor) -> Tensor:
+        """Loss of events, indices of shape (M, n), with outputs (M, n, K); shape (M, n)."""
+
+    def ratios(self, outputs: Floats) -> Floats:
+        """Ratios for outputs of shape (M, n, K), same shape."""
+
+    def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
+        """Set what depends on the training events of each member."""
+
+    def calibrate(self, stopping: Sequence[Stopping]) -> None:
+        """Set the calibration of each member with the events that stopped its training."""
+
+    def to(self, device: torch.device) -> None:
+        """Move the data to a device."""
+
+
+@dataclass(eq=False)
+class CompositionTarget:
+    """The composition f_k.
+
+    Attributes:
+        label: index of each event's background, shape [N].
+        outputs: number of backgrounds K.
+    """
+
+    label: Tensor
+    outputs: int
+
+    def event_losses(self, outputs: Tensor, events: Tensor) -> Tensor:
+        """Minus the logarithm of the share of the background that an event is."""
+        shares = nn.functional.log_softmax(outputs, dim=-1)
+        return -shares.gather(-1, self.label[events].unsqueeze(-1)).squeeze(-1)
+
+    def ratios(self, outputs: Floats) -> Floats:
+        """Shares, which add up to one."""
+        exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+
+    def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
+        """Nothing depends on the training events."""
+
+    def calibrate(self, stopping: Sequence[Stopping]) -> None:
+        """Shares are not calibrated."""
+
+    def to(self, device: torch.device) -> None:
+        """Move the labels."""
+        self.label = self.label.to(device)
+
+
+@dataclass(eq=False)
+class WeightTarget:
+    """Ratios of varied to nominal weights.
+
+    Attributes:
+        shifts: w_v / w - 1 of each event, shape [N, K].
+        weights: nominal weights, shape [N].
+        scale: s of each member and output, shape (M, 1, K); one before `prepare`.
+    """
+
+    shifts: Tensor
+    weights: Floats
+    scale: Tensor
+
+    @classmethod
+    def of_weights(cls, varied: Floats, nominal: Floats) -> "WeightTarget":
+        """Make the target of varied weights [N, K] and nominal weights [N].
+
+        An event without nominal weight has no ratio, and no weight in the training either.
+        """
+        present = nominal > 0
+        ratio = np.divide(varied, nominal[:, None], out=np.ones_like(varied), where=present[:, None])
+        shifts = torch.from_numpy((ratio - 1).astype(np.float32))
+        return cls(shifts, nominal, torch.ones(1, 1, varied.shape[1]))
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs K."""
+        return self.shifts.shape[1]
+
+    def event_losses(self, outputs: Tensor, events: Tensor) -> Tensor:
+        """Square errors, mean over the outputs."""
+        return ((outputs - self.shifts[events] / self.scale) ** 2).mean(-1)
+
+    def ratios(self, outputs: Floats) -> Floats:
+        """Return 1 + s o."""
+        return np.asarray(1 + self.scale.double().numpy() * outputs)
+
+    def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
+        """Set the scale of each member, the spread of the shifts of its training events."""
+        square = self.shifts.double().numpy() ** 2
+        spreads = np.sqrt([np.average(square[each], axis=0, weights=self.weights[each]) for each in training_events])
+        self.scale = torch.from_numpy(np.where(spreads > 0, spreads, 1.0).astype(np.float32))[:, None]
+
+    def calibrate(self, stopping: Sequence[Stopping]) -> None:
+        """Square errors give the mean itself."""
+
+    def to(self, device: torch.device) -> None:
+        """Move the shifts and scales."""
+        self.shifts, self.scale = self.shifts.to(device), self.scale.to(device)
+
+
+@dataclass(eq=False)
+class ShapeTarget:
+    """Ratios of shifted to nominal events.
+
+    Attributes:
+        shift: 0 for nominal events, k + 1 for those shifted by variation k, shape [N].
+        outputs: number of variations K, up and down counted apart.
+        calibrations: of the logits e^o of each member and output; empty before `calibrate`.
+    """
+
+    shift: Tensor
+    outputs: int
+    calibrations: tuple[tuple[LogitCalibration, ...], ...] = ()
+
+    def event_losses(self, outputs: Tensor, events: Tensor) -> Tensor:
+        """Cross entropy of each variation, of nominal events against all and of shifted ones against their own."""
+        shift = self.shift[events]
+        own = outputs.gather(-1, (shift - 1).clamp(min=0).unsqueeze(-1)).squeeze(-1)
+        of_nominal = nn.functional.softplus(outputs).sum(-1)
+        return torch.where(shift == 0, of_nominal, nn.functional.softplus(-own)) / self.outputs
+
+    def ratios(self, outputs: Floats) -> Floats:
+        """Return e^o of calibrated outputs o, limited where the nominal background is empty."""
+        logits = outputs.copy()
+        for member, of_member in enumerate(self.calibrations):
+            for column, calibration in enumerate(of_member):
+                logits[member, :, column] = calibration(outputs[member, :, column])
+        return np.asarray(np.exp(np.clip(logits, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)))
+
+    def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
+        """Nothing depends on the training events."""
+
+    def calibrate(self, stopping: Sequence[Stopping]) -> None:
+        """Calibrate the logits of shifted against nominal events.
+
+        The yields of both are kept: a calibration gives its two classes the same total, and ln of the ratio of the yields
+        is added.
+        """
+        self.calibrations = tuple(
+            tuple(self._calibration(outputs, events, weights, column) for column in range(self.outputs))
+            for outputs, events, weights in stopping
+        )
+
+    def _calibration(
+        self, outputs: Floats, events: npt.NDArray[np.int64], weights: Floats, column: int
+    ) -> LogitCalibration:
+        shift = self.shift.cpu().numpy()[events]
+        chosen = (shift == 0) | (shift == column + 1)
+        shifted, weight = shift[chosen] > 0, weights[chosen]
+        ratio = float(np.log(weight[shifted].sum() / weight[~shifted].sum()))
+        return LogitCalibration.fit(outputs[chosen, column] - ratio, weight, shifted).between(ratio)
+
+    def to(self, device: torch.device) -> None:
+        """Move the numbers of the shifts."""
+        self.shift = self.shift.to(device)

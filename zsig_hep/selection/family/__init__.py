@@ -1,0 +1,1 @@
+"""The family of scores that holds the optimum of every figure of merit, and its search."""

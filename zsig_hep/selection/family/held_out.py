@@ -1,0 +1,209 @@
+"""Optimal scores on held-out events: coefficients and cut of each fold are chosen on the other folds.
+
+Coefficients are chosen by smooth yields, since counted ones choose them badly where the simulation is thin. The cut on
+their score is chosen by counted yields with their variance, as every cut, and what is quoted is counted on events that
+chose neither.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from zsig_hep.errors import InputError
+from zsig_hep.representation import ShortRepr
+from zsig_hep.selection.events import ScoredEvents, VariationPair, VariedEvents
+from zsig_hep.selection.family.choose import FamilyChoice, choose_for_events, ratios_of
+from zsig_hep.selection.family.coefficients import FamilyCoefficients
+from zsig_hep.selection.numbers import selection_numbers
+from zsig_hep.selection.ratios import Floats, LikelihoodRatios
+from zsig_hep.selection.settings import WorkingPointSettings
+from zsig_hep.selection.thresholds.held_out import (
+    HeldOutWorkingPoint,
+    choose_by_fold,
+    held_out_selection,
+    varied_selections,
+    why_folds_fail,
+    why_not_quotable,
+)
+from zsig_hep.selection.thresholds.scan import scan_thresholds
+from zsig_hep.selection.thresholds.working_points import WorkingPoint, choose_working_point
+from zsig_hep.selection.varied_events import background_uncertainty, varied_yields
+
+Score = Callable[[LikelihoodRatios], Floats]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HeldOutFamily(ShortRepr):
+    """Optimal scores whose coefficients and cuts were chosen on other events than they are quoted on.
+
+    Attributes:
+        choices: coefficients of each fold, chosen on the other folds.
+        point: cut of each fold on the score with these coefficients, and the held-out events that pass.
+        unweighted: the same with weighted cross entropy.
+        events: the events with the score of the coefficients of their fold, nominal and varied, data included.
+    """
+
+    choices: tuple[FamilyChoice, ...]
+    point: HeldOutWorkingPoint
+    unweighted: HeldOutWorkingPoint
+    events: ScoredEvents
+
+    @property
+    def gain(self) -> float | None:
+        """Held-out significance minus that of weighted cross entropy; None if one of them does not exist."""
+        first, second = self.point.significance, self.unweighted.significance
+        return None if first is None or second is None else first - second
+
+    @property
+    def smooth_gain(self) -> float | None:
+        """The gain that smooth yields predict, mean over the folds; None if they predict none in some fold."""
+        gains = [
+            choice.smooth_significance - choice.smooth_significance_unweighted
+            for choice in self.choices
+            if choice.smooth_significance is not None and choice.smooth_significance_unweighted is not None
+        ]
+        return float(np.mean(gains)) if len(gains) == len(self.choices) else None
+
+
+def hold_out_family(events: ScoredEvents, settings: WorkingPointSettings) -> HeldOutFamily:
+    """Choose coefficients and cut of each fold on the other folds, and add up the held-out yields over the folds.
+
+    Args:
+        events: events with out-of-fold ratios, whose scores are not used. With `settings.variations_in_figure` the events
+            under variations have ratios too.
+        settings: figure of merit and requirements.
+
+    Returns:
+        Coefficients, held-out working points, and the events with their scores.
+
+    Raises:
+        InputError: events have no ratios, there are fewer than 2 folds, or the events cannot be scanned.
+
+    Example:
+        >>> rng = np.random.default_rng(1)
+        >>> process = np.tile([0, 1, 2], 6000)
+        >>> centre = np.array([[3, 3], [1.5, 3], [3, 1.5]])
+        >>> density = np.exp(-((rng.normal(centre[process])[:, None] - centre) ** 2).sum(-1) / 2)
+        >>> ratios = LikelihoodRatios.from_arrays(
+        ...     np.log(density[:, 0] / density[:, 1:].mean(1)), density[:, 1:] / density[:, 1:].sum(1, keepdims=True),
+        ...     backgrounds=["easy", "uncertain"])
+        >>> events = ScoredEvents.from_arrays(
+        ...     ratios.logit, np.array([0.02, 0.2, 0.2])[process], process, names=["signal", "easy", "uncertain"],
+        ...     roles=["signal", "background", "background"], ratios=ratios)
+        >>> held_out = hold_out_family(events, WorkingPointSettings(
+        ...     figure_of_merit="asimov_with_uncertainty", background_uncertainties={"easy": 0.02, "uncertain": 0.3}))
+        >>> held_out.point.status, held_out.gain > 0
+        ('ok', True)
+    """
+    simulated = events.simulated
+    ratios_of(simulated, settings)
+    if settings.variations_in_figure:
+        _require_varied_ratios(simulated)
+    choices = choose_by_fold(simulated, lambda choosing: choose_for_events(choosing, settings), "score")
+    coefficients = [choice.coefficients for choice in choices]
+    return HeldOutFamily(
+        tuple(choices),
+        _held_out_point(simulated, [_score(each) for each in coefficients], settings),
+        _held_out_point(simulated, [_logit] * simulated.fold_count, settings),
+        cross_fitted(events, coefficients),
+    )
+
+
+def cross_fitted(events: ScoredEvents, coefficients: Sequence[FamilyCoefficients]) -> ScoredEvents:
+    """Events with the score of the coefficients of their own fold, nominal and varied.
+
+    Coefficients have a yield-weighted mean of one, so that scores of different folds can share a histogram. The cut of a
+    fold is not chosen on these scores, since those of the other folds depend on its events through their coefficients;
+    `hold_out_family` chooses it with the coefficients of the fold.
+
+    Args:
+        events: with ratios; varied events without ratios keep their scores.
+        coefficients: one for each fold.
+
+    Raises:
+        InputError: the events have no ratios.
+    """
+    if events.ratios is None:
+        message = "The events have no likelihood ratios, from which scores could be computed."
+        raise InputError(message)
+    return _scored(events, [_score(each) for each in coefficients])
+
+
+def _score(coefficients: FamilyCoefficients) -> Score:
+    return coefficients.score
+
+
+def _logit(ratios: LikelihoodRatios) -> Floats:
+    return ratios.logit
+
+
+def _held_out_point(
+    events: ScoredEvents, scores: Sequence[Score], settings: WorkingPointSettings
+) -> HeldOutWorkingPoint:
+    """`zsig_hep.selection.thresholds.held_out.hold_out_working_point` with a score for each fold."""
+    remaining = iter(scores)
+
+    def choose(choosing: ScoredEvents) -> WorkingPoint:
+        score = next(remaining)
+        scored = _scored(choosing, [score] * choosing.fold_count)
+        return choose_working_point(scan_thresholds(scored, settings), settings)
+
+    points = choose_by_fold(events, choose, "cut")
+    thresholds = tuple(point.threshold for point in points)
+    if reason := why_folds_fail("no cut could be chosen for {}", [point.reason for point in points]):
+        return HeldOutWorkingPoint(status="no_threshold_qualifies", reason=reason, thresholds=thresholds)
+    held_out = _scored(events, scores)
+    yields = held_out.yields(held_out_selection(held_out, thresholds))
+    before = {name: each.value for name, each in held_out.yields().items()}
+    common = None
+    if settings.variations_in_figure and held_out.variations:
+        varied = varied_yields(held_out, varied_selections(held_out, thresholds), yields)
+        sigma = background_uncertainty(varied, held_out.processes.backgrounds)
+        total = sum(yields[name].value for name in held_out.processes.backgrounds)
+        common = float(np.hypot(settings.relative_background_uncertainty, sigma / total if total > 0 else 0.0))
+    numbers = selection_numbers(yields, before, held_out.processes, settings.objective, common)
+    if reason := why_not_quotable(numbers):
+        return HeldOutWorkingPoint(status="no_held_out_background", reason=reason, thresholds=thresholds)
+    chosen = [point.choosing_significance for point in points if point.choosing_significance is not None]
+    return HeldOutWorkingPoint(
+        status="ok",
+        thresholds=thresholds,
+        common_uncertainty=common,
+        choosing_significance=float(np.mean(chosen)),
+        optimism=float(np.mean(chosen)) - numbers["significance"],
+        **numbers,
+    )
+
+
+_Events = TypeVar("_Events", ScoredEvents, VariedEvents)
+
+
+def _scored(events: ScoredEvents, scores: Sequence[Score]) -> ScoredEvents:
+    """Events with the score of their fold, nominal and varied."""
+
+    def each(pair: VariationPair) -> VariationPair:
+        return _scored_alone(pair[0], scores), _scored_alone(pair[1], scores)
+
+    return replace(_scored_alone(events, scores), variations=tuple(each(pair) for pair in events.variations))
+
+
+def _scored_alone(events: _Events, scores: Sequence[Score]) -> _Events:
+    if events.ratios is None:
+        return events
+    values = np.empty(len(events))
+    for fold, score in enumerate(scores):
+        mine = events.fold == fold
+        values[mine] = score(events.ratios.select(mine))
+    return replace(events, score=values)
+
+
+def _require_varied_ratios(events: ScoredEvents) -> None:
+    for pair in events.variations:
+        if pair[0].ratios is None or pair[1].ratios is None:
+            message = (
+                f"The events under variation '{pair[0].name}' have no likelihood ratios: pass `ratios` and `shape_ratios` to "
+                "varied_events, so that their scores follow the coefficients."
+            )
+            raise InputError(message)
