@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.errors import InputError
-from zsig_hep.representation import ShortRepr, short
+from zsig_hep.representation import ShortRepr
 
 # xgboost's "no parent" of a root.
 _ROOT = 2**31 - 1
@@ -269,8 +269,9 @@ class Forest(ShortRepr):
             raise ValueError(message)
         for children in (self.left, self.right):
             # Children stand behind their parents, so that there is no circle.
-            if ((children <= position) | (children >= end))[~leaf].any():
-                message = f"a node of the trees has the child {short(children[~leaf].max())}, which is no later node of its tree"
+            wrong = ~leaf & ((children <= position) | (children >= end))
+            if wrong.any():
+                message = f"a node of the trees has the child {children[wrong][0]}, which is no later node of its tree"
                 raise ValueError(message)
         parents = np.bincount(
             np.concatenate([(start + child)[~leaf] for child in (self.left, self.right)]), minlength=1
