@@ -87,9 +87,9 @@ def log_loss(outputs: Logits, shares: Logits, is_signal: npt.NDArray[np.bool_]) 
 
 
 def one_minus_area(outputs: Logits, shares: Logits, is_signal: npt.NDArray[np.bool_]) -> float:
-    """Probability that background is above signal."""
-    order = np.argsort(outputs, kind="stable")
-    signal, background = (np.where(is_signal == flag, shares, 0.0)[order] for flag in (True, False))
+    """Probability that background is above signal; equal outputs count as one half."""
+    _, place = np.unique(outputs, return_inverse=True)
+    signal, background = (np.bincount(place, np.where(is_signal == flag, shares, 0.0)) for flag in (True, False))
     return float(1 - (signal * (np.cumsum(background) - background / 2)).sum() * 4)
 
 

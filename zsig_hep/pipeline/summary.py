@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from zsig_hep import __version__
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import BCELossSettings, RoundRecord, TrainedEnsemble, TrainingHistory
+from zsig_hep.learning import RoundRecord, TrainedEnsemble, TrainingHistory
 from zsig_hep.learning.training.sentinels import find_sentinels
 from zsig_hep.ntuples import ColumnsResult, EventTable
 from zsig_hep.pipeline.plain import plain
@@ -149,7 +149,7 @@ def sentinel_notes(table: EventTable) -> list[str]:
 
 def theory_notes(analysis: Analysis) -> list[str]:
     """A note if theory expects no gain from the loss over weighted cross entropy."""
-    if analysis.goal.tells_processes_apart or all(loss == BCELossSettings() for loss in analysis.losses.values()):
+    if analysis.goal.tells_processes_apart or list(analysis.training.losses(analysis.goal)) == ["bce"]:
         return []
     note = (
         "The figure of merit treats all backgrounds alike, so the best selection is a cut on the likelihood ratio, which "

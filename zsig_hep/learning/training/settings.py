@@ -106,6 +106,17 @@ class TreeSettings(Settings):
     bins: int = Field(default=256, gt=1, le=65_536)
     """Number of quantiles of each feature between which trees can split."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_linear_booster(cls, content: object) -> object:
+        if isinstance(content, Mapping) and "booster" in content:
+            message = (
+                "there is no choice of a booster: those of trees only have the curvature that the losses give. A linear "
+                "model with any loss is `classifier: network` with `hidden: []` and `embedding: none`"
+            )
+            raise ValueError(message)
+        return content
+
 
 @dataclass(frozen=True)
 class PlannedTraining:
