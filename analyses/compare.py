@@ -2,7 +2,7 @@
 
     python -m analyses.compare analyses/hmumu --seeds 5
 
-Each seed has other folds and other networks. Compared are losses of this package, boosted trees (xgboost, extra `test`),
+Each seed has other folds and other networks. Compared are losses of this package, boosted trees (extra `trees`),
 and the analysis's own cuts without a classifier (`cut_variable` in its cut.py), whose last cut is chosen like every other
 threshold. Printed are held-out significances: mean and standard deviation over seeds, the Monte-Carlo error of one seed,
 and the difference to the weighted cross entropy, paired by seed.
@@ -22,7 +22,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import numpy.typing as npt
-import xgboost
 
 from analyses.tables import Spread, paired_difference, table
 from zsig_hep.analysis import Analysis
@@ -30,14 +29,12 @@ from zsig_hep.errors import ZsigError
 from zsig_hep.learning import (
     BCELossSettings,
     LossSettings,
-    TrainingSample,
     TrainingSettings,
+    TreeSettings,
     ZLossSettings,
-    make_sample,
     train,
+    train_trees,
 )
-from zsig_hep.learning.classifier.calibration import signal_quantiles, signal_share_below
-from zsig_hep.learning.training.members import Member, make_members
 from zsig_hep.ntuples import EventTable
 from zsig_hep.ntuples.identity import assign_folds
 from zsig_hep.pipeline import Pipeline
@@ -54,6 +51,9 @@ Method = Callable[[EventTable, TrainingSettings, int], Scores]
 BASELINE = "weighted BCE"
 EFFICIENCIES = (0.1, 0.2, 0.3, 0.5, 0.7)
 
+TREES = TreeSettings(depth=4, subsample=0.7, feature_share=0.8, minimum_child_weight=10.0, l2_penalty=1.0)
+"""Settings of boosted trees in the comparisons."""
+
 
 def trained_with(loss: LossSettings) -> Method:
     """Out-of-fold scores of the package's own training with a loss."""
@@ -66,59 +66,11 @@ def trained_with(loss: LossSettings) -> Method:
     return scores
 
 
-def grow_trees(
-    sample: TrainingSample, member: Member, weights: Scores, *, depth: int = 4, threads: int | None = None
-) -> xgboost.Booster:
-    """Trees of one member of an ensemble, trained and stopped on the events that its network would be.
-
-    Args:
-        sample: events.
-        member: which of them train and which stop.
-        weights: of the events; classes are normalised to the same total weight, as in the weighted cross entropy.
-        depth: largest depth of a tree.
-        threads: all processors by default.
-    """
-    signal, background = (weights[sample.is_signal == flag].sum() for flag in (True, False))
-    balanced = weights / np.where(sample.is_signal, signal, background) * len(weights) / 2
-    training, stopping = (
-        xgboost.DMatrix(sample.features[part], sample.is_signal[part], weight=balanced[part])
-        for part in (member.training, member.validation)
-    )
-    parameters = {
-        "objective": "binary:logistic",
-        "max_depth": depth,
-        "eta": 0.05,
-        "subsample": 0.7,
-        "colsample_bytree": 0.8,
-        "min_child_weight": 10.0,
-        "seed": member.seed,
-        "nthread": threads or os.cpu_count() or 1,
-    }
-    return xgboost.train(
-        parameters, training, 1000, evals=[(stopping, "stopping")], early_stopping_rounds=30, verbose_eval=False
-    )
-
-
-def tree_margins(trees: xgboost.Booster, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Outputs of the trees up to the round that stopped them."""
-    matrix = xgboost.DMatrix(features, nthread=1)
-    margins: npt.NDArray[np.float32] = trees.predict(
-        matrix, output_margin=True, iteration_range=(0, trees.best_iteration + 1)
-    )
-    return margins
-
-
 def boosted_trees(table: EventTable, settings: TrainingSettings, seed: int) -> Scores:
-    """Out-of-fold scores of xgboost: the same folds for training, stopping and testing, weights, and score scale."""
-    sample = make_sample(table, settings)
-    scores = np.empty(len(sample.weights))
-    for member in make_members(sample.fold, sample.fold_count, [seed]):
-        outputs = tree_margins(grow_trees(sample, member, sample.weights), sample.features)
-        calibrating = member.validation[sample.is_signal[member.validation]]
-        quantiles = signal_quantiles(outputs[calibrating], sample.weights[calibrating])
-        tested = sample.fold == member.fold
-        scores[tested] = signal_share_below(outputs[None, tested], quantiles[None])[0]
-    return scores
+    """Out-of-fold scores of one forest of boosted trees for each fold, with weighted cross entropy."""
+    seeded = settings.model_copy(update={"seed": seed, "seeds": 1, "trees": TREES})
+    forests = train_trees(table, seeded, loss=BCELossSettings())
+    return forests.out_of_fold_scores(table.features[:, forests.columns_of(table.feature_names)], table.fold)
 
 
 def plain_cuts(folder: Path) -> Method:

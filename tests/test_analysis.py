@@ -334,7 +334,9 @@ def test_training_settings_are_replaced_and_checked():
     first, second, third = str(caught.value).splitlines()
     assert first == "the changed training has 2 problems:"
     assert second == "  - training.hidden.0: should be greater than 0, found 0"
-    assert third.startswith("  - training.seed_count: unknown key. There are: activation, baseline, device, ")
+    assert third.startswith(
+        "  - training.seed_count: unknown key. There are: activation, baseline, classifier, device, "
+    )
 
 
 def test_style_carries_what_labels_say():

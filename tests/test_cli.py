@@ -238,9 +238,9 @@ def test_the_output_folder_is_named_after_the_analysis(zsig, search):
 
 def test_training_prints_its_first_and_last_epochs(zsig, search, finished_output):
     result = zsig("train", search.folder, "-o", "out", "--device", "cpu")
-    lines = [line.strip() for line in result.stderr.splitlines() if "epoch" in line]
+    lines = [line.strip() for line in result.stderr.splitlines() if ", step " in line]
     assert [line.rsplit(":", 1)[0] for line in lines] == [
-        f"{phase}, epoch {epoch} of 2"
+        f"{phase}, step {epoch} of 2"
         for phase in ("Z loss, warm start", "Z loss", "weighted BCE, warm start", "weighted BCE")
         for epoch in (1, 2)
     ]

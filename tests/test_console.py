@@ -131,9 +131,9 @@ def test_a_training_tells_its_first_and_last_epoch_where_there_is_no_terminal(co
             progress("Z loss", "warm start", epoch, 3, 0.5 / epoch)
         progress("Z loss", "Z loss", 1, 1, 0.25)
     assert lines(console) == [
-        "  Z loss, warm start, epoch 1 of 3: validation loss 0.5000",
-        "  Z loss, warm start, epoch 3 of 3: validation loss 0.1667",
-        "  Z loss, epoch 1 of 1: validation loss 0.2500",
+        "  Z loss, warm start, step 1 of 3: validation loss 0.5000",
+        "  Z loss, warm start, step 3 of 3: validation loss 0.1667",
+        "  Z loss, step 1 of 1: validation loss 0.2500",
     ]
 
 

@@ -1,5 +1,17 @@
 from .analysis import Analysis
-from .learning import BCELoss, Classifier, Eve, LovaszLoss, TrainingSettings, ZLoss, argmax, argmin, train
+from .learning import (
+    BCELoss,
+    BoostedTrees,
+    Classifier,
+    Eve,
+    LovaszLoss,
+    TrainingSettings,
+    ZLoss,
+    argmax,
+    argmin,
+    train,
+    train_trees,
+)
 from .ntuples import EventTable
 from .pipeline import Pipeline, RunOptions
 from .scoring import ScoreProcessor, load_scorer
@@ -31,6 +43,7 @@ __version__: str
 __all__ = [
     "Analysis",
     "BCELoss",
+    "BoostedTrees",
     "CategorySettings",
     "Classifier",
     "Eve",
@@ -62,4 +75,5 @@ __all__ = [
     "s_over_sqrt_b_with_uncertainty",
     "scan_thresholds",
     "train",
+    "train_trees",
 ]

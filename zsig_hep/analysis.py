@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from zsig_hep.errors import AnalysisFileError, shortened
 from zsig_hep.fits import ExportSettings, fit_name_notes, fit_name_problems
-from zsig_hep.learning import Goal, LossSettings, TrainingSettings
+from zsig_hep.learning import Goal, LossSettings, PlannedTraining, TrainingSettings
 from zsig_hep.names import LONGEST_SLUG, slug
 from zsig_hep.ntuples import (
     EventTable,
@@ -262,9 +262,14 @@ class Analysis(Settings):
         return training_goal(self.selection).among(self.process_table.simulated)
 
     @property
+    def trainings(self) -> dict[str, PlannedTraining]:
+        """The classifiers to train, by name: each kind with its loss, and with that of the baseline; the main one first."""
+        return {each.name: each for each in self.training.trainings(self.goal)}
+
+    @property
     def losses(self) -> dict[str, LossSettings]:
-        """Losses to train with, by name: that of the settings, or the default for the selection, and the baseline."""
-        return self.training.losses(self.goal)
+        """Losses of the classifiers to train, by name: that of the settings, or the default, and the baseline."""
+        return {name: each.loss for name, each in self.trainings.items()}
 
     @property
     def style(self) -> Style:

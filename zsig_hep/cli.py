@@ -167,6 +167,7 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
         from tempfile import TemporaryDirectory
 
         from zsig_hep.learning import make_sample
+        from zsig_hep.learning.training.boosting import BoostedTreesTraining
         from zsig_hep.learning.training.ensemble import EnsembleTraining
         from zsig_hep.ntuples import check_inputs, run_columns
         from zsig_hep.pipeline.plain import plain
@@ -184,7 +185,10 @@ def check(analysis: Path, ntuples: Path | None, *, quiet: bool, as_json: bool) -
         # The constructor of a training refuses unknown features, negative weights and infinite values.
         training = loaded.with_training(device="cpu").training
         chosen = training.main_loss(loaded.goal)
-        EnsembleTraining(make_sample(result.table, training), training, chosen, goal=loaded.goal)
+        sample = make_sample(result.table, training)
+        for kind in training.classifiers:
+            checked = EnsembleTraining if kind == "network" else BoostedTreesTraining
+            checked(sample, training, chosen, goal=loaded.goal)
         summary = columns_summary(loaded, result)
         summary["notes"] += loaded.name_notes
         if as_json:

@@ -122,12 +122,15 @@ def _silence(stream: TextIO) -> None:
 
 @contextmanager
 def training_progress(console: "Console") -> Iterator["TrainingProgress"]:
-    """A progress bar per phase of a training on a terminal; lines for its first and last epoch otherwise."""
+    """A progress bar per phase of a training on a terminal; lines for its first and last step otherwise.
+
+    A step is an epoch of all networks, or a forest of boosted trees.
+    """
     if not console.is_terminal:
 
-        def line(label: str, phase: str, epoch: int, epochs: int, loss: float) -> None:
-            if epoch in {1, epochs}:
-                text = f"  {_phase(label, phase)}, epoch {epoch} of {epochs}: validation loss {loss:.4f}"
+        def line(label: str, phase: str, step: int, steps: int, loss: float) -> None:
+            if step in {1, steps}:
+                text = f"  {_phase(label, phase)}, step {step} of {steps}: validation loss {loss:.4f}"
                 console.print(text, markup=False, soft_wrap=True)
 
         yield line
@@ -139,11 +142,11 @@ def training_progress(console: "Console") -> Iterator["TrainingProgress"]:
     with Progress(*columns, console=console) as bars:
         tasks: dict[tuple[str, str], Any] = {}
 
-        def update(label: str, phase: str, epoch: int, epochs: int, loss: float) -> None:
+        def update(label: str, phase: str, step: int, steps: int, loss: float) -> None:
             key = (label, phase)
             if key not in tasks:
-                tasks[key] = bars.add_task(_phase(label, phase), total=epochs, loss="")
-            bars.update(tasks[key], completed=epoch, loss=f"validation loss {loss:.4f}")
+                tasks[key] = bars.add_task(_phase(label, phase), total=steps, loss="")
+            bars.update(tasks[key], completed=step, loss=f"validation loss {loss:.4f}")
 
         yield update
 

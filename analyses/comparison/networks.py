@@ -11,7 +11,7 @@ from torch import Tensor
 from analyses.comparison.methods import OptimizerMethod, rounds_of
 from analyses.comparison.units import Case, Logits, Predict, Unit
 from zsig_hep.errors import TrainingError
-from zsig_hep.learning import BCELossSettings, Classifier, LossSettings, TrainingSettings
+from zsig_hep.learning import BCELossSettings, Classifier, LossSettings, TrainedEnsemble, TrainingSettings
 from zsig_hep.learning.optimisation.optimizers import AdamSettings
 from zsig_hep.learning.training.ensemble import EnsembleTraining
 from zsig_hep.learning.training.settings import MainSettings, WarmStartSettings
@@ -40,7 +40,7 @@ class Trained:
     kept_epoch: float
 
 
-def predictor(classifier: Classifier) -> Predict:
+def predictor(classifier: TrainedEnsemble) -> Predict:
     """Outputs of all members, in blocks that stay in the processor's cache."""
 
     def predict(features: np.ndarray) -> Logits:

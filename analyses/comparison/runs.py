@@ -11,7 +11,7 @@ from typing import Any
 from analyses.comparison.methods import OPTIMIZERS, losses
 from analyses.comparison.networks import Parameters, choose_learning_rate, predictor, train_from, warm_start
 from analyses.comparison.samples import load_case
-from analyses.comparison.trees import TREES, choose_depth, grow_ensemble
+from analyses.comparison.trees import LOSSES, choose_depth, grow_ensemble
 from analyses.comparison.units import Case, Unit
 from zsig_hep.errors import TrainingError
 
@@ -113,7 +113,7 @@ def _trees(job: Job, options: Options) -> list[Row]:
     depth = choose_depth(units[0])
     rows: list[Row] = []
     for unit in units:
-        grown = grow_ensemble(unit, depth, rounds=TREES[job.loss])
+        grown = grow_ensemble(unit, depth, losses(unit.sample, unit.goal)[job.loss])
         rows += [judged | {"depth": depth} for judged in case.judge(unit, grown)]
     return rows
 
@@ -131,7 +131,7 @@ def jobs_of(
     jobs = []
     for model in models:
         if model == "trees":
-            jobs += [Job(sample, "trees", loss, "xgboost") for loss in TREES if loss in names]
+            jobs += [Job(sample, "trees", loss, "xgboost") for loss in LOSSES if loss in names]
             continue
         chosen = [each for each in optimizers if each == "adam" or not case.has_uncertainties]
         jobs += [Job(sample, model, loss, optimizer) for optimizer in chosen for loss in names]

@@ -22,6 +22,10 @@ Limits = Mapping[str, Mapping[str, Sequence[float]]]
 Floats = npt.NDArray[np.float64]
 
 CUT = len(EFFICIENCIES)
+TREES = {BASELINE: "boosted trees"} | {
+    loss: f"boosted trees, {LABELS[loss]}" for loss in ("z_sigmoid", "effective_weights")
+}
+
 MODELS = {"mlp": "MLP", "linear": "linear", "trees": "boosted trees"}
 
 
@@ -84,7 +88,7 @@ def _kinds(results: Results, sample: str, model: str) -> Iterator[tuple[str, str
     for loss in results.losses(sample, model, "adam"):
         yield LABELS[loss], model, loss, "adam"
     for loss in results.losses(sample, "trees", "xgboost"):
-        yield ("boosted trees" if loss == BASELINE else "boosted trees, effective weights"), "trees", loss, "xgboost"
+        yield TREES[loss], "trees", loss, "xgboost"
 
 
 def loss_table(results: Results, sample: str, model: str, limit: str = "limit") -> str:
@@ -137,7 +141,7 @@ def summary_table(results: Results, model: str = "mlp") -> str:
             values = results.values(sample, of_model, loss, optimizer)
             cells.append(spread(values, _column(results, sample)) if values else "")
         lines.append([label, *cells])
-    order = [*LABELS.values(), "boosted trees", "boosted trees, effective weights"]
+    order = [*LABELS.values(), *TREES.values()]
     lines.sort(key=lambda cells: order.index(cells[0]))
     return table(["method", *(sample.replace("_", " ") for sample in samples)], lines)
 

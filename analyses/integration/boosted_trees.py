@@ -4,6 +4,9 @@
 
 `ScoredEvents` takes plain arrays: out-of-fold score, weight in expected events, process and fold of each event. The cut of
 each fold is chosen on the other folds; the significance is that of the events that pass in the folds that did not choose.
+
+Boosted trees of the package, with a significance loss, reports and exports, are `training: {classifier: boosted_trees}` in an
+analysis file.
 """
 
 import tempfile

@@ -11,7 +11,7 @@ from analyses.toys import OVERLAP_3000, PAPER_CASE_1
 from tests.learning.toy import make_table
 from zsig_hep.analysis import Analysis
 from zsig_hep.errors import TrainingError
-from zsig_hep.learning import Judgement
+from zsig_hep.learning import BCELossSettings, EffectiveWeightsLossSettings, Judgement
 from zsig_hep.learning.training.ensemble import EnsembleTraining
 from zsig_hep.learning.training.rounds import judge_folds
 from zsig_hep.selection import WorkingPointSettings
@@ -176,8 +176,9 @@ def test_trees_with_effective_weights_keep_the_best_round(overlap):
         return Judgement(next(figures), np.array([1.0, -1.0, -9.0]), 0.5)
 
     goal = dataclasses.replace(unit.goal, judge=judge)
-    predict = trees.grow_ensemble(dataclasses.replace(unit, goal=goal), 2, rounds=2)
-    plain = trees.grow_ensemble(unit, 2)
+    loss = EffectiveWeightsLossSettings(rounds=2)
+    predict = trees.grow_ensemble(dataclasses.replace(unit, goal=goal), 2, loss)
+    plain = trees.grow_ensemble(unit, 2, BCELossSettings())
     seen = [each(unit.sample.features) for each in (plain, predict)]
     assert seen[0].shape == (1, 600)
     assert not np.array_equal(*seen)
@@ -197,6 +198,7 @@ def test_from_the_command_line_to_tables_and_back(tmp_path, capsys):
             ("linear", "bce", "adam"),
             ("linear", "z_sigmoid", "adam"),
             ("trees", "bce", "xgboost"),
+            ("trees", "z_sigmoid", "xgboost"),
         )
         for seed in (1, 2)
     }

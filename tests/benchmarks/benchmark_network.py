@@ -21,11 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-from analyses.compare import grow_trees, refolded, tree_margins
+from analyses.compare import refolded
 from analyses.tables import Spread, table
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import BCELossSettings, TrainingSettings, make_sample, train
-from zsig_hep.learning.training.members import make_members
+from zsig_hep.learning import BCELossSettings, TrainedEnsemble, TrainingSettings, train, train_trees
 from zsig_hep.learning.training.settings import MainSettings, WarmStartSettings
 from zsig_hep.ntuples import EventTable
 from zsig_hep.pipeline import Pipeline
@@ -42,31 +41,30 @@ PLAIN = {
 }
 
 
+def mean_logit(classifier: TrainedEnsemble, events: EventTable) -> Logits:
+    """Logit of the mean probability of the members of an event's fold."""
+    features = events.features[:, classifier.columns_of(events.feature_names)]
+    outputs = np.empty(len(events.weight))
+    for fold in range(events.fold_count):
+        tested, mine = events.fold == fold, classifier.history.member_fold == fold
+        outputs[tested] = logit(expit(classifier.logits(features[tested], members=mine)).mean(axis=0))
+    return outputs
+
+
 def networks(**changes: object) -> Method:
     """Logit of the mean probability of the networks of an event's fold."""
 
     def logits(events: EventTable, settings: TrainingSettings, seed: int) -> Logits:
         content = settings.model_dump() | {"seed": 1000 * seed + 1, "loss": None, "phases": ()} | changes
-        classifier = train(events, TrainingSettings.model_validate(content), loss=BCELossSettings())
-        features = events.features[:, classifier.columns_of(events.feature_names)]
-        outputs = np.empty(len(events.weight))
-        for fold in range(events.fold_count):
-            tested = events.fold == fold
-            mine = classifier.history.member_fold == fold
-            outputs[tested] = logit(expit(classifier.logits(features[tested], members=mine)).mean(axis=0))
-        return outputs
+        return mean_logit(train(events, TrainingSettings.model_validate(content), loss=BCELossSettings()), events)
 
     return logits
 
 
 def trees(events: EventTable, settings: TrainingSettings, seed: int) -> Logits:
-    """Margins of xgboost as in `analyses.compare`."""
-    sample = make_sample(events, settings)
-    outputs = np.empty(len(sample.weights))
-    for member in make_members(sample.fold, sample.fold_count, [seed]):
-        tested = sample.fold == member.fold
-        outputs[tested] = tree_margins(grow_trees(sample, member, sample.weights), sample.features)[tested]
-    return outputs
+    """Logit of the mean probability of the forests of an event's fold."""
+    seeded = settings.model_copy(update={"seed": 1000 * seed + 1})
+    return mean_logit(train_trees(events, seeded, loss=BCELossSettings()), events)
 
 
 METHODS: dict[str, Method] = {
@@ -89,9 +87,9 @@ def log_loss(outputs: Logits, shares: Logits, is_signal: npt.NDArray[np.bool_]) 
 
 
 def one_minus_area(outputs: Logits, shares: Logits, is_signal: npt.NDArray[np.bool_]) -> float:
-    """Probability that background is above signal."""
-    order = np.argsort(outputs, kind="stable")
-    signal, background = (np.where(is_signal == flag, shares, 0.0)[order] for flag in (True, False))
+    """Probability that background is above signal; equal outputs count as one half."""
+    _, place = np.unique(outputs, return_inverse=True)
+    signal, background = (np.bincount(place, np.where(is_signal == flag, shares, 0.0)) for flag in (True, False))
     return float(1 - (signal * (np.cumsum(background) - background / 2)).sum() * 4)
 
 

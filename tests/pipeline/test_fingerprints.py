@@ -26,7 +26,7 @@ EVERYTHING = {"columns", "cuts", *TRAININGS}
 
 def fingerprints(analysis, table=None):
     made = Fingerprints(analysis, table)
-    trained = {f"training/{name}": made.training(loss) for name, loss in analysis.losses.items()}
+    trained = {f"training/{name}": made.training(planned) for name, planned in analysis.trainings.items()}
     others = ("columns", "selection", "cuts", "export", "report")
     return trained | {stage: getattr(made, stage) for stage in others}
 
@@ -120,7 +120,9 @@ def test_a_baseline_is_not_trained_twice(small_search):
     assert list(alone.losses) == ["bce"]
     assert list(beside.losses) == ["z", "bce"]
     assert beside.losses["z"] == ZLossSettings(error="sigmoid")
-    assert Fingerprints(alone).training(alone.losses["bce"]) == Fingerprints(beside).training(beside.losses["bce"])
+    assert Fingerprints(alone).training(alone.trainings["bce"]) == Fingerprints(beside).training(
+        beside.trainings["bce"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.learning.forests import SMALL
 from tests.learning.toy import make_table
 from tests.ntuples.conftest import pool
 from tests.scoring.models import describe, trained_on
@@ -15,6 +16,17 @@ def search(small_search, finished_output, tmp_path_factory):
     """The finished search with its exported model."""
     pytest.importorskip("onnxruntime")
     return make_search(small_search, finished_output, tmp_path_factory.mktemp("export"))
+
+
+@pytest.fixture(scope="session")
+def search_of_trees(small_search, tmp_path_factory):
+    """The same search with boosted trees."""
+    pytest.importorskip("onnxruntime")
+    from zsig_hep.pipeline.stages import Pipeline
+
+    output = tmp_path_factory.mktemp("trees") / "out"
+    Pipeline(small_search.analysis(training={"classifier": "boosted_trees", "trees": SMALL}), output).scan()
+    return make_search(small_search, output, tmp_path_factory.mktemp("export"))
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ class Search:
 
 
 def make_search(small_search, finished_output, folder):
-    from zsig_hep.learning import Classifier
+    from zsig_hep.learning import load_classifier
     from zsig_hep.scoring.metadata import model_metadata
     from zsig_hep.scoring.onnx_export import export_onnx
     from zsig_hep.scoring.onnx_scorer import OnnxScorer
@@ -55,7 +55,7 @@ def make_search(small_search, finished_output, folder):
 
     selection = json.loads((finished_output / "selection" / "selection.json").read_text())["classifiers"][0]
     model = finished_output / "training" / selection["name"]
-    classifier = Classifier.load(model)
+    classifier = load_classifier(model)
     thresholds = [0.3, 0.35, 0.4]
     metadata = model_metadata(
         classifier, fold_seed=0, event_identity=IDENTITY, datasets=tuple(FILES), thresholds=thresholds

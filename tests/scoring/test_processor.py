@@ -52,6 +52,12 @@ def test_histograms_are_those_of_the_training(search, backend, schema):
     compare(search, output)
 
 
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+def test_histograms_of_trees_are_those_of_the_training(search_of_trees, backend):
+    search = search_of_trees
+    compare(search, fill(search, getattr(search, backend), factors=factors(search)))
+
+
 # Loky takes the import of torch in a worker for a leak.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:A worker was restarted")

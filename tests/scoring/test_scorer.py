@@ -75,7 +75,7 @@ def test_unusable_features_are_refused(scorer):
 
 def test_folds_of_another_model_or_table_are_refused(scorer):
     features = np.zeros((3, 2), "f4")
-    with pytest.raises(ModelFileError, match="An event is of fold 5, for which the model has no network"):
+    with pytest.raises(ModelFileError, match="An event is of fold 5, for which the model has no member"):
         scorer.out_of_fold_scores(features, np.array([0, 5, 1], "i2"))
     with pytest.raises(InputError, match=r"3 events need as many folds, whole numbers; found int64 of shape \(2,\)"):
         scorer.out_of_fold_scores(features, np.array([0, 1]))

@@ -1,7 +1,10 @@
 """Losses, optimisers, the training of classifiers, and derivatives of optima with respect to parameters."""
 
+from zsig_hep.learning.classifier.boosted_trees import BoostedTrees
 from zsig_hep.learning.classifier.classifier import Classifier
 from zsig_hep.learning.classifier.history import RoundRecord, TrainingHistory
+from zsig_hep.learning.classifier.load import load_classifier
+from zsig_hep.learning.classifier.trained_ensemble import TrainedEnsemble
 from zsig_hep.learning.implicit.argmin import ArgminResult, argmax, argmin
 from zsig_hep.learning.implicit.constraints import ActiveSet, Barrier
 from zsig_hep.learning.implicit.grid_maximum import GridMaximum, argmax_on_grid
@@ -39,8 +42,15 @@ from zsig_hep.learning.optimisation.schedules import ScheduleSettings
 from zsig_hep.learning.training.goal import Goal, Judgement
 from zsig_hep.learning.training.phases import depends_on_goal, schedule_advice
 from zsig_hep.learning.training.sample import TrainingSample, training_weights
-from zsig_hep.learning.training.settings import PhaseSettings, TrainingSettings, choose_device
-from zsig_hep.learning.training.train import make_sample, train
+from zsig_hep.learning.training.settings import (
+    PhaseSettings,
+    PlannedTraining,
+    TrainingSettings,
+    TreeSettings,
+    choose_device,
+)
+from zsig_hep.learning.training.train import make_sample, train, train_trees
+from zsig_hep.learning.training.tree_growth import tree_device
 
 __all__ = [
     "ActiveSet",
@@ -50,6 +60,7 @@ __all__ = [
     "Barrier",
     "BinnedAsimovLoss",
     "BinnedAsimovLossSettings",
+    "BoostedTrees",
     "Classifier",
     "ConjugateGradient",
     "EffectiveWeightsLossSettings",
@@ -75,6 +86,7 @@ __all__ = [
     "Neumann",
     "OptimizerSettings",
     "PhaseSettings",
+    "PlannedTraining",
     "PunziLoss",
     "PunziLossSettings",
     "RoundRecord",
@@ -84,9 +96,11 @@ __all__ = [
     "SumLoss",
     "SumLossSettings",
     "TermSettings",
+    "TrainedEnsemble",
     "TrainingHistory",
     "TrainingSample",
     "TrainingSettings",
+    "TreeSettings",
     "TuningProblem",
     "TuningResult",
     "ZLoss",
@@ -96,10 +110,13 @@ __all__ = [
     "argmin",
     "choose_device",
     "depends_on_goal",
+    "load_classifier",
     "make_sample",
     "rescale_to_process_yields",
     "schedule_advice",
     "train",
+    "train_trees",
     "training_weights",
+    "tree_device",
     "tune",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from zsig_hep.analysis import Analysis
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.files import file_digest
-from zsig_hep.learning import LossSettings, choose_device, depends_on_goal
+from zsig_hep.learning import PlannedTraining, choose_device, depends_on_goal, tree_device
 from zsig_hep.ntuples import EventTable, resolve_datasets
 from zsig_hep.scoring import can_export_onnx
 
@@ -124,12 +124,14 @@ class Fingerprints:
         """Hash of the file of `file.py:function` and of the Python files in the same folder."""
         return source_fingerprint(self._analysis.folder / Path(function.rpartition(":")[0]).expanduser())
 
-    def training(self, loss: LossSettings) -> str:
+    def training(self, planned: PlannedTraining) -> str:
         """Fingerprint of a classifier that is trained with a loss."""
-        training = self._analysis.training
-        settings = training.model_dump(mode="json", exclude={"loss", "baseline", "device"})
-        parts = [self.events, settings, loss.model_dump(mode="json"), choose_device(training.device).type]
-        if depends_on_goal(training, loss):
+        training, loss = self._analysis.training, planned.loss
+        settings = training.configuration_of(planned.classifier)
+        is_network = planned.classifier == "network"
+        device = choose_device(training.device).type if is_network else tree_device(training.device)
+        parts: list[object] = [self.events, planned.classifier, settings, loss.model_dump(mode="json"), device]
+        if depends_on_goal(training, loss, planned.classifier):
             # The sensitivities of the cut are computed after the training.
             goal = self._analysis.selection.model_dump(mode="json", exclude={"sensitivity"})
             parts += [goal, code_fingerprint("statistics", "selection")]
@@ -139,7 +141,7 @@ class Fingerprints:
     def selection(self) -> str:
         """Fingerprint of the working points."""
         return fingerprint(
-            [self.training(loss) for loss in self._analysis.losses.values()],
+            [self.training(planned) for planned in self._analysis.trainings.values()],
             self._analysis.selection.model_dump(mode="json"),
             self._analysis.categories.model_dump(mode="json"),
             self.varied_events,

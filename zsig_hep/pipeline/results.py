@@ -11,7 +11,16 @@ import numpy.typing as npt
 from zsig_hep.analysis import Analysis
 from zsig_hep.errors import ModelFileError
 from zsig_hep.fits import Channels, FitTemplates, build_templates
-from zsig_hep.learning import Classifier, LossSettings, choose_device, make_sample
+from zsig_hep.learning import (
+    BoostedTrees,
+    Classifier,
+    LossSettings,
+    PlannedTraining,
+    TrainedEnsemble,
+    choose_device,
+    load_classifier,
+    make_sample,
+)
 from zsig_hep.ntuples import TABLE_NAME, EventTable
 from zsig_hep.ntuples.reading import shape_table_name
 from zsig_hep.ntuples.variations import DIRECTIONS, Variation, names_of_kind, varied_name
@@ -71,8 +80,13 @@ class Results:
         self.fingerprints = fingerprints or Fingerprints(analysis)
 
     @property
+    def trainings(self) -> dict[str, PlannedTraining]:
+        """The trained classifiers by name: that with the loss of the analysis first, then the baseline if there is one."""
+        return self.analysis.trainings
+
+    @property
     def losses(self) -> dict[str, LossSettings]:
-        """Losses of the trained classifiers by name: the loss of the analysis, and the baseline if there is one."""
+        """Losses of the trained classifiers by name."""
         return self.analysis.losses
 
     @cached_property
@@ -99,14 +113,14 @@ class Results:
         return {name: self._stored_table(shape_table_name(name)) for name in names}
 
     @cached_property
-    def classifiers(self) -> dict[str, Classifier]:
+    def classifiers(self) -> dict[str, Classifier | BoostedTrees]:
         """The trained classifiers, by name."""
-        return {name: self._stored_classifier(name, loss) for name, loss in self.losses.items()}
+        return {name: self._stored_classifier(planned) for name, planned in self.trainings.items()}
 
     @property
     def model_folder(self) -> Path:
         """Folder of the classifier that is trained with the loss of the analysis."""
-        return self.output_folder.folder(f"training/{next(iter(self.losses))}")
+        return self.output_folder.folder(f"training/{next(iter(self.trainings))}")
 
     @property
     def model_metadata(self) -> ModelMetadata:
@@ -131,15 +145,15 @@ class Results:
     @property
     def main_events(self) -> ScoredEvents:
         """The events with the scores of the loss of the analysis."""
-        return self.events[next(iter(self.losses))]
+        return self.events[next(iter(self.trainings))]
 
     @cached_property
     def evaluations(self) -> tuple[ClassifierEvaluation, ...]:
         """Evaluation of each classifier, that with the loss of the analysis first."""
         options: dict[str, Any] = {"unblind": self.analysis.unblind, "hidden": self._hidden_in_categories}
         return tuple(
-            evaluate_classifier(name, loss.label, self.events[name], self.analysis.selection, **options)
-            for name, loss in self.losses.items()
+            evaluate_classifier(name, planned.label, self.events[name], self.analysis.selection, **options)
+            for name, planned in self.trainings.items()
         )
 
     @cached_property
@@ -247,10 +261,10 @@ class Results:
         with self.output_folder.reading("columns", self.fingerprints.columns, name) as folder:
             return EventTable.from_parquet(folder / name)
 
-    def _stored_classifier(self, name: str, loss: LossSettings) -> Classifier:
-        expected = self.fingerprints.training(loss)
-        with self.output_folder.reading(f"training/{name}", expected, "model.safetensors") as folder:
-            classifier = Classifier.load(folder)
+    def _stored_classifier(self, planned: PlannedTraining) -> Classifier | BoostedTrees:
+        expected = self.fingerprints.training(planned)
+        with self.output_folder.reading(f"training/{planned.name}", expected, "model.safetensors") as folder:
+            classifier = load_classifier(folder)
             if classifier.input_hash != self._sample_hash:
                 message = (
                     f"{folder / 'model.safetensors'} was trained on other events than those of this analysis. Repeat "
@@ -263,7 +277,7 @@ class Results:
     def _sample_hash(self) -> str:
         return make_sample(self.table, self.analysis.training).hash()
 
-    def _scored(self, classifier: Classifier) -> ScoredEvents:
+    def _scored(self, classifier: TrainedEnsemble) -> ScoredEvents:
         score = self._scores_of(classifier, self.table)
         shape_scores = {name: self._scores_of(classifier, table) for name, table in self.shapes.items()}
         variations = varied_events(self.table, self.variations, score, self.shapes, shape_scores)
@@ -276,7 +290,7 @@ class Results:
         device = choose_device(self.analysis.training.device)
         return classifier.out_of_fold_seed_scores(table.features[:, columns], table.fold, device)
 
-    def _scores_of(self, classifier: Classifier, table: EventTable) -> Floats:
+    def _scores_of(self, classifier: TrainedEnsemble, table: EventTable) -> Floats:
         device = choose_device(self.analysis.training.device)
         columns = classifier.columns_of(table.feature_names)
         return classifier.out_of_fold_scores(table.features[:, columns], table.fold, device)

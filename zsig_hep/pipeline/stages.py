@@ -16,7 +16,15 @@ from matplotlib.figure import Figure
 from zsig_hep.analysis import Analysis
 from zsig_hep.errors import AnalysisFileError, InputError
 from zsig_hep.fits import write_fit_inputs, write_histograms
-from zsig_hep.learning import LossSettings, choose_device, schedule_advice, train
+from zsig_hep.learning import (
+    BoostedTrees,
+    PlannedTraining,
+    choose_device,
+    schedule_advice,
+    train,
+    train_trees,
+    tree_device,
+)
 from zsig_hep.names import slugs
 from zsig_hep.ntuples import TABLE_NAME, ColumnsResult, EventTable, run_columns
 from zsig_hep.ntuples.reading import Executor
@@ -35,7 +43,9 @@ _LOG = logging.getLogger(__name__)
 Finish = Callable[[], None]
 
 TrainingProgress = Callable[[str, str, int, int, float], None]
-"""Called with the label of the classifier, the phase, the epoch, the number of epochs and the mean validation loss."""
+"""Called with the label of the classifier, the phase, the epoch, the number of epochs and the mean validation loss; boosted
+trees count forests instead of epochs.
+"""
 
 
 @dataclass(frozen=True)
@@ -139,8 +149,10 @@ class Pipeline:
         Raises:
             ZsigError: input or settings cannot be used.
         """
-        # Raises the error for an absent device before the ntuples are read.
+        # Raise the errors for an absent device and an absent xgboost before the ntuples are read.
         choose_device(self.analysis.training.device)
+        if "boosted_trees" in self.analysis.training.classifiers:
+            tree_device(self.analysis.training.device)
         with self._up_to_date(*self._stages):
             return self.summary
 
@@ -191,7 +203,7 @@ class Pipeline:
         `export/scores.root` has histograms of the scores of every classifier. `export/fit/` has the fit inputs:
         histograms, a pyhf workspace, datacards and a cabinetry configuration, in one folder per signal if the signals
         are separate hypotheses. `export/model.onnx` is the classifier with the loss of the analysis, if the extra
-        `onnx` is installed.
+        `onnx` is installed. Boosted trees are also written as JSON of xgboost, in `export/<name of the training>/`.
         """
         with self._up_to_date("export"):
             pass
@@ -224,9 +236,9 @@ class Pipeline:
         """All stages by name, in an order in which each stands behind those that it needs."""
         trainings = {
             f"training/{name}": Stage(
-                partial(Fingerprints.training, loss=loss), partial(self._build_training, name, loss), ("columns",)
+                partial(Fingerprints.training, planned=planned), partial(self._build_training, planned), ("columns",)
             )
-            for name, loss in self.analysis.losses.items()
+            for name, planned in self.analysis.trainings.items()
         }
         cuts = {"cuts": Stage(lambda known: known.cuts, self._build_cuts, ("columns",))}
         if self.analysis.cuts is None:
@@ -326,24 +338,25 @@ class Pipeline:
             scheduler=self.options.scheduler,
         )
 
-    def _build_training(self, name: str, loss: LossSettings, folder: Path) -> Finish:
-        self.announce(f"training with the {loss.label}")
+    def _build_training(self, planned: PlannedTraining, folder: Path) -> Finish:
+        is_network = planned.classifier == "network"
+        self.announce(f"{'training' if is_network else 'growing trees'} with the {planned.loss.label}")
         progress = self.training_progress
-        checkpoint = self._checkpoint(name, self._expected(f"training/{name}"))
-        classifier = train(
+        checkpoint = self._checkpoint(planned.name, self._expected(f"training/{planned.name}"))
+        classifier = (train if is_network else train_trees)(
             self.table,
             self.analysis.training,
-            loss=loss,
+            loss=planned.loss,
             goal=self.analysis.goal,
             checkpoint=checkpoint,
-            progress=None if progress is None else partial(progress, loss.label),
+            progress=None if progress is None else partial(progress, planned.label),
         )
         classifier.save(folder)
 
         def finish() -> None:
             checkpoint.unlink(missing_ok=True)
             self._new_results(self.table)
-            if advice := classifier.history.advice():
+            if advice := classifier.advice:
                 _LOG.warning(advice)
 
         return finish
@@ -374,8 +387,11 @@ class Pipeline:
         histograms = {evaluation.name: evaluation.score_histogram for evaluation in self.results.evaluations}
         write_histograms(folder / "scores.root", histograms)
         self._write_fits(folder / "fit")
+        results = self.results
+        for name, classifier in results.classifiers.items():
+            if isinstance(classifier, BoostedTrees):
+                classifier.write_xgboost(folder / name)
         if can_export_onnx():
-            results = self.results
             export_onnx(results.classifiers[results.evaluations[0].name], folder / "model.onnx", results.model_metadata)
         else:
             self.announce("the model is not exported: this needs the extra `onnx` (pip install 'zsig_hep[onnx]')")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from zsig_hep import __version__
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import Classifier, RoundRecord, TrainingHistory
+from zsig_hep.learning import RoundRecord, TrainedEnsemble, TrainingHistory
 from zsig_hep.learning.training.sentinels import find_sentinels
 from zsig_hep.ntuples import ColumnsResult, EventTable
 from zsig_hep.pipeline.plain import plain
@@ -97,7 +97,7 @@ def _classifier(results: Results, evaluation: ClassifierEvaluation) -> JsonDict:
     }
 
 
-def training_summary(classifier: Classifier) -> JsonDict:
+def training_summary(classifier: TrainedEnsemble) -> JsonDict:
     """Loss, size and outcome of the training of a classifier."""
     history = classifier.history
     return {
@@ -105,7 +105,7 @@ def training_summary(classifier: Classifier) -> JsonDict:
         "members": len(history.collapsed),
         "epochs": len(history.phase),
         "collapsed_members": int(history.collapsed.sum()),
-        "advice": history.advice(),
+        "advice": classifier.advice,
         "input_hash": classifier.input_hash,
         "rounds": round_rows(history),
     }
@@ -149,7 +149,7 @@ def sentinel_notes(table: EventTable) -> list[str]:
 
 def theory_notes(analysis: Analysis) -> list[str]:
     """A note if theory expects no gain from the loss over weighted cross entropy."""
-    if analysis.goal.tells_processes_apart or list(analysis.losses) == ["bce"]:
+    if analysis.goal.tells_processes_apart or list(analysis.training.losses(analysis.goal)) == ["bce"]:
         return []
     note = (
         "The figure of merit treats all backgrounds alike, so the best selection is a cut on the likelihood ratio, which "

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter
 
 from zsig_hep import __version__
@@ -14,7 +12,7 @@ from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.representation import short
 
 if TYPE_CHECKING:
-    from zsig_hep.learning.classifier.classifier import Classifier
+    from zsig_hep.learning.classifier.trained_ensemble import TrainedEnsemble
 
 EventIdentity = tuple[str, ...] | Literal["content"]
 
@@ -30,7 +28,7 @@ class ModelMetadata:
 
     Attributes:
         feature_names: features in the order of the model's inputs.
-        may_be_missing: features that may be NaN, which the model replaces.
+        may_be_missing: features that may be NaN, which networks replace and trees take as they are.
         units: units of features, or labels that state them, by feature.
         fold_count: number of folds K.
         fold_seed: seed of the assignment of events to folds; None if not known.
@@ -111,7 +109,7 @@ class ModelMetadata:
 
 
 def model_metadata(
-    classifier: "Classifier",
+    classifier: "TrainedEnsemble",
     *,
     fold_seed: int | None,
     event_identity: Sequence[str] | Literal["content"],
@@ -147,10 +145,9 @@ def model_metadata(
             near = nearest_name(name, classifier.feature_names)
             message = f"A unit was given for {name!r}, which is no feature of the model.{near}"
             raise InputError(message)
-    fillable: npt.NDArray[np.bool_] = ~np.any(np.isnan(classifier.preprocessing.fill), axis=0)
     return ModelMetadata(
         feature_names=classifier.feature_names,
-        may_be_missing=tuple(n for n, has_rule in zip(classifier.feature_names, fillable, strict=True) if has_rule),
+        may_be_missing=classifier.may_be_missing,
         units=dict(units or {}),
         fold_count=fold_count,
         fold_seed=fold_seed,

@@ -10,14 +10,17 @@ from torch import nn
 
 from zsig_hep.errors import OutputError
 from zsig_hep.files import atomic_path
+from zsig_hep.learning.classifier.boosted_trees import BoostedTrees
 from zsig_hep.learning.classifier.calibration import LEVELS
 from zsig_hep.learning.classifier.classifier import Classifier
 from zsig_hep.learning.classifier.embedding import PeriodicEmbedding
 from zsig_hep.learning.classifier.network import StackedLinear
-from zsig_hep.learning.classifier.preprocessing import LARGEST, LIMIT, Preprocessing
+from zsig_hep.learning.classifier.preprocessing import LARGEST, LIMIT
+from zsig_hep.learning.classifier.trained_ensemble import TrainedEnsemble
 from zsig_hep.scoring.metadata import ModelMetadata
 from zsig_hep.scoring.onnx_digest import with_digest
 from zsig_hep.scoring.onnx_graph import OnnxGraph
+from zsig_hep.scoring.onnx_trees import forest_logits
 
 # Steps of a bisection over 256 places, to which the 201 quantiles are padded.
 _STEPS = (128, 64, 32, 16, 8, 4, 2, 1)
@@ -30,21 +33,22 @@ def can_export_onnx() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("onnx", "onnxruntime"))
 
 
-def export_onnx(classifier: Classifier, path: Path, metadata: ModelMetadata) -> None:
+def export_onnx(classifier: Classifier | BoostedTrees, path: Path, metadata: ModelMetadata) -> None:
     """Write a classifier as an ONNX model that gives the same scores.
 
     The input `features`, float32 of shape (N, F), has columns in the order of the metadata's feature names, NaN where
     a value is missing.  The outputs are float64: `score`, shape (N,), the mean over all members, for new events;
     `fold_scores`, shape (N, K), whose column k is the mean over the members that were not trained on fold k; and each
     of these columns as `fold_0`, `fold_1`..., for programs that compute the networks of one fold only.  Scores are NaN
-    for events that `Classifier` refuses: with an infinite feature, or a missing feature without a rule.
+    for events that the classifier refuses: with an infinite feature, or one that may not be missing.
 
     The last property of the model, `zsig_hep.sha256`, is the digest of the rest of the file, which `OnnxScorer` checks.
 
-    Opset 17, IR version 8.  Everything is computed in float64, as in `Classifier.logits`, for the reason given there.
+    Opset 17, for boosted trees with opset 3 of ai.onnx.ml, IR version 8.  Everything is computed in float64, as in
+    `TrainedEnsemble.logits`, for the reason given there.
 
     Args:
-        classifier: the trained ensemble.
+        classifier: the trained networks or boosted trees.
         path: the ONNX file, which appears only when it is complete.
         metadata: stored as properties of the model, each as JSON.
 
@@ -75,7 +79,7 @@ def export_onnx(classifier: Classifier, path: Path, metadata: ModelMetadata) -> 
     # Events are the last axis, along which ONNX Runtime broadcasts several times faster.
     transposed = graph.apply("Transpose", "features", perm=[1, 0])
     features = graph.apply("Cast", transposed, to=graph.onnx.TensorProto.DOUBLE)
-    poison = _poison(graph, features, classifier.preprocessing)
+    poison = _poison(graph, features, ~np.isin(classifier.feature_names, classifier.may_be_missing))
     numbers = [_members_of_fold(classifier, fold) for fold in range(metadata.fold_count)]
     folds = [_fold_score(graph, features, poison, classifier, members, fold) for fold, members in enumerate(numbers)]
     _together(graph, folds, [len(members) for members in numbers])
@@ -89,7 +93,7 @@ def export_onnx(classifier: Classifier, path: Path, metadata: ModelMetadata) -> 
         temporary.write_bytes(with_digest(content))
 
 
-def _members_of_fold(classifier: Classifier, fold: int) -> npt.NDArray[np.int64]:
+def _members_of_fold(classifier: TrainedEnsemble, fold: int) -> npt.NDArray[np.int64]:
     members = np.flatnonzero(classifier.history.member_fold == fold)
     if not len(members):
         message = f"The model has no member for fold {fold}; train with every fold to export it."
@@ -101,12 +105,15 @@ def _fold_score(
     graph: OnnxGraph,
     features: str,
     poison: str,
-    classifier: Classifier,
+    classifier: Classifier | BoostedTrees,
     members: npt.NDArray[np.int64],
     fold: int,
 ) -> str:
     """Scores (N,) of events (F, N), the mean over the members of a fold."""
-    logits = _networks(graph, features, classifier, members)
+    if isinstance(classifier, BoostedTrees):
+        logits = forest_logits(graph, "features", [classifier.forests[member] for member in members])
+    else:
+        logits = _networks(graph, features, classifier, members)
     shares = _signal_shares(graph, logits, classifier.quantiles[members])
     mean = graph.apply("ReduceMean", shares, axes=[0], keepdims=0)
     return graph.apply("Add", mean, poison, name=f"fold_{fold}")
@@ -222,9 +229,8 @@ def _padded(rows: npt.NDArray[np.float64], value: float) -> npt.NDArray[np.float
     return np.pad(rows, padding, constant_values=value).ravel()
 
 
-def _poison(graph: OnnxGraph, features: str, preprocessing: Preprocessing) -> str:
+def _poison(graph: OnnxGraph, features: str, ruleless: npt.NDArray[np.bool_]) -> str:
     """Zero for events that can be scored and NaN for all others, shape (N,), as zero times infinity is NaN."""
-    ruleless = np.isnan(preprocessing.fill).any(axis=0)
     fill = graph.constant(np.where(ruleless, np.nan, 0.0)[:, None], np.float64)
     filled = graph.apply("Where", graph.apply("IsNaN", features), fill, features)
     nothing = graph.apply("Mul", filled, graph.constant(0.0, np.float64))

@@ -13,6 +13,11 @@ OPSET = 17
 IR_VERSION = 8
 """Version of the file format that belongs to opset 17."""
 
+TREES_DOMAIN = "ai.onnx.ml"
+"""Domain of the operators of trees."""
+
+_TREES_OPSET = 3
+
 
 class OnnxGraph:
     """Collects the operators of a graph in the order in which they are computed."""
@@ -57,7 +62,7 @@ class OnnxGraph:
         )
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=self._opsets(),
             ir_version=IR_VERSION,
             producer_name="zsig_hep",
         )
@@ -65,3 +70,9 @@ class OnnxGraph:
         self.onnx.checker.check_model(model, full_check=True)
         content: bytes = model.SerializeToString()
         return content
+
+    def _opsets(self) -> list[Any]:
+        opsets = [self.onnx.helper.make_opsetid("", OPSET)]
+        if any(node.domain == TREES_DOMAIN for node in self.nodes):
+            opsets.append(self.onnx.helper.make_opsetid(TREES_DOMAIN, _TREES_OPSET))
+        return opsets

@@ -168,7 +168,7 @@ def check_folds(fold: NDArray[np.integer], events: int, fold_count: int) -> None
         raise InputError(message)
     if len(unknown := fold[(fold < 0) | (fold >= fold_count)]):
         message = (
-            f"An event is of fold {unknown[0]}, for which the model has no network: it has {fold_count} folds, 0 to "
+            f"An event is of fold {unknown[0]}, for which the model has no member: it has {fold_count} folds, 0 to "
             f"{fold_count - 1}. Assign events to folds as in the training."
         )
         raise ModelFileError(message)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 
 from zsig_hep.errors import ModelFileError
-from zsig_hep.learning.classifier.classifier import Classifier
+from zsig_hep.learning.classifier.load import load_classifier
+from zsig_hep.learning.classifier.trained_ensemble import TrainedEnsemble
 from zsig_hep.scoring.metadata import ModelMetadata, model_metadata
 from zsig_hep.scoring.onnx_scorer import OnnxScorer
 from zsig_hep.scoring.scorer import check_features
@@ -20,12 +21,12 @@ Float64Array = npt.NDArray[np.float64]
 
 
 class TorchScorer:
-    """Scores with torch, on one thread, so that workers of coffea do not compete for cores.
+    """Scores with torch, boosted trees with xgboost, on one thread, so that workers of coffea do not compete for cores.
 
     It is pickled with the path of the folder, to which workers must have access; `OnnxScorer` has no such condition.
 
     Args:
-        folder: a model folder, written by `Classifier.save`.
+        folder: a model folder, written by `Classifier.save` or `BoostedTrees.save`.
         metadata: of the model, such as `OnnxScorer.metadata`; without them the datasets of the training are not known.
 
     Raises:
@@ -55,7 +56,7 @@ class TorchScorer:
                 raise ModelFileError(message)
 
     @property
-    def classifier(self) -> Classifier:
+    def classifier(self) -> TrainedEnsemble:
         """The ensemble, loaded once in each process."""
         path = self.folder / "model.safetensors"
         written = path.stat().st_mtime_ns if path.exists() else None
@@ -93,7 +94,7 @@ def load_scorer(path: Path, metadata: ModelMetadata | None = None) -> OnnxScorer
     """Load a model for scoring, with torch from a folder, with ONNX Runtime from a file.
 
     Args:
-        path: a model folder, written by `Classifier.save`, or a file, written by `export_onnx`.
+        path: a model folder, written by `Classifier.save` or `BoostedTrees.save`, or a file, written by `export_onnx`.
         metadata: for a folder; see `TorchScorer`.
 
     Raises:
@@ -104,8 +105,8 @@ def load_scorer(path: Path, metadata: ModelMetadata | None = None) -> OnnxScorer
 
 
 @lru_cache(maxsize=8)
-def _load_classifier(folder: Path, written: int | None) -> Classifier:  # noqa: ARG001 (key of the cache)
-    return Classifier.load(folder)
+def _load_classifier(folder: Path, written: int | None) -> TrainedEnsemble:  # noqa: ARG001 (key of the cache)
+    return load_classifier(folder)
 
 
 @contextmanager

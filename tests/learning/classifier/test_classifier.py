@@ -323,7 +323,7 @@ def test_a_model_without_members_gives_no_scores(trained):
     """Scores of events without networks were what the memory held before."""
     table, classifier = trained
     without = replace(classifier, history=replace(classifier.history, member_fold=np.full(10, 3)))
-    with pytest.raises(ModelFileError, match="of fold 0, for which the model has no network"):
+    with pytest.raises(ModelFileError, match="of fold 0, for which the model has no member"):
         without.out_of_fold_scores(table.features, table.fold)
 
 

@@ -231,3 +231,17 @@ def test_iterations_are_reported():
     )
     assert exact.solver_iterations == conjugate.solver_iterations == 4
     assert neumann.solver_iterations > 20
+
+
+def test_boosted_trees_have_no_implicit_derivatives():
+    from tests.learning.forests import tree_settings
+    from tests.learning.toy import make_table
+    from zsig_hep.learning import train_trees, tune
+
+    trees = train_trees(make_table(100), tree_settings(seeds=1))
+    with pytest.raises(
+        TrainingError, match=r"need the solution as a tensor, found BoostedTrees\. Boosted trees have none"
+    ):
+        argmin(lambda y, p: (y - p) ** 2, trees, torch.tensor(1.0))
+    with pytest.raises(TrainingError, match="need a TuningProblem, found BoostedTrees"):
+        tune(trees)

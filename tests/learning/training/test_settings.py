@@ -1,9 +1,10 @@
 import pytest
 import torch
+from pydantic import ValidationError
 
 from tests.learning.training.goals import APART, PHASES, TOGETHER, settings
 from zsig_hep.errors import TrainingError
-from zsig_hep.learning import BCELossSettings, ZLossSettings, choose_device
+from zsig_hep.learning import BCELossSettings, TrainingSettings, ZLossSettings, choose_device
 from zsig_hep.learning.classifier.embedding import PeriodicSettings
 from zsig_hep.learning.losses.settings import EffectiveWeightsLossSettings
 
@@ -55,3 +56,47 @@ def test_an_absent_device_is_refused_with_those_there_are():
     if not torch.cuda.is_available():
         with pytest.raises(TrainingError, match="'cuda' is not available here; there is: cpu"):
             choose_device("cuda")
+
+
+class TestClassifiers:
+    def test_networks_are_the_default(self):
+        trainings = TrainingSettings().trainings()
+        assert [(each.name, each.label, each.classifier) for each in trainings] == [
+            ("z", "Z loss", "network"),
+            ("bce", "weighted BCE", "network"),
+        ]
+
+    def test_names_and_labels_of_trees_say_so(self):
+        trainings = TrainingSettings.model_validate({"classifier": "boosted_trees"}).trainings()
+        assert [(each.name, each.label) for each in trainings] == [
+            ("trees_z", "trees, Z loss"),
+            ("trees_bce", "trees, weighted BCE"),
+        ]
+
+    def test_the_first_of_a_list_is_the_main_one(self):
+        content = {"classifier": ["boosted_trees", "network"], "loss": {"name": "bce", "weighting": "events"}}
+        names = [each.name for each in TrainingSettings.model_validate(content).trainings()]
+        assert names == ["trees_bce", "trees_weighted_bce", "bce", "weighted_bce"]
+
+    def test_without_a_baseline_there_is_one_of_each(self):
+        content = {"classifier": ["network", "boosted_trees"], "baseline": False}
+        assert [each.name for each in TrainingSettings.model_validate(content).trainings()] == ["z", "trees_z"]
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            ({"classifier": ["network", "network"]}, "'network' stands twice"),
+            ({"classifier": []}, "at least 1 item"),
+            ({"classifier": "forest"}, "'network' or 'boosted_trees'"),
+            ({"trees": {"booster": "gblinear"}}, r"no choice of a booster.*`hidden: \[\]`"),
+            ({"trees": {"subsample": 0}}, "greater than 0"),
+            ({"trees": {"subsample": 1.1}}, "less than or equal to 1"),
+            ({"trees": {"depth": 17}}, "less than or equal to 16"),
+            ({"trees": {"significance_rounds": 0}}, "greater than 0"),
+            ({"trees": {"minimum_child_weight": -1}}, "greater than or equal to 0"),
+            ({"trees": {"eta": 0.1}}, "eta"),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, content, reason):
+        with pytest.raises(ValidationError, match=reason):
+            TrainingSettings.model_validate(content)

@@ -1,32 +1,38 @@
-"""A trained ensemble, which scores events, and its folder of files."""
+"""A trained ensemble of networks, which scores events, and its folder of files."""
 
 import copy
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import ConfigDict, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from zsig_hep import __version__
-from zsig_hep.errors import InputError, ModelFileError, nearest_name
-from zsig_hep.files import atomic_path
-from zsig_hep.learning.classifier.calibration import LEVELS, signal_share_below
 from zsig_hep.learning.classifier.embedding import PeriodicSettings
-from zsig_hep.learning.classifier.history import StoredContent, StoredHistory, TrainingHistory
+from zsig_hep.learning.classifier.history import StoredContent, TrainingHistory
+from zsig_hep.learning.classifier.model_files import (
+    MODEL_FORMAT,
+    QUANTILES,
+    Content,
+    StoredModel,
+    UniqueNames,
+    read_model,
+    require_quantiles,
+    write_model,
+)
 from zsig_hep.learning.classifier.network import Activation, StackedMLP, layer_inputs
 from zsig_hep.learning.classifier.preprocessing import Preprocessing, Standardisation
-from zsig_hep.learning.tensor_files import Outline, read_tensors, require_finite, require_outline, write_tensors
-from zsig_hep.representation import ShortRepr, short
-from zsig_hep.settings import first_reason
+from zsig_hep.learning.classifier.trained_ensemble import TrainedEnsemble
+from zsig_hep.learning.tensor_files import Outline, require_finite, require_outline
+from zsig_hep.representation import short
 
-MODEL_FORMAT = 2
 # Events that are scored at a time, so that the activations of all members fit into the cache of the processor.
 CHUNK = 2048
 
@@ -34,8 +40,8 @@ _ARRAYS = ("fill", "centre", "scale")
 
 
 @dataclass(frozen=True, repr=False)
-class Classifier(ShortRepr):
-    """An ensemble over folds and seeds with its preprocessing and provenance.
+class Classifier(TrainedEnsemble):
+    """An ensemble of networks over folds and seeds with its preprocessing and provenance.
 
     Attributes:
         network: stacked networks of M members, on the CPU.
@@ -64,32 +70,20 @@ class Classifier(ShortRepr):
         """Features in the order of the network's inputs."""
         return self.preprocessing.feature_names
 
+    @property
+    def may_be_missing(self) -> tuple[str, ...]:
+        """Features that may be NaN, for which the preprocessing has a value."""
+        known = ~np.any(np.isnan(self.preprocessing.fill), axis=0)
+        return tuple(name for name, has_rule in zip(self.feature_names, known, strict=True) if has_rule)
+
     def logits(
         self,
         features: npt.NDArray[np.float32],
         device: torch.device | None = None,
         members: npt.NDArray[np.bool_] | None = None,
     ) -> npt.NDArray[np.float64]:
-        """Outputs of the members, computed in float64.
-
-        The slope of the calibration is the density of the signal: where events of a small sample nearly coincide, the
-        rounding of float32, which differs between devices, batch sizes and programs, would be visible in the score.
-
-        Args:
-            features: shape (N, F), columns in the order of `feature_names`, NaN where missing.
-            device: device of the computation; by default, and instead of a device without float64, the CPU.
-            members: mask of the members, shape (M,); None takes all.
-
-        Returns:
-            Shape (M, N), with M the number of chosen members.
-
-        Raises:
-            ModelFileError: if the number of features is not that of the model.
-            TrainingError: for infinite values, or missing values without a rule.
-        """
-        if features.ndim != 2 or features.shape[1] != len(self.feature_names):
-            message = f"The model takes {len(self.feature_names)} features per event, found shape {features.shape}."
-            raise ModelFileError(message)
+        """Outputs of the members, as in `TrainedEnsemble`, on the CPU instead of a device without float64."""
+        self._require_feature_count(features)
         self.preprocessing.require_known_missing(features)
         device = torch.device("cpu") if device is None or device.type == "mps" else device
         network = nn.Sequential(Standardisation(self.preprocessing), copy.deepcopy(self.network))
@@ -108,101 +102,13 @@ class Classifier(ShortRepr):
                 parts.append(network(block.expand(count, -1, -1)))
         return torch.cat(parts, dim=1).cpu().numpy()
 
-    def out_of_fold_scores(
-        self,
-        features: npt.NDArray[np.float32],
-        fold: npt.NDArray[np.integer],
-        device: torch.device | None = None,
-    ) -> npt.NDArray[np.float64]:
-        """Score each event with the members that were not trained on its fold.
-
-        Args:
-            features: shape (N, F).
-            fold: fold of each event, shape (N,).
-            device: as for `logits`.
-
-        Returns:
-            Fraction of the signal with a lower score, mean over the seeds, in [0, 1], shape (N,).
-
-        Raises:
-            InputError: if there is not one fold, a whole number, for each event.
-            ModelFileError: as `logits`, and for an event whose fold has no member.
-            TrainingError: as `logits`.
-        """
-        mean: npt.NDArray[np.float64] = self.out_of_fold_seed_scores(features, fold, device).mean(axis=0)
-        return mean
-
-    def out_of_fold_seed_scores(
-        self,
-        features: npt.NDArray[np.float32],
-        fold: npt.NDArray[np.integer],
-        device: torch.device | None = None,
-    ) -> npt.NDArray[np.float64]:
-        """Out-of-fold scores of the members of each seed alone, whose mean over S seeds is `out_of_fold_scores`.
-
-        Args:
-            features: shape (N, F).
-            fold: fold of each event, shape (N,).
-            device: as for `logits`.
-
-        Returns:
-            Shape (S, N).
-
-        Raises:
-            InputError: as `out_of_fold_scores`, like the other errors.
-        """
-        self._require_members_of(fold, len(features))
-        folds, seeds = np.unique(self.history.member_fold, return_counts=True)
-        scores = np.full((int(seeds.max()), len(features)), np.nan)
-        for k in folds:
-            events, members = fold == k, self.history.member_fold == k
-            logits = self.logits(features[events], device, members)
-            scores[:, events] = signal_share_below(logits, self.quantiles[members])
-        return scores
-
-    def _require_members_of(self, fold: npt.NDArray[np.integer], events: int) -> None:
-        if fold.shape != (events,) or fold.dtype.kind not in "iu":
-            message = f"{events} events need as many folds, whole numbers; found {fold.dtype} of shape {fold.shape}."
-            raise InputError(message)
-        known = np.unique(self.history.member_fold)
-        if len(unknown := np.setdiff1d(fold, known)):
-            message = (
-                f"An event is of fold {unknown[0]}, for which the model has no network: it has {len(known)} folds, "
-                f"{known.min()} to {known.max()}. Assign events to folds as in the training."
-            )
-            raise ModelFileError(message)
-
-    def scores(self, features: npt.NDArray[np.float32], device: torch.device | None = None) -> npt.NDArray[np.float64]:
-        """Score new events with all members; otherwise as `out_of_fold_scores`."""
-        mean: npt.NDArray[np.float64] = signal_share_below(self.logits(features, device), self.quantiles).mean(axis=0)
-        return mean
-
-    def columns_of(self, feature_names: Sequence[str]) -> list[int]:
-        """Indices of the model's features among the columns of a table.
-
-        Raises:
-            ModelFileError: for a missing feature.
-        """
-        for name in self.feature_names:
-            if name not in feature_names:
-                message = f"The model needs the feature {name!r}, which is missing.{nearest_name(name, feature_names)}"
-                raise ModelFileError(message)
-        return [list(feature_names).index(name) for name in self.feature_names]
-
     def save(self, folder: Path) -> None:
-        """Write `model.safetensors`, which `load` reads, and `model.json`, a copy of the description in it.
-
-        Raises:
-            OutputError: if they cannot be written.
-        """
-        description = self.description()
+        """Write the folder, as in `TrainedEnsemble`."""
         tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         for part in _ARRAYS:
             tensors[f"preprocessing.{part}"] = torch.from_numpy(getattr(self.preprocessing, part))
-        tensors["calibration.quantiles"] = torch.from_numpy(self.quantiles)
-        write_tensors(folder / "model.safetensors", tensors, description)
-        with atomic_path(folder / "model.json") as temporary:
-            temporary.write_text(json.dumps(description, indent=1))
+        tensors[QUANTILES] = torch.from_numpy(self.quantiles)
+        write_model(folder, tensors, self.description())
 
     def description(self) -> dict[str, object]:
         """All fields except the tensors, as JSON."""
@@ -233,21 +139,7 @@ class Classifier(ShortRepr):
         Raises:
             ModelFileError: if the folder has no model of this format; names the file and the reason.
         """
-        path = folder / "model.safetensors"
-        tensors, description = read_tensors(path)
-        try:
-            return _from_description(tensors, description)
-        except ValueError as error:
-            reason = first_reason(error) if isinstance(error, ValidationError) else str(error)
-            message = f"{path} is not a model that this version of zsig_hep can read ({reason}). Train again."
-            raise ModelFileError(message) from error
-
-
-def _are_unique(names: list[str]) -> list[str]:
-    if len(set(names)) != len(names):
-        message = "a name occurs twice"
-        raise ValueError(message)
-    return names
+        return read_model(folder, networks_of_file)
 
 
 class _StoredEmbedding(PeriodicSettings):
@@ -260,20 +152,12 @@ class _StoredNetwork(StoredContent):
     embedding: _StoredEmbedding | None
 
 
-class _Description(StoredContent):
+class _Description(StoredModel):
     """The description of a model file, see `Classifier.description`."""
 
-    format: int
-    zsig_hep_version: str
     network: _StoredNetwork
-    feature_names: Annotated[
-        list[Annotated[str, Field(min_length=1)]], Field(min_length=1), AfterValidator(_are_unique)
-    ]
-    indicated: Annotated[list[str], AfterValidator(_are_unique)]
+    indicated: UniqueNames
     is_bounded: bool
-    configuration: dict[str, Any]
-    input_hash: str
-    history: StoredHistory
 
     @model_validator(mode="after")
     def _indicates_features(self) -> Self:
@@ -285,7 +169,7 @@ class _Description(StoredContent):
     def outline(self) -> Outline:
         """Types and shapes that the tensors of the described model have."""
         members, features = len(self.history.member_fold), len(self.feature_names)
-        shapes: dict[str, tuple[int, ...]] = {"calibration.quantiles": (members, len(LEVELS))}
+        shapes: dict[str, tuple[int, ...]] = {QUANTILES: self.quantiles_shape}
         shapes |= {f"preprocessing.{part}": (members, features) for part in _ARRAYS}
         embedding = self.network.embedding
         if embedding is not None:
@@ -299,10 +183,12 @@ class _Description(StoredContent):
         return {name: (torch.float32, shape) for name, shape in shapes.items()}
 
 
-def _from_description(tensors: dict[str, Tensor], content: dict[str, object]) -> Classifier:
-    if content.get("format") != MODEL_FORMAT:
-        message = f"format {short(content.get('format'))}, expected {MODEL_FORMAT}"
-        raise ValueError(message)
+def networks_of_file(tensors: dict[str, Tensor], content: Content) -> Classifier:
+    """Make the classifier of a model file, see `Classifier.load`.
+
+    Raises:
+        ValueError: says what is wrong.
+    """
     # In JSON, unlike in Python, lists stand for tuples and objects for dataclasses also where types are strict.
     description = _Description.model_validate_json(json.dumps(content))
     require_outline(tensors, description.outline())
@@ -313,11 +199,9 @@ def _from_description(tensors: dict[str, Tensor], content: dict[str, object]) ->
     )
     preprocessing.require_usable()
     parameters = {name: value for name, value in tensors.items() if name.startswith("network.")}
-    quantiles = tensors["calibration.quantiles"]
-    require_finite(parameters | {"calibration.quantiles": quantiles})
-    if bool((quantiles.diff(dim=1) < 0).any()):
-        message = "calibration.quantiles decrease"
-        raise ValueError(message)
+    quantiles = tensors[QUANTILES]
+    require_finite(parameters)
+    require_quantiles(quantiles)
     history = description.history.history()
     activation, stored = description.network.activation, description.network.embedding
     embedding = None if stored is None else PeriodicSettings(**stored.model_dump())

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +102,8 @@ class TrainingHistory(ShortRepr):
         process_names: processes of the effective weights in `rounds`.
         graduated: stages of a graduated schedule, as measured at their ends.
         eve: feedback after each epoch with Eve.
+        step: what an epoch is called: for boosted trees a round, which adds a tree to each forest; the last losses of a
+            forest with fewer rounds than others are repeated.
     """
 
     loss_name: str
@@ -117,6 +119,7 @@ class TrainingHistory(ShortRepr):
     process_names: tuple[str, ...] = ()
     graduated: tuple[GraduatedStage, ...] = ()
     eve: tuple[EveRecord, ...] = ()
+    step: Literal["epoch", "round"] = "epoch"
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -155,6 +158,7 @@ class TrainingHistory(ShortRepr):
             "process_names": list(self.process_names),
             "graduated": [asdict(stage) for stage in self.graduated],
             "eve": [asdict(record) for record in self.eve],
+            "step": self.step,
         }
 
     @classmethod
@@ -212,6 +216,7 @@ class StoredHistory(StoredContent):
     process_names: list[str] = []
     graduated: list[GraduatedStage] = []
     eve: list[EveRecord] = []
+    step: Literal["epoch", "round"] = "epoch"
 
     @model_validator(mode="after")
     def _is_of_these_members_and_epochs(self) -> Self:
@@ -270,6 +275,7 @@ class StoredHistory(StoredContent):
             process_names=tuple(self.process_names),
             graduated=tuple(self.graduated),
             eve=tuple(self.eve),
+            step=self.step,
         )
 
 

@@ -137,6 +137,20 @@ def require_known_missing(
         raise TrainingError(message)
 
 
+def require_rules_of_features(missing: Mapping[str, ImputationRule], feature_names: Sequence[str]) -> None:
+    """Refuse a rule for missing values of a feature that does not exist.
+
+    Raises:
+        TrainingError: names the nearest feature.
+    """
+    for name in missing:
+        if name not in feature_names:
+            message = (
+                f"A rule for missing values names the unknown feature {name!r}.{nearest_name(name, feature_names)}"
+            )
+            raise TrainingError(message)
+
+
 def fit_preprocessing(
     features: Float32Array,
     weights: Float64Array,
@@ -168,12 +182,7 @@ def fit_preprocessing(
         TrainingError: for a rule for an unknown feature, an infinite value, or a feature without any value to take the
             median of.
     """
-    for name in missing:
-        if name not in feature_names:
-            message = (
-                f"A rule for missing values names the unknown feature {name!r}.{nearest_name(name, feature_names)}"
-            )
-            raise TrainingError(message)
+    require_rules_of_features(missing, feature_names)
     require_known_missing(features, feature_names, np.ones(len(feature_names), dtype=np.bool_))
     absent: npt.NDArray[np.bool_] = np.any(np.isnan(features), axis=0)
     indicated = [name for name, flag in zip(feature_names, absent, strict=True) if flag and name not in missing]

@@ -131,6 +131,14 @@ def argmax(
     )
 
 
+def no_implicit_derivatives(found: object, expected: str) -> TrainingError:
+    """The error for something that is not the solution of a smooth problem, such as boosted trees."""
+    return TrainingError(
+        f"Implicit derivatives need {expected}, found {type(found).__name__}. Boosted trees have none: their splits jump as a "
+        "parameter changes; compare their settings by the validation loss in their history."
+    )
+
+
 def _stationary(
     objective: Objective,
     solution: Tensor,
@@ -144,6 +152,8 @@ def _stationary(
     *,
     maximise: bool,
 ) -> ArgminResult:
+    if not isinstance(solution, Tensor):
+        raise no_implicit_derivatives(solution, "the solution as a tensor")
     leaves, rebuild = _flatten(parameters)
     leaves = (*leaves, *(equality or ()))
     _require_usable(solution, leaves, inequality, damping, batch_dims)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from zsig_hep.learning.implicit.argmin import no_implicit_derivatives
 from zsig_hep.learning.implicit.tuning_problem import Float64Array, TuningProblem
 
 TuningStatus = Literal["converged", "evaluation_limit", "stopped"]
@@ -102,7 +103,7 @@ def tune(
         progress: called after each evaluation.
 
     Raises:
-        TrainingError: as `argmin`, or if the inner problem has no solution.
+        TrainingError: as `argmin`, if the inner problem has no solution, or for anything but a `TuningProblem`.
 
     Example:
         >>> generator = np.random.default_rng(1)
@@ -119,6 +120,8 @@ def tune(
     """
     from scipy.optimize import minimize
 
+    if not isinstance(problem, TuningProblem):
+        raise no_implicit_derivatives(problem, "a TuningProblem")
     solves, newton = problem.inner_solves, problem.newton_iterations
     descent = _Descent(problem, progress)
     # The stopping rule is on the value: the gradient in the logarithm of an irrelevant penalty is small everywhere.

@@ -450,10 +450,9 @@ class EnsembleTraining:
 
     def configuration(self) -> dict[str, object]:
         """All settings that the result depends on, with the device that is used."""
-        content: dict[str, object] = json.loads(self.settings.model_dump_json())
+        content = self.settings.configuration_of("network")
         content["loss"] = json.loads(self.loss_settings.model_dump_json())
         content["device"] = self.device.type
-        del content["baseline"]
         return content
 
 

@@ -8,7 +8,7 @@ from zsig_hep.learning.losses.cross_entropy import BCELossSettings
 from zsig_hep.learning.losses.settings import EffectiveWeightsLossSettings, LossSettings
 from zsig_hep.learning.optimisation.schedules import advice
 from zsig_hep.learning.training.goal import Goal
-from zsig_hep.learning.training.settings import PhaseSettings, TrainingSettings
+from zsig_hep.learning.training.settings import ClassifierKind, PhaseSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,13 @@ def plan_phases(settings: TrainingSettings, loss: LossSettings, goal: Goal | Non
     return tuple(phases)
 
 
-def depends_on_goal(settings: TrainingSettings, loss: LossSettings) -> bool:
-    """Whether a training with this loss can depend on the objective of the selection."""
+def depends_on_goal(settings: TrainingSettings, loss: LossSettings, classifier: ClassifierKind = "network") -> bool:
+    """Whether a training with this loss can depend on the objective of the selection.
+
+    Boosted trees do with every loss but the cross entropy, as the better of the trees with either is kept.
+    """
+    if classifier == "boosted_trees":
+        return loss.name != "bce"
     losses = [loss, *(phase.loss for phase in settings.phases)]
     return any(each.eps_path is not None or each.name not in {"z", "bce", "focal"} for each in losses)
 
@@ -94,7 +99,7 @@ def schedule_advice(settings: TrainingSettings) -> tuple[str, ...]:
 
 def _phases_of(label: str, loss: LossSettings, phase: PhaseSettings, goal: Goal | None) -> Iterator[Phase]:
     if isinstance(loss, EffectiveWeightsLossSettings):
-        _require_judge(loss, goal)
+        require_judge(loss, goal)
         if goal is not None and not goal.tells_processes_apart:
             yield Phase(label, loss.base, phase)
             return
@@ -102,7 +107,7 @@ def _phases_of(label: str, loss: LossSettings, phase: PhaseSettings, goal: Goal 
         one = Phase(label, loss.base, phase, reweights=True, damping=loss.damping)
         yield from _rounds([one] * loss.rounds)
     elif loss.eps_path:
-        _require_judge(loss, goal)
+        require_judge(loss, goal)
         yield from _rounds([Phase(label, loss.with_eps(eps), phase, relative_eps=eps) for eps in loss.eps_path])
     else:
         yield Phase(label, loss, phase)
@@ -119,7 +124,12 @@ def _rounds(rounds: list[Phase]) -> Iterator[Phase]:
         yield replace(chosen, settings=settings, round=number, is_last_round=number == count)
 
 
-def _require_judge(loss: LossSettings, goal: Goal | None) -> None:
+def require_judge(loss: LossSettings, goal: Goal | None) -> None:
+    """Refuse a goal without a judge for a loss that is trained in rounds.
+
+    Raises:
+        TrainingError: says how to make one.
+    """
     if goal is None or goal.judge is None:
         message = (
             f"The {loss.label} is trained in rounds that are judged by a working point: pass "

@@ -166,7 +166,7 @@ class BestRound:
         self.epochs_before = epochs_before
         self.kept = {name: value.clone() for name, value in network.state_dict().items()}
         judgements = self._record(0, None, goal, outputs)
-        self.kept_figure = np.array([_comparable(judgement) for judgement in judgements])
+        self.kept_figure = np.array([comparable_figure(judgement) for judgement in judgements])
         self._reweight(phase, judgements)
 
     def end(
@@ -183,7 +183,7 @@ class BestRound:
             first_epoch: the round's first epoch, counted over the whole training.
         """
         judgements = self._record(phase.round or 0, phase.relative_eps, goal, outputs)
-        figures = np.array([_comparable(judgement) for judgement in judgements])
+        figures = np.array([comparable_figure(judgement) for judgement in judgements])
         better = figures > self.kept_figure
         self.kept_figure = np.where(better, figures, self.kept_figure)
         self.kept_round = np.where(better, phase.round or 0, self.kept_round)
@@ -239,5 +239,6 @@ class BestRound:
         self.records = [RoundRecord.from_json(record) for record in state["records"]]
 
 
-def _comparable(judgement: Judgement) -> float:
+def comparable_figure(judgement: Judgement) -> float:
+    """The figure of merit; minus infinity where no threshold qualifies."""
     return judgement.figure if np.isfinite(judgement.figure) else -np.inf

@@ -1,10 +1,11 @@
 """Settings of a training, and the choice of the device."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning.classifier.embedding import PeriodicSettings
@@ -19,7 +20,22 @@ from zsig_hep.learning.training.goal import Goal
 from zsig_hep.learning.training.sample import NegativeWeights
 from zsig_hep.settings import Epochs, Events, Name, NonNegativeNumber, PositiveNumber, Seed, Settings
 
+ClassifierKind = Literal["network", "boosted_trees"]
+
 _Width = Annotated[int, Field(gt=0, le=65_536)]
+
+
+_UNUSED_BY_TREES = {
+    "missing",
+    "phases",
+    "hidden",
+    "embedding",
+    "activation",
+    "warm_start",
+    "main",
+    "patience",
+    "weight_decay",
+}
 
 
 class PhaseSettings(Settings):
@@ -64,20 +80,90 @@ class MainSettings(PhaseSettings):
     learning_rate: PositiveNumber = 3e-4
 
 
-class TrainingSettings(Settings):
-    """The training: features, losses, networks and phases.
+class TreeSettings(Settings):
+    """Boosted trees, with xgboost: cross entropy first, then the loss, each round adding one tree to a forest."""
 
-    The phase `warm_start` has the weighted cross entropy, `main` the loss; the baseline has the cross entropy in both.
-    `phases` replaces `loss`, `warm_start` and `main`.
+    depth: int = Field(default=5, gt=0, le=16)
+    """Largest number of splits on the way to a leaf."""
+    learning_rate: float = Field(default=0.05, gt=0, le=1)
+    """Factor on the values of the leaves of each tree."""
+    rounds: int = Field(default=1000, gt=0, le=100_000)
+    """Largest number of rounds with cross entropy."""
+    significance_rounds: int = Field(default=200, gt=0, le=100_000)
+    """Largest number of further rounds with the loss, where that is another."""
+    patience: int = Field(default=30, gt=0, le=100_000)
+    """Number of rounds without a better validation loss after which no more trees are added; those up to the best round
+    are kept.
+    """
+    subsample: float = Field(default=0.6, gt=0, le=1)
+    """Share of the training events that each tree is given."""
+    feature_share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the features that each tree is given."""
+    minimum_child_weight: NonNegativeNumber = 20.0
+    """Smallest sum of curvatures in a leaf: events count p(1 - p) in the cross entropy, with weights of mean one."""
+    l2_penalty: NonNegativeNumber = 5.0
+    """Penalty on the squared values of the leaves, added to their curvature."""
+    bins: int = Field(default=256, gt=1, le=65_536)
+    """Number of quantiles of each feature between which trees can split."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_linear_booster(cls, content: object) -> object:
+        if isinstance(content, Mapping) and "booster" in content:
+            message = (
+                "there is no choice of a booster: those of trees only have the curvature that the losses give. A linear "
+                "model with any loss is `classifier: network` with `hidden: []` and `embedding: none`"
+            )
+            raise ValueError(message)
+        return content
+
+
+@dataclass(frozen=True)
+class PlannedTraining:
+    """One classifier to train.
+
+    Attributes:
+        name: of its folder, its columns and its histograms, unique in an analysis.
+        label: for legends and tables.
+        classifier: what is trained.
+        loss: of the main phase.
     """
 
+    name: str
+    label: str
+    classifier: ClassifierKind
+    loss: LossSettings
+
+    @classmethod
+    def of(cls, classifier: ClassifierKind, name: str, loss: LossSettings) -> "PlannedTraining":
+        """A training named after its loss; names and labels of trees say so, whatever else is trained."""
+        if classifier == "network":
+            return cls(name, loss.label, classifier, loss)
+        return cls(f"trees_{name}", f"trees, {loss.label}", classifier, loss)
+
+
+class TrainingSettings(Settings):
+    """The training: features, losses, networks or boosted trees, and phases.
+
+    The phase `warm_start` has the weighted cross entropy, `main` the loss; the baseline has the cross entropy in both.
+    `phases` replaces `loss`, `warm_start` and `main`. Boosted trees have the same folds, seeds, features, weights and
+    losses, and `trees` instead of all that networks are made and trained with.
+    """
+
+    classifier: ClassifierKind | Annotated[tuple[ClassifierKind, ...], Field(min_length=1, max_length=2)] = Field(
+        default="network", examples=["boosted_trees", ["network", "boosted_trees"]]
+    )
+    """What is trained: networks, boosted trees, or a list of both, which the report shows beside each other; the first
+    is the one that is fitted and exported.
+    """
     features: tuple[Name, ...] | None = Field(default=None, examples=[["dimuon_mass", "dijet_mass"]])
-    """Names of the input features of the networks; by default all that `columns` returns."""
+    """Names of the input features; by default all that `columns` returns."""
     missing: Mapping[Name, ImputationRule] = Field(
         default_factory=dict, examples=[{"third_jet_pt": 20.0, "tau_mass": "median"}]
     )
     """Replacement of missing values (NaN) of features: mean or median over the training events, or a number. Without a
-    rule it is the median, and whether the feature is missing is a further input of the networks.
+    rule it is the median, and whether the feature is missing is a further input of the networks. Boosted trees take NaN
+    as it is.
     """
     negative_weights: NegativeWeights = "refuse"
     """Treatment of negative weights in the training: "refuse" is an error, "absolute" takes their absolute values,
@@ -106,10 +192,12 @@ class TrainingSettings(Settings):
     """
     activation: Activation = "silu"
     """Activation function of the hidden layers."""
+    trees: TreeSettings = TreeSettings()
+    """Settings of boosted trees."""
     seeds: int = Field(default=2, gt=0, le=1000)
-    """Number of networks for each fold, whose scores are averaged."""
+    """Number of networks, or forests of boosted trees, for each fold, whose scores are averaged."""
     seed: Seed = 1
-    """Seed of the first network of each fold; the next networks have the next numbers."""
+    """Seed of the first network or forest of each fold; the next have the next numbers."""
     warm_start: WarmStartSettings = WarmStartSettings()
     """First phase, with weighted cross entropy."""
     main: MainSettings = MainSettings()
@@ -122,6 +210,16 @@ class TrainingSettings(Settings):
     """L2 penalty on the matrices of the layers, with optimisers other than AdamW, which has its own `decay`."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device of the training; "auto" takes an NVIDIA GPU if there is one, else the CPU."""
+
+    @field_validator("classifier")
+    @classmethod
+    def _each_kind_once(
+        cls, kinds: ClassifierKind | tuple[ClassifierKind, ...]
+    ) -> ClassifierKind | tuple[ClassifierKind, ...]:
+        if not isinstance(kinds, str) and len(set(kinds)) != len(kinds):
+            message = f"{kinds[0]!r} stands twice; name each classifier once"
+            raise ValueError(message)
+        return kinds
 
     @model_validator(mode="after")
     def _loss_stands_once(self) -> Self:
@@ -157,6 +255,11 @@ class TrainingSettings(Settings):
             return self.loss
         return EffectiveWeightsLossSettings() if goal and goal.tells_processes_apart else ZLossSettings(error="sigmoid")
 
+    @property
+    def classifiers(self) -> tuple[ClassifierKind, ...]:
+        """What is trained, the main classifier first."""
+        return (self.classifier,) if isinstance(self.classifier, str) else self.classifier
+
     def losses(self, goal: Goal | None = None) -> dict[str, LossSettings]:
         """Losses of the main phase by name: the chosen one, and that of the baseline."""
         chosen, baseline = self.main_loss(goal), BCELossSettings()
@@ -164,6 +267,22 @@ class TrainingSettings(Settings):
         if self.baseline and chosen != baseline:
             losses["weighted_bce" if chosen.name == "bce" else "bce"] = baseline
         return losses
+
+    def trainings(self, goal: Goal | None = None) -> tuple[PlannedTraining, ...]:
+        """The classifiers to train: each kind with the chosen loss, followed by its baseline.
+
+        Example:
+            >>> settings = TrainingSettings(classifier=("network", "boosted_trees"))
+            >>> [training.name for training in settings.trainings()]
+            ['z', 'bce', 'trees_z', 'trees_bce']
+        """
+        losses = self.losses(goal).items()
+        return tuple(PlannedTraining.of(kind, name, loss) for kind in self.classifiers for name, loss in losses)
+
+    def configuration_of(self, classifier: ClassifierKind) -> dict[str, object]:
+        """The settings that the result of a training depends on besides its loss and the device, as JSON."""
+        unused = _UNUSED_BY_TREES if classifier == "boosted_trees" else {"trees"}
+        return self.model_dump(mode="json", exclude={"classifier", "baseline", "loss", "device", *unused})
 
 
 def choose_device(name: str) -> torch.device:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from zsig_hep.learning.classifier.boosted_trees import BoostedTrees
 from zsig_hep.learning.classifier.classifier import Classifier
 from zsig_hep.learning.losses.settings import LossSettings
+from zsig_hep.learning.training.boosting import BoostedTreesTraining
 from zsig_hep.learning.training.ensemble import EnsembleTraining, Progress
 from zsig_hep.learning.training.goal import Goal
 from zsig_hep.learning.training.sample import TrainingSample, select_features, training_weights
@@ -51,7 +53,7 @@ def train(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Classifier:
-    """Train the ensemble: weighted cross entropy first, then the loss, each member kept at its best validation epoch.
+    """Train an ensemble of networks: weighted cross entropy first, then the loss, each member kept at its best validation epoch.
 
     Args:
         table: events with features, weights [events at the luminosity] and folds.
@@ -64,7 +66,7 @@ def train(
         progress: called with the phase's label, the epoch, the number of epochs and the mean validation loss.
 
     Returns:
-        The trained classifier.
+        The trained networks.
 
     Raises:
         TrainingError: for events or settings that cannot be trained on, or a loss that is not finite.
@@ -72,4 +74,38 @@ def train(
     """
     sample = make_sample(table, settings)
     training = EnsembleTraining(sample, settings, settings.main_loss(goal) if loss is None else loss, goal=goal)
+    return training.run(checkpoint, progress)
+
+
+def train_trees(
+    table: EventTable,
+    settings: TrainingSettings,
+    *,
+    loss: LossSettings | None = None,
+    goal: Goal | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> BoostedTrees:
+    """Train an ensemble of boosted trees: weighted cross entropy first, then the loss, each up to its best round.
+
+    Args:
+        table: events with features, weights [events at the luminosity] and folds.
+        settings: of the training.
+        loss: instead of that of the settings; `BCELossSettings()` trains the baseline.
+        goal: as for `train`.  If it has a judge, each fold keeps the trees with the loss only if they have the larger
+            figure of merit on the events of other folds.
+        checkpoint: file that is written after every forest, and from which the training is resumed if it exists; the
+            trees at the end are the same.
+        progress: called with the stage's label, the number of forests, that of all forests and the mean validation loss.
+
+    Returns:
+        The trained trees.
+
+    Raises:
+        InputError: the extra `trees` is not installed.
+        TrainingError: for events or settings that cannot be trained on, or a loss that is not finite.
+        ModelFileError: if the checkpoint is damaged or belongs to another configuration.
+    """
+    sample = make_sample(table, settings)
+    training = BoostedTreesTraining(sample, settings, settings.main_loss(goal) if loss is None else loss, goal=goal)
     return training.run(checkpoint, progress)

@@ -24,7 +24,7 @@ _PANEL_WIDTH = 4.6
 
 
 def training_figure(histories: Mapping[str, TrainingHistory], style: Style) -> Figure:
-    """Draw training and validation loss of every network against the epoch: a row per classifier, a panel per phase.
+    """Draw training and validation loss of every network or forest against the epoch or round: a row per classifier, a panel per phase.
 
     Colours show the test fold, and a dot marks the epoch whose parameters were kept. Networks that collapsed are grey
     with a cross. Phases have different losses and therefore separate axes.
@@ -85,7 +85,7 @@ def _draw_phase(axes: Axes, history: TrainingHistory, epochs: range, *, last: bo
         if last:
             _mark_best(axes, number, validation, int(history.best_epoch[member]), color, collapsed=collapsed)
     axes.set_xlim(number[0] - 0.5, number[-1] + 0.5)
-    axes.set_xlabel("Epoch")
+    axes.set_xlabel(history.step.capitalize())
     axes.set_ylabel("Loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
@@ -114,7 +114,7 @@ def _handles(history: TrainingHistory) -> list[Line2D]:
     ]
     kept = history.best_epoch[~history.collapsed]
     if (kept >= 0).any():
-        handles.append(_mark("o", "0.2", "kept epoch"))
+        handles.append(_mark("o", "0.2", f"kept {history.step}"))
     if (kept < 0).any():
         handles.append(_mark("<", "0.2", "kept the start"))
     if count := int(history.collapsed.sum()):
