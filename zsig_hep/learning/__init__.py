@@ -36,6 +36,9 @@ from zsig_hep.learning.optimisation.eve import Eve
 from zsig_hep.learning.optimisation.gradient_noise import GraduatedStage
 from zsig_hep.learning.optimisation.optimizers import OptimizerSettings
 from zsig_hep.learning.optimisation.schedules import ScheduleSettings
+from zsig_hep.learning.ratios.calibrated_logits import CalibratedLogits
+from zsig_hep.learning.ratios.logit_calibration import LogitCalibration
+from zsig_hep.learning.ratios.train import TrainedRatios, train_ratios
 from zsig_hep.learning.training.goal import Goal, Judgement
 from zsig_hep.learning.training.phases import depends_on_goal, schedule_advice
 from zsig_hep.learning.training.sample import TrainingSample, training_weights
@@ -50,6 +53,7 @@ __all__ = [
     "Barrier",
     "BinnedAsimovLoss",
     "BinnedAsimovLossSettings",
+    "CalibratedLogits",
     "Classifier",
     "ConjugateGradient",
     "EffectiveWeightsLossSettings",
@@ -67,6 +71,7 @@ __all__ = [
     "InverseAsimovLossSettings",
     "Judgement",
     "LinearPath",
+    "LogitCalibration",
     "LossContext",
     "LossSettings",
     "LovaszLoss",
@@ -84,6 +89,7 @@ __all__ = [
     "SumLoss",
     "SumLossSettings",
     "TermSettings",
+    "TrainedRatios",
     "TrainingHistory",
     "TrainingSample",
     "TrainingSettings",
@@ -100,6 +106,7 @@ __all__ = [
     "rescale_to_process_yields",
     "schedule_advice",
     "train",
+    "train_ratios",
     "training_weights",
     "tune",
 ]
