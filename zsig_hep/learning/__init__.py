@@ -39,6 +39,9 @@ from zsig_hep.learning.optimisation.eve import Eve
 from zsig_hep.learning.optimisation.gradient_noise import GraduatedStage
 from zsig_hep.learning.optimisation.optimizers import OptimizerSettings
 from zsig_hep.learning.optimisation.schedules import ScheduleSettings
+from zsig_hep.learning.ratios.calibrated_logits import CalibratedLogits
+from zsig_hep.learning.ratios.logit_calibration import LogitCalibration
+from zsig_hep.learning.ratios.train import TrainedRatios, train_ratios
 from zsig_hep.learning.training.goal import Goal, Judgement
 from zsig_hep.learning.training.phases import depends_on_goal, schedule_advice
 from zsig_hep.learning.training.sample import TrainingSample, training_weights
@@ -61,6 +64,7 @@ __all__ = [
     "BinnedAsimovLoss",
     "BinnedAsimovLossSettings",
     "BoostedTrees",
+    "CalibratedLogits",
     "Classifier",
     "ConjugateGradient",
     "EffectiveWeightsLossSettings",
@@ -78,6 +82,7 @@ __all__ = [
     "InverseAsimovLossSettings",
     "Judgement",
     "LinearPath",
+    "LogitCalibration",
     "LossContext",
     "LossSettings",
     "LovaszLoss",
@@ -97,6 +102,7 @@ __all__ = [
     "SumLossSettings",
     "TermSettings",
     "TrainedEnsemble",
+    "TrainedRatios",
     "TrainingHistory",
     "TrainingSample",
     "TrainingSettings",
@@ -115,6 +121,7 @@ __all__ = [
     "rescale_to_process_yields",
     "schedule_advice",
     "train",
+    "train_ratios",
     "train_trees",
     "training_weights",
     "tree_device",

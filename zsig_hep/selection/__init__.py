@@ -20,6 +20,7 @@ from zsig_hep.selection.comparison.compare import (
 )
 from zsig_hep.selection.events import ScoredEvents, VariationPair, VariedEvents
 from zsig_hep.selection.family.choose import FamilyChoice, OptimalScore, choose_for_events, optimal_score
+from zsig_hep.selection.family.closure import Closure, ClosureRow, closure_of, without_variations
 from zsig_hep.selection.family.coefficients import FamilyCoefficients
 from zsig_hep.selection.family.held_out import HeldOutFamily, hold_out_family
 from zsig_hep.selection.histograms import feature_histogram, score_edges, score_histogram
@@ -59,6 +60,8 @@ __all__ = [
     "ChosenBox",
     "ChosenCategories",
     "ClassifierEvaluation",
+    "Closure",
+    "ClosureRow",
     "CombinedSignificance",
     "Comparison",
     "Cut",
@@ -107,6 +110,7 @@ __all__ = [
     "choose_categories",
     "choose_for_events",
     "choose_working_point",
+    "closure_of",
     "compare_classifiers",
     "cut_sensitivities",
     "evaluate_classifier",
@@ -132,4 +136,5 @@ __all__ = [
     "training_goal",
     "varied_events",
     "varied_yields",
+    "without_variations",
 ]

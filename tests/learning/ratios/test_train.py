@@ -143,6 +143,14 @@ def test_a_single_background_needs_no_composition(points):
     assert trained.of(points)[0].tolist() == [[1.0]] * len(points)
 
 
+def test_a_variation_that_only_scales_yields_has_a_constant_ratio(points):
+    nominal, _ = make_tables(500)
+    scaled = replace(nominal, weight_variations={"scale": nominal.weight * np.array([[1.1], [0.95]])})
+    variation = {"scale": WeightVariation(kind="weight", function="weights.py:scale", processes=["dy", "top"])}
+    _, ratios = train_ratios(scaled, SETTINGS, variation).of(points)
+    np.testing.assert_allclose(ratios["scale"], np.tile([1.1, 0.95], (len(points), 1)), rtol=1e-5)
+
+
 def test_a_one_sided_shape_is_mirrored(points):
     nominal, shapes = make_tables(500)
     variation = {"jes": ShapeVariation(kind="shape", processes=["dy"], one_sided=True)}

@@ -6,7 +6,7 @@ import pytest
 from tests.selection.family.test_held_out import make_events
 from zsig_hep.errors import InputError
 from zsig_hep.selection import VariedEvents
-from zsig_hep.selection.family.closure import closure_of, without
+from zsig_hep.selection.family.closure import closure_of, without_variations
 
 
 def row(closure, name):
@@ -91,9 +91,9 @@ def test_ratios_of_weights_are_compared_event_by_event(events):
 
 
 def test_variations_that_do_not_close_are_left_out(events):
-    assert without(events.ratios, ["moveDown"]).variation_names == ()
-    assert without(events.ratios, ["other"]).variation_names == ("move",)
-    assert without(events.ratios, []).variations.shape == events.ratios.variations.shape
+    assert without_variations(events.ratios, ["moveDown"]).variation_names == ()
+    assert without_variations(events.ratios, ["other"]).variation_names == ("move",)
+    assert without_variations(events.ratios, []).variations.shape == events.ratios.variations.shape
 
 
 def test_a_table_for_notebooks(events):

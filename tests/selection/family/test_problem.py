@@ -104,7 +104,7 @@ def test_consistent_coefficients_of_the_toy_are_the_analytic_ones():
     [
         (Objective(FigureOfMerit.ASIMOV), "'asimov' has no background uncertainty, so the variations scale"),
         (
-            Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties={"backgroun": 0.1}),
+            Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, background_uncertainties={"background_1": 0.1}),
             "Did you mean 'background'",
         ),
     ],

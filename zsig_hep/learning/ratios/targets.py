@@ -4,8 +4,8 @@ Each loss has its minimum where the outputs give the ratio at every point x, ave
 
 * the composition f_k = lambda_k p_k / sum_j lambda_j p_j of the backgrounds is the softmax of the outputs, with the
   cross entropy of backgrounds weighted with their yields;
-* the ratio of varied to nominal weights, r = E[w_v / w | x], is 1 + s o of the output o with the square error, weighted
-  with w; s is the spread of w_v / w, so that outputs are of order one;
+* the ratio of varied to nominal weights, r = E[w_v / w | x], is m + s o of the output o with the square error, weighted
+  with w; m and s are the mean and the spread of w_v / w, so that outputs are of order one;
 * the ratio of shifted to nominal events, r = p_v / p, is e^o with the cross entropy of the shifted against the nominal
   events, weighted with their yields.
 """
@@ -90,13 +90,15 @@ class WeightTarget:
     """Ratios of varied to nominal weights.
 
     Attributes:
-        shifts: w_v / w - 1 of each event, shape [N, K].
+        values: w_v / w of each event, shape [N, K].
         weights: nominal weights, shape [N].
-        scale: s of each member and output, shape (M, 1, K); one before `prepare`.
+        mean: m of each member and output, shape (M, 1, K); one before `prepare`.
+        scale: s of each member and output, zero for a constant ratio, shape (M, 1, K); one before `prepare`.
     """
 
-    shifts: Tensor
+    values: Tensor
     weights: Floats
+    mean: Tensor
     scale: Tensor
 
     @classmethod
@@ -107,34 +109,42 @@ class WeightTarget:
         """
         present = nominal > 0
         ratio = np.divide(varied, nominal[:, None], out=np.ones_like(varied), where=present[:, None])
-        shifts = torch.from_numpy((ratio - 1).astype(np.float32))
-        return cls(shifts, nominal, torch.ones(1, 1, varied.shape[1]))
+        ones = torch.ones(1, 1, varied.shape[1])
+        return cls(torch.from_numpy(ratio.astype(np.float32)), nominal, ones, ones)
 
     @property
     def outputs(self) -> int:
         """Number of outputs K."""
-        return self.shifts.shape[1]
+        return self.values.shape[1]
 
     def event_losses(self, outputs: Tensor, events: Tensor) -> Tensor:
         """Square errors, mean over the outputs."""
-        return ((outputs - self.shifts[events] / self.scale) ** 2).mean(-1)
+        divisor = torch.where(self.scale > 0, self.scale, 1.0)
+        return ((outputs - (self.values[events] - self.mean) / divisor) ** 2).mean(-1)
 
     def ratios(self, outputs: Floats) -> Floats:
-        """Return 1 + s o."""
-        return np.asarray(1 + self.scale.double().numpy() * outputs)
+        """Return m + s o."""
+        return np.asarray(self.mean.double().numpy() + self.scale.double().numpy() * outputs)
 
     def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
-        """Set the scale of each member, the spread of the shifts of its training events."""
-        square = self.shifts.double().numpy() ** 2
-        spreads = np.sqrt([np.average(square[each], axis=0, weights=self.weights[each]) for each in training_events])
-        self.scale = torch.from_numpy(np.where(spreads > 0, spreads, 1.0).astype(np.float32))[:, None]
+        """Set the mean and the scale of each member to those of its training events."""
+        ratio, means, spreads = self.values.double().numpy(), [], []
+        for events in training_events:
+            mean = np.average(ratio[events], axis=0, weights=self.weights[events])
+            spread = np.sqrt(np.average((ratio[events] - mean) ** 2, axis=0, weights=self.weights[events]))
+            means.append(mean)
+            # Rounding leaves a spread of a constant, which is the ratio whatever the outputs are.
+            spreads.append(np.where(spread > 1e-6 * np.abs(mean), spread, 0.0))
+        self.mean, self.scale = (
+            torch.from_numpy(np.stack(each).astype(np.float32))[:, None] for each in (means, spreads)
+        )
 
     def calibrate(self, stopping: Sequence[Stopping]) -> None:
         """Square errors give the mean itself."""
 
     def to(self, device: torch.device) -> None:
-        """Move the shifts and scales."""
-        self.shifts, self.scale = self.shifts.to(device), self.scale.to(device)
+        """Move the values, means and scales."""
+        self.values, self.mean, self.scale = (each.to(device) for each in (self.values, self.mean, self.scale))
 
 
 @dataclass(eq=False)

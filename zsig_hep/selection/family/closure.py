@@ -208,7 +208,7 @@ def _relative(difference: Floats, reweighted: Floats) -> Floats:
     return np.divide(np.abs(difference), size, out=np.full_like(size, np.inf), where=size > 0)
 
 
-def without(ratios: LikelihoodRatios, names: Sequence[str]) -> LikelihoodRatios:
+def without_variations(ratios: LikelihoodRatios, names: Sequence[str]) -> LikelihoodRatios:
     """The ratios without some variations, such as those that do not close.
 
     A variation that is left out is not in the score; it stays in the counted figure of merit.
@@ -219,7 +219,7 @@ def without(ratios: LikelihoodRatios, names: Sequence[str]) -> LikelihoodRatios:
 
     Example:
         >>> ratios = LikelihoodRatios.from_arrays([0.0], None, {"jes": [1.1], "jer": [1.2]}, backgrounds=["dy"])
-        >>> without(ratios, ["jesUp"]).variation_names
+        >>> without_variations(ratios, ["jesUp"]).variation_names
         ('jer',)
     """
     both = {name: {name, varied_name(name, "up"), varied_name(name, "down")} for name in ratios.variation_names}

@@ -1,12 +1,11 @@
 """The search for the coefficients of the family with the highest figure of merit.
 
 Each evaluation sorts the events by their score once and scans all thresholds (`FamilyProblem.best_threshold`). Two moves
-alternate until neither gains:
-
-* towards the coefficients that are consistent with the yields of the best selection so far, minus the derivatives of the
-  figure of merit there, by a fraction that is searched. It is the step of M. Frank and P. Wolfe (1956): the region that
-  maximises the linearised figure. Followed to its end it oscillates where variations are large;
-* one coefficient after the other, by steps that double after a gain and halve without one.
+alternate until neither gains. The first goes towards the coefficients that are consistent with the yields of the best
+selection so far, minus the derivatives of the figure of merit there, by a fraction that is searched. It is the step of M.
+Frank and P. Wolfe (1956), to the region that maximises the linearised figure; followed to its end it oscillates where
+variations are large. The second changes one coefficient after the other, by steps that double after a gain and halve
+without one.
 
 The figure of merit can have several maxima, so the search starts at weighted cross entropy, at the consistent coefficients
 of its cut, and where each coefficient alone is best. The starts are compared on part of the events, and the best is
