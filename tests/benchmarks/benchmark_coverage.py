@@ -2,8 +2,10 @@
 
 Run by name: `python tests/benchmarks/benchmark_coverage.py`. A pseudo-experiment is a new simulated sample of finite size:
 the number of events of each process is Poisson distributed, and each event has the weight yield / expected number.
-Scores are normal, so that the yields above any cut are known. The true significance is that of the cuts which the
-pseudo-experiment chose, each applied to its share of the events. An interval covers if it holds it; nominal is 68.3 %.
+Scores are normal, so that the yields above any cut are known. The true significance is that of the expected yields and
+variances above the cuts which the pseudo-experiment chose, each applied to its share of the events: the mean over the
+partitions for the quoted Z, and that of the exported cuts for the three errors at fixed cuts. An interval covers if it
+holds it; nominal is 68.3 %.
 
 The jackknife has K - 1 degrees of freedom, so that its interval is quoted in the quantile of Student's distribution too.
 """
@@ -38,15 +40,20 @@ class PseudoExperiment:
 
     true: float
     held_out: float
+    quoted: float
     choosing: float
+    optimism_uncertainty: float
+    exported_true: float
+    exported: float
     propagated: float
     bootstrap: float
     jackknife: float
 
 
-def truth(thresholds: Sequence[float | None], settings: WorkingPointSettings) -> float:
+def truth(thresholds: Sequence[float | None], events: int, settings: WorkingPointSettings) -> float:
     passing = stats.norm.sf(np.array(thresholds, dtype=np.float64)[:, None] - CENTRES).mean(axis=0)
-    return float(settings.objective.evaluate(YIELDS * passing, np.zeros(3), PROCESSES).value)
+    expected = YIELDS * passing
+    return float(settings.objective.evaluate(expected, expected * 3 * YIELDS / events, PROCESSES).value)
 
 
 def pseudo_experiment(
@@ -63,9 +70,13 @@ def pseudo_experiment(
     if found is None or found.jackknife is None:
         return None
     return PseudoExperiment(
-        truth(point.thresholds, settings),
+        float(np.mean([truth(each.thresholds, events, settings) for each in point.partitions if each.significance])),
         point.significance,
+        point.significance_uncertainty,
         point.choosing_significance,
+        point.optimism_uncertainty,
+        truth(point.thresholds, events, settings),
+        point.exported_significance,
         found.propagated,
         found.bootstrap,
         found.jackknife,
@@ -91,9 +102,16 @@ def report(name: str, folds: int, found: Sequence[PseudoExperiment], asked: int)
     )
     print(f"  held-out Z minus true Z   {mean(difference)}, scatter {difference.std(ddof=1):.4f}")
     print(f"  choosing Z minus true Z   {mean(columns['choosing'] - columns['true'])}")
-    print(f"  quoted optimism           {mean(columns['choosing'] - columns['held_out'])}")
+    optimism = columns["choosing"] - columns["held_out"]
+    print(
+        f"  quoted optimism           {mean(optimism)}, scatter {optimism.std(ddof=1):.4f}, quoted error "
+        f"{columns['optimism_uncertainty'].mean():.4f}"
+    )
     print(f"  coverage, nominal {100 * NOMINAL:.1f} %       mean quoted uncertainty")
     student = float(stats.t.ppf((1 + NOMINAL) / 2, folds - 1))
+    hits = np.abs(difference) <= columns["quoted"]
+    print(f"  {'quoted':<17} {coverage(hits)}     {columns['quoted'].mean():.4f}")
+    difference = columns["exported"] - columns["exported_true"]
     rows = [("propagated", 1.0), ("bootstrap", 1.0), ("jackknife", 1.0), ("jackknife", student)]
     for key, factor in rows:
         label = key if factor == 1 else f"{key} x {factor:.2f}"

@@ -204,8 +204,8 @@ def _found(classifier: Mapping[str, Any]) -> str:
         with_uncertainty(point[role]["yield"], point[role]["uncertainty"]) for role in ("signal", "background")
     )
     return (
-        f"The classifier “{name}” reaches Z = {significance}: it selects {signal} signal events over {background} "
-        f"background events, at a signal efficiency of {percent(point['signal_efficiency'])}."
+        f"The classifier “{name}” reaches Z = {significance}: its exported cuts select {signal} signal events over "
+        f"{background} background events, at a signal efficiency of {percent(point['signal_efficiency'])}."
     )
 
 

@@ -25,12 +25,15 @@ def ones(events):
     return np.ones((1, len(events)))
 
 
+def binned(events, objective=None):
+    (found,) = BinnedSignificance.of_each([events], objective or Objective())
+    return found
+
+
 class TestBinnedSignificance:
     def test_against_a_loop_over_bins(self):
         events = toy()
-        found = BinnedSignificance.of_events(
-            events, Objective(FigureOfMerit.PUNZI, background_uncertainties={"top": 0.3})
-        )
+        found = binned(events, Objective(FigureOfMerit.PUNZI, background_uncertainties={"top": 0.3}))
         assert found.count == 10
         total = 0.0
         for number in range(10):
@@ -42,7 +45,7 @@ class TestBinnedSignificance:
 
     def test_bins_are_intervals_of_the_score_with_equal_signal(self):
         events = toy()
-        found = BinnedSignificance.of_events(events, Objective())
+        found = binned(events)
         signal = np.bincount(found.cell, np.where(events.process == 0, events.weight, 0.0))
         assert signal == pytest.approx(np.full(10, signal.sum() / 10), rel=0.02)
         order = np.argsort(events.score)
@@ -52,7 +55,7 @@ class TestBinnedSignificance:
         process = np.repeat([0, 1], [1000, 200])
         score = np.concatenate([np.linspace(0, 1, 1000), np.linspace(0, 0.395, 196), [0.62, 0.74, 0.8, 0.99]])
         events = ScoredEvents.from_arrays(score, np.ones(1200), process, names=NAMES[:2], roles=ROLES[:2])
-        found = BinnedSignificance.of_events(events, Objective())
+        found = binned(events)
         entries = np.bincount(found.cell[process == 1])
         assert (entries >= 10).all()
         assert found.count == 4
@@ -61,12 +64,24 @@ class TestBinnedSignificance:
         # Everything from the top down to the first bin with ten entries is one bin.
         assert score[found.cell == 3].min() < 0.4
 
+    def test_two_scores_have_bins_of_the_same_signal_efficiencies(self):
+        process = np.repeat([0, 1], [1000, 200])
+        poor = np.concatenate([np.linspace(0, 1, 1000), np.linspace(0, 1, 200)])
+        good = np.concatenate([np.linspace(0, 1, 1000), np.linspace(0, 0.395, 200)])
+        of_poor, of_good = (
+            ScoredEvents.from_arrays(score, np.ones(1200), process, names=NAMES[:2], roles=ROLES[:2])
+            for score in (poor, good)
+        )
+        assert (binned(of_poor).count, binned(of_good).count) == (10, 4)
+        both = BinnedSignificance.of_each([of_poor, of_good], Objective())
+        assert [each.count for each in both] == [4, 4]
+        shares = [np.bincount(each.cell[process == 0]) for each in both]
+        np.testing.assert_array_equal(*shares)
+
     def test_a_score_without_ties_of_its_own_scale_makes_no_difference(self):
         events = toy()
         scaled = ScoredEvents.from_arrays(np.exp(events.score), events.weight, events.process, names=NAMES, roles=ROLES)
-        one, other = (
-            BinnedSignificance.of_events(each, Objective()).of_counts(ones(events)) for each in (events, scaled)
-        )
+        one, other = (binned(each).of_counts(ones(events)) for each in (events, scaled))
         assert one == pytest.approx(other, rel=1e-12)
 
 
@@ -141,9 +156,7 @@ def test_replicas_count_all_quantities_alike():
     assert np.std(drawn[0]) > 0
 
 
-@pytest.mark.parametrize(
-    "make", [WeightedArea.of_events, WeightedLogLoss.of_events, lambda e: BinnedSignificance.of_events(e, Objective())]
-)
+@pytest.mark.parametrize("make", [WeightedArea.of_events, WeightedLogLoss.of_events, binned])
 def test_two_half_events_in_place_of_each_change_nothing(make):
     events = toy(size=3000)
     twice = ScoredEvents.from_arrays(

@@ -197,28 +197,29 @@ class _Measured:
 def _without_cut(
     classifiers: Sequence[ScoredClassifier], objective: Objective, generator: np.random.Generator, replicas: int
 ) -> Iterator[_Measured]:
-    def quantities(events: ScoredEvents) -> list[Quantity]:
-        return [
-            BinnedSignificance.of_events(events, objective),
-            WeightedArea.of_events(events),
-            WeightedLogLoss.of_events(events),
-        ]
-
-    def of_seeds(classifier: ScoredClassifier) -> Floats | None:
-        if classifier.seed_scores is None:
-            return None
-        ones = np.ones((1, len(classifier.events)))
-        each = [replace(classifier.events, score=score) for score in classifier.seed_scores]
-        return np.array([[quantity.of_counts(ones)[0] for quantity in quantities(events)] for events in each])
-
-    every = [quantity for classifier in classifiers for quantity in quantities(classifier.events)]
-    values, drawn = bootstrap_quantities(every, len(classifiers[0].events), generator, replicas=replicas)
+    scored = [classifier.events for classifier in classifiers]
+    scored += [replace(each.events, score=score) for each in classifiers for score in _seed_scores(each)]
+    quantities: list[list[Quantity]] = [
+        [binned, WeightedArea.of_events(events), WeightedLogLoss.of_events(events)]
+        for binned, events in zip(BinnedSignificance.of_each(scored, objective), scored, strict=True)
+    ]
+    every = [quantity for of_classifier in quantities[: len(classifiers)] for quantity in of_classifier]
+    values, drawn = bootstrap_quantities(every, len(scored[0]), generator, replicas=replicas)
+    ones = np.ones((1, len(scored[0])))
+    of_seeds = iter(quantities[len(classifiers) :])
     for number, classifier in enumerate(classifiers):
-        seeds = of_seeds(classifier)
+        each_seed = [[quantity.of_counts(ones)[0] for quantity in next(of_seeds)] for _ in _seed_scores(classifier)]
+        seeds = np.array(each_seed) if each_seed else None
         for column, quantity in enumerate(WITHOUT_CUT):
             row = number * len(WITHOUT_CUT) + column
             of_quantity = None if seeds is None else seeds[:, column]
             yield _Measured(quantity, classifier.name, float(values[row]), drawn[row], None, of_quantity)
+
+
+def _seed_scores(classifier: ScoredClassifier) -> Sequence[Floats]:
+    """Scores of each seed; none if they are not known or too few for a spread."""
+    known = classifier.seed_scores
+    return [] if known is None or len(known) < FEWEST_SEEDS else list(known)
 
 
 def _with_cut(
@@ -264,11 +265,11 @@ def _significances_of_seeds(classifier: ScoredClassifier, settings: WorkingPoint
 
     The scores of single seeds under variations are not known, so that these are left out of the spread.
     """
-    if classifier.seed_scores is None or len(classifier.seed_scores) < FEWEST_SEEDS:
+    if not _seed_scores(classifier):
         return None
     plain = settings.model_copy(update={"variations_in_figure": False})
     points = (
-        hold_out_working_point(replace(classifier.events, score=score), plain) for score in classifier.seed_scores
+        hold_out_working_point(replace(classifier.events, score=score), plain) for score in _seed_scores(classifier)
     )
     return np.array([np.nan if point.significance is None else point.significance for point in points])
 

@@ -55,29 +55,35 @@ class BinnedSignificance(ShortRepr):
     objective: Objective
 
     @classmethod
-    def of_events(cls, events: ScoredEvents, objective: Objective, bins: int = BINS) -> "BinnedSignificance":
-        """Divide simulated events into bins of equal signal, which hold at least 10 effective background entries each.
+    def of_each(
+        cls, scored: Sequence[ScoredEvents], objective: Objective, bins: int = BINS
+    ) -> list["BinnedSignificance"]:
+        """Divide the same events by several scores into as many bins of equal signal each.
+
+        Bins of few background entries are merged with the next looser one until each has at least 10 effective entries
+        with every score. All scores have the bins of the same signal efficiencies: otherwise a difference would depend
+        on which score happens to have one entry more.
 
         Args:
-            events: N simulated events.
+            scored: the same simulated events with several scores.
             objective: its uncertainties and combination of signals are used; the figure is always Z_A with the variance.
-            bins: number of bins; bins of few background entries are merged with the next looser one.
+            bins: number of bins before any are merged.
 
         Example:
             >>> score, process = np.repeat([0.2, 0.7], 200), np.tile([0, 1], 200)
             >>> weight = np.where(process == 0, 0.1, np.repeat([1.0, 0.25], 200))
             >>> events = ScoredEvents.from_arrays(score, weight, process, names=["higgs", "dy"], roles=["signal", "background"])
-            >>> binned = BinnedSignificance.of_events(events, Objective(), bins=2)
+            >>> (binned,) = BinnedSignificance.of_each([events], Objective(), bins=2)
             >>> binned.count, binned.of_counts(np.ones((1, 400))).round(2)
             (2, array([1.8]))
         """
-        edges = _equal_signal_edges(events, bins)
-        cell = np.searchsorted(edges, events.score, side="right")
-        cell = _merged(cell, len(edges) + 1, events)
+        cells = [np.searchsorted(_equal_signal_edges(events, bins), events.score, side="right") for events in scored]
+        merged = _merged(np.stack([_background_sums(*each, bins) for each in zip(cells, scored, strict=True)]))
         with_variance = replace(
             objective, figure=FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, simulation_uncertainty_in_figure=True
         )
-        return cls(events, cell, int(cell.max(initial=0)) + 1, with_variance)
+        count = int(merged.max()) + 1
+        return [cls(events, merged[cell], count, with_variance) for events, cell in zip(scored, cells, strict=True)]
 
     def of_counts(self, counts: Floats) -> Floats:
         """Equation 1, shape [R]."""
@@ -221,29 +227,35 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def _equal_signal_edges(events: ScoredEvents, bins: int) -> Floats:
-    """Inner edges, ascending and distinct, that divide the signal yield into about equal parts."""
+    """Inner edges, not falling, that divide the signal yield into about equal parts; equal ones leave a bin empty."""
     signal = events.select(events.processes.is_signal[events.process])
     order = np.argsort(signal.score, kind="stable")
     # With signed weights the sum need not rise; its running maximum does.
     below = np.maximum.accumulate(np.cumsum(signal.weight[order]) - signal.weight[order] / 2)
     shares = np.arange(1, bins) / bins * signal.weight.sum()
     places = np.minimum(np.searchsorted(below, shares), len(order) - 1)
-    return np.unique(signal.score[order][places])
+    return np.asarray(signal.score[order][places])
 
 
-def _merged(cell: Integers, count: int, events: ScoredEvents) -> Integers:
-    """Merge bins, from the tightest, with the next looser one until each has enough background entries."""
-    is_background = events.processes.is_background[events.process]
-    sums = [np.bincount(cell[is_background], events.weight[is_background] ** power, count) for power in (1, 2)]
-    merged, entries, number = np.zeros(count, dtype=np.int64), np.zeros(2), 0
-    for place in reversed(range(count)):
+def _background_sums(cell: Integers, events: ScoredEvents, bins: int) -> Floats:
+    """Sums of w and w^2 of the background in each bin, shape [2, bins]."""
+    chosen = events.processes.is_background[events.process]
+    return np.stack([np.bincount(cell[chosen], events.weight[chosen] ** power, bins) for power in (1, 2)])
+
+
+def _merged(sums: Floats) -> Integers:
+    """The bin that each bin becomes a part of, from sums of w and w^2 with each score, shape [scores, 2, bins]."""
+    bins = sums.shape[2]
+    merged, number, together = np.zeros(bins, dtype=np.int64), 0, np.zeros(sums.shape[:2])
+    for place in reversed(range(bins)):
         merged[place] = number
-        entries += [sums[0][place], sums[1][place]]
-        if entries[0] > 0 and effective_entries(*entries) >= _LEAST_ENTRIES:
-            number, entries = number + 1, np.zeros(2)
+        together = together + sums[:, :, place]
+        enough = (together[:, 0] > 0) & (effective_entries(together[:, 0], together[:, 1]) >= _LEAST_ENTRIES)
+        if enough.all():
+            number, together = number + 1, np.zeros(sums.shape[:2])
     # What is left at the loose end joins the last complete bin.
     merged = np.minimum(merged, max(number - 1, 0))
-    return np.asarray(merged.max() - merged)[cell]
+    return np.asarray(merged.max() - merged)
 
 
 def _calibrated(others: ScoredEvents, score: Floats) -> Floats:
