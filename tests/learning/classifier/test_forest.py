@@ -91,9 +91,11 @@ DAMAGES = {
     "a circle": (changed("left", 1, 0), "is no later node of its tree"),
     "a child of itself": (changed("right", 0, 0), "is no later node of its tree"),
     "a child of another tree": (changed("left", 0, 2**30), "has the child 1073741824, which is no later node"),
-    "half a split": (changed("left", 0, -1), "has a right child but no left one"),
+    "half a split": (changed("left", 0, -1), "without a left child has a right one"),
+    "another sign of a leaf": (changed("left", -1, -2), "or not -1 for both"),
+    "a leaf with half a sign": (changed("right", -1, -2), "or not -1 for both"),
     "the other half": (changed("right", 0, -1), "is no later node of its tree"),
-    "a child of two": (changed("right", 0, 1), "is the child of two nodes"),
+    "a child of two": (changed("right", 0, 1), "is the child of two nodes or of none"),
 }
 
 

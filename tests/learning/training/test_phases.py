@@ -112,3 +112,15 @@ def test_eve_beside_growing_batches_and_delta_without_theory_are_said_once():
     undone, no_theory = schedule_advice(settings(**phases))
     assert "Eve undoes the growth of batches" in undone
     assert "there is no theory" in no_theory
+
+
+def test_boosted_trees_need_no_advice_on_optimisers():
+    content = {"main": {"optimizer": {"name": "eve"}, "schedule": {"kind": "graduated"}}}
+    assert schedule_advice(settings(**content))
+    assert schedule_advice(settings(**content, classifier="boosted_trees")) == ()
+    assert schedule_advice(settings(**content, classifier=["boosted_trees", "network"]))
+
+
+def test_boosted_trees_depend_on_the_goal_with_every_loss_but_cross_entropy():
+    assert depends_on_goal(settings(), ZLossSettings(), "boosted_trees")
+    assert not depends_on_goal(settings(), BCELossSettings(), "boosted_trees")

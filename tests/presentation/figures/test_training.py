@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,3 +75,10 @@ def test_training_marks_kept_epochs_and_collapsed_members(make_history: Callable
     assert "collapsed (1 of 4)" not in legend_texts(baseline)
     np.testing.assert_array_equal(warm.lines[1].get_ydata(), history.validation_loss[:6, 0])
     np.testing.assert_array_equal(main.lines[0].get_ydata(), history.training_loss[6:, 0])
+
+
+def test_boosted_trees_have_rounds(make_history: Callable[..., TrainingHistory]) -> None:
+    history = dataclasses.replace(make_history(), step="round")
+    figure = training_figure({"trees, Z loss": history}, PLAIN)
+    assert {axes.get_xlabel() for axes in figure.axes} == {"Round"}
+    assert "kept round" in legend_texts(figure.axes[-1])

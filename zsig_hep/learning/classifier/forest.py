@@ -261,11 +261,11 @@ class Forest(ShortRepr):
 
     def _require_children(self) -> None:
         leaf = self.is_leaf
-        position = np.arange(len(leaf)) - np.repeat(self.starts, self.sizes)
-        end = np.repeat(self.sizes, self.sizes)
-        start = np.repeat(self.starts, self.sizes)
-        if (self.right[leaf] >= 0).any():
-            message = "a node of the trees has a right child but no left one"
+        start, end = np.repeat(self.starts, self.sizes), np.repeat(self.sizes, self.sizes)
+        position = np.arange(len(leaf)) - start
+        # xgboost takes -1 alone for the sign of a leaf.
+        if (self.left[leaf] != -1).any() or (self.right[leaf] != -1).any():
+            message = "a node of the trees without a left child has a right one, or not -1 for both"
             raise ValueError(message)
         for children in (self.left, self.right):
             # Children stand behind their parents, so that there is no circle.
@@ -273,11 +273,10 @@ class Forest(ShortRepr):
             if wrong.any():
                 message = f"a node of the trees has the child {children[wrong][0]}, which is no later node of its tree"
                 raise ValueError(message)
-        parents = np.bincount(
-            np.concatenate([(start + child)[~leaf] for child in (self.left, self.right)]), minlength=1
-        )
-        if parents.max() > 1:
-            message = "a node of the trees is the child of two nodes"
+        children = np.concatenate([(start + child)[~leaf] for child in (self.left, self.right)])
+        parents = np.bincount(children, minlength=len(leaf))
+        if (parents != (position > 0)).any():
+            message = "a node of the trees is the child of two nodes or of none"
             raise ValueError(message)
 
 

@@ -91,7 +91,9 @@ def depends_on_goal(settings: TrainingSettings, loss: LossSettings, classifier: 
 
 
 def schedule_advice(settings: TrainingSettings) -> tuple[str, ...]:
-    """Advice on the optimisers and schedules of all phases; see `zsig_hep.learning.optimisation.schedules.advice`."""
+    """Advice on the optimisers and schedules of all phases of networks; see `zsig_hep.learning.optimisation.schedules.advice`."""
+    if "network" not in settings.classifiers:
+        return ()
     phases = settings.phases or (settings.warm_start, settings.main)
     sentences = [sentence for phase in phases for sentence in advice(phase.optimizer, phase.schedule)]
     return tuple(dict.fromkeys(sentences))
