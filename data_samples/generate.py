@@ -8,6 +8,16 @@ All processes of an analysis, five times the committed numbers of events, on two
 
     generate.py --set hmumu --scale 5 --jobs 2 --out large_samples/hmumu
 
+Slices in the transverse momentum of the hard process (pTHat, Generator_binvar) are processes of their own: ttbar, dy_m150,
+ww, wz and zz from the bottom, ttbar_pt250 above 250 GeV, ttbar_pt500 above 500 GeV. Each reaches a fifth above the
+threshold of the next; count Generator_binvar below that threshold only:
+
+    generate.py --process ttbar_pt500 --nstore 20000 --seed 1001 --no-mpi --slim --keep-binvar --out large_samples/leptoquark
+
+A cross section, from as many hard processes without showers:
+
+    generate.py --cross-section hmumu_dy --nstore 500000
+
 What a folder holds, files of one process combined:
 
     generate.py --summary large_samples/hmumu
@@ -61,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     )
     mode = command.add_mutually_exclusive_group(required=True)
     mode.add_argument("--process", metavar="NAME", help="make one file of this process")
+    mode.add_argument("--cross-section", metavar="NAME", help="print the cross section of this process in pb")
     mode.add_argument("--set", metavar="NAME", help=f"make all processes of a set: {', '.join(SETS)}")
     mode.add_argument("--summary", type=Path, metavar="FOLDER", help="print cross sections and yields of its samples")
     command.add_argument("--out", type=Path, default=Path("ntuples"), help="output folder (default: ntuples)")
@@ -70,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_file_options(group: Any) -> None:
-    group.add_argument("--nstore", type=int, help="events to store (default: 20000)")
+    group.add_argument(
+        "--nstore", type=int, help="events to store, hard processes for --cross-section (default: 20000)"
+    )
     group.add_argument("--seed", type=int, help="(default: 1) take seeds three apart")
     group.add_argument("--overwrite", action="store_true", help="replace a file of the same process and seed")
     group.add_argument("--no-mpi", action="store_true", help="no multiparton interactions: 2 to 2.8 times faster")
@@ -126,6 +139,16 @@ def make_file(given: dict[str, Any]) -> None:
     print(json.dumps({key: metadata[key] for key in SUMMARY}))
 
 
+def print_cross_section(given: dict[str, Any]) -> None:
+    """Print a cross section and its uncertainty."""
+    process_named(given["cross_section"])
+    require_generator_packages()
+    from generator.production import cross_section
+
+    value, uncertainty = cross_section(given["cross_section"], given.get("nstore", 20_000), given.get("seed", 1))
+    print(f"{given['cross_section']}: {value:.7g} ± {uncertainty:.1g} pb")
+
+
 def make_set(given: dict[str, Any]) -> None:
     """Make the files of a set that are not there yet."""
     sample_set, folder, cores = set_named(given["set"]), given["out"], given.get("jobs", 1)
@@ -152,7 +175,7 @@ def _overview(jobs: Sequence[Job], wanted: dict[str, int], cores: int) -> str:
     minutes = sum(job.expected_cpu_s for job in jobs) / 60
     return (
         f"{sum(wanted.values())} events wanted, {missing} to be made in {len(jobs)} files: "
-        f"at most about {minutes:.0f} core minutes, {minutes / cores:.0f} min with {cores} at a time"
+        f"about {minutes:.0f} core minutes, {minutes / cores:.0f} min with {cores} at a time"
     )
 
 
@@ -170,6 +193,11 @@ def _refuse_stray_options(command: argparse.ArgumentParser, given: dict[str, Any
         mode, strangers = "--process", SET_OPTIONS
     elif given["set"] is not None:
         mode, strangers = "--set", FILE_OPTIONS
+    elif given["cross_section"] is not None:
+        mode, strangers = (
+            "--cross-section",
+            (*(name for name in FILE_OPTIONS if name not in {"nstore", "seed"}), *SET_OPTIONS),
+        )
     else:
         mode, strangers = "--summary", FILE_OPTIONS + SET_OPTIONS
     if stray := [f"--{name.replace('_', '-')}" for name in strangers if name in given]:
@@ -193,6 +221,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if given["process"] is not None:
             make_file(given)
+        elif given["cross_section"] is not None:
+            print_cross_section(given)
         elif given["set"] is not None:
             make_set(given)
         else:

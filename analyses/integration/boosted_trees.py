@@ -20,8 +20,6 @@ from xgboost import XGBClassifier
 
 from zsig_hep import Analysis, Pipeline, ScoredEvents, WorkingPointSettings, hold_out_working_point
 
-# As in analyses/hmumu, whose top pairs are too few for the variance of the simulation in the figure of merit.
-SELECTION = WorkingPointSettings(simulation_uncertainty_in_figure=False, minimum_effective_background=50)
 PROCESSES = {"vbf": "signal", "ggf": "signal", "dy": "background", "ttbar": "background"}
 CLASSIFIERS = {
     "xgboost": XGBClassifier(n_estimators=60, max_depth=3, learning_rate=0.2, n_jobs=1, random_state=1),
@@ -64,7 +62,7 @@ for name, classifier in CLASSIFIERS.items():
         fold=fold,
         fold_count=len(splits),
     )
-    point = hold_out_working_point(events, SELECTION)
+    point = hold_out_working_point(events, WorkingPointSettings())
     print(
         f"{name:12} Z = {point.significance:.2f} +- {point.significance_uncertainty:.2f} with "
         f"{point.signal.value:.1f} signal and {point.background.value:.1f} background events, "

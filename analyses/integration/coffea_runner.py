@@ -22,7 +22,7 @@ from zsig_hep.ntuples import FeatureProcessor
 SAMPLES = Path(__file__).parents[2] / "data_samples" / "hmumu"
 LUMINOSITY_IPB = 140_000.0
 ROLES = {"vbf": "signal", "dy": "background", "ttbar": "background"}
-CROSS_SECTION_PB = {"vbf": 6.191e-4, "dy": 3.979, "ttbar": 9.622}
+CROSS_SECTION_PB = {"vbf": 6.191e-4, "dy": 3.7425, "ttbar": 9.623}
 FILESET = {
     process: {"files": {str(path): "Events" for path in sorted(SAMPLES.glob(f"hmumu_{process}*.root"))}}
     for process in ROLES

@@ -101,7 +101,5 @@ for fold in range(FOLDS):
     with torch.no_grad():
         scores[table.fold == fold] = module(tensors(table, table.fold == fold)[0])
 
-# As in analyses/hmumu, whose top pairs are too few for the variance of the simulation in the figure of merit.
-settings = WorkingPointSettings(simulation_uncertainty_in_figure=False, minimum_effective_background=50)
-point = hold_out_working_point(ScoredEvents.of_table(table, scores), settings)
+point = hold_out_working_point(ScoredEvents.of_table(table, scores), WorkingPointSettings())
 print(f"Z loss in a Lightning module: Z = {point.significance:.2f} +- {point.significance_uncertainty:.2f}")

@@ -95,7 +95,5 @@ for fold in range(FOLDS):
     with torch.no_grad():
         scores[held_out] = model(Events(table, held_out).columns[0]).squeeze(-1)
 
-# As in analyses/hmumu, whose top pairs are too few for the variance of the simulation in the figure of merit.
-settings = WorkingPointSettings(simulation_uncertainty_in_figure=False, minimum_effective_background=50)
-point = hold_out_working_point(ScoredEvents.of_table(table, scores), settings)
+point = hold_out_working_point(ScoredEvents.of_table(table, scores), WorkingPointSettings())
 print(f"Z loss in a torch loop: Z = {point.significance:.2f} +- {point.significance_uncertainty:.2f}")

@@ -4,6 +4,7 @@ Numbers are typical of a general-purpose experiment at the LHC, not those of any
 batch come in a fixed order (muons, electrons, jets, missing momentum), on which the reproducibility of the files rests.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ MET_JET_PT_GEV = 20
 STORED_JET_PT_GEV = 25
 JET_ABS_ETA = 4.7
 TRACKER_ABS_ETA = 2.5
+B_TAG_SPREAD = 2.0
 FLAVOUR_MATCHING_DELTA_R = 0.4
 HEAVY_HADRON_PT_GEV = 5
 MEAN_PILE_UP = 32
@@ -115,12 +117,32 @@ def jet_flavour(jets: ak.Array, particles: Any) -> NDArray[np.uint8]:
     return np.where(_flat(near_bottom), 5, np.where(_flat(near_charm), 4, 0)).astype(np.uint8)
 
 
+def _b_tag_mean(flavour: NDArray[np.uint8], pt: Floats) -> Floats:
+    bottom_mean = 1.35 - 0.8 * np.log(np.maximum(pt, 200) / 200)
+    return np.select([flavour == 5, flavour == 4], [bottom_mean, -2.07], -4.65)
+
+
+def _logit(score: float) -> float:
+    return math.log(score / (1 - score))
+
+
+def _normal_distribution(x: Floats) -> Floats:
+    return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in x])
+
+
 class Detector:
     """The detector with its source of random numbers; one call per batch of events."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        """Keep the generator that all smearing is drawn from."""
-        self._rng = rng
+    def __init__(self, rng: np.random.Generator, untagged_below: float | None = None) -> None:
+        """Keep the generator that all smearing is drawn from.
+
+        Args:
+            rng: of all smearing.
+            untagged_below: draw every b-tag score below this value, where the events weigh the probability that all
+                their jets have such scores: a veto on tagged jets without the loss of simulated events. None to draw
+                scores as they come.
+        """
+        self._rng, self._untagged_below = rng, untagged_below
         self._jet_definition = fastjet.JetDefinition(fastjet.antikt_algorithm, JET_RADIUS)
 
     def reconstruct(self, particles: Any) -> Reconstruction:
@@ -138,10 +160,12 @@ class Detector:
         shift_x = ak.to_numpy(shifts[0][0] + shifts[1][0] + shifts[2][0])
         shift_y = ak.to_numpy(shifts[0][1] + shifts[1][1] + shifts[2][1])
         missing = self._missing_momentum(visible, shift_x, shift_y)
+        stored = by_descending_pt(jets[jets.pt > STORED_JET_PT_GEV])
         return Reconstruction(
             muons=by_descending_pt(muons),
             electrons=by_descending_pt(electrons),
-            jets=by_descending_pt(jets[jets.pt > STORED_JET_PT_GEV]),
+            jets=stored,
+            untagged_probability=ak.to_numpy(ak.prod(stored.untagged, axis=1)),
             **missing,
         )
 
@@ -205,6 +229,7 @@ class Detector:
             "btagDeepFlavB": self._b_tag_score(flavour, pt, eta),
             "hadronFlavour": flavour,
             "true_pt": pt,
+            "untagged": self._untagged_probability(flavour, pt, eta),
         }
         return ak.zip({name: ak.unflatten(column, counts) for name, column in columns.items()})
 
@@ -213,10 +238,21 @@ class Detector:
 
         At a score of 0.3 it keeps about 86 % of b jets, 27 % of c jets and 3 % of light jets below 200 GeV.
         """
-        bottom_mean = 1.35 - 0.8 * np.log(np.maximum(pt, 200) / 200)
-        mean = np.select([flavour == 5, flavour == 4], [bottom_mean, -2.07], -4.65)
-        score = 1 / (1 + np.exp(-(mean + 2.0 * self._rng.standard_normal(len(pt)))))
+        mean = _b_tag_mean(flavour, pt)
+        shift = self._rng.standard_normal(len(pt))
+        if self._untagged_below is not None:
+            limit = (_logit(self._untagged_below) - mean) / B_TAG_SPREAD
+            while np.any(above := shift >= limit):
+                shift[above] = self._rng.standard_normal(np.count_nonzero(above))
+        score = 1 / (1 + np.exp(-(mean + B_TAG_SPREAD * shift)))
         return np.where(np.abs(eta) < TRACKER_ABS_ETA, score, -1.0)
+
+    def _untagged_probability(self, flavour: NDArray[np.uint8], pt: Floats, eta: Floats) -> Floats:
+        """Probability of each jet to have a score below the veto, one where scores are not forced below it."""
+        if self._untagged_below is None:
+            return np.ones(len(pt))
+        limit = (_logit(self._untagged_below) - _b_tag_mean(flavour, pt)) / B_TAG_SPREAD
+        return np.where(np.abs(eta) < TRACKER_ABS_ETA, _normal_distribution(limit), 1.0)
 
     def _missing_momentum(self, visible: ak.Array, shift_x: Floats, shift_y: Floats) -> dict[str, Any]:
         """Balance the visible momentum and the objects' smearing, with a soft term that grows with pile-up."""

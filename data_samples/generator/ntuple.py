@@ -62,7 +62,7 @@ class Batch:
     """A batch of N simulated events on its way to the file.
 
     Attributes:
-        first_event: number of the first of them in the sample.
+        number: of each event in the sample, shape [N].
         keep: which are stored, shape [N].
         weight: shape [N].
         reconstruction: what the detector saw.
@@ -70,7 +70,7 @@ class Batch:
         shower_weights: relative weights of the shower variations, shape [N, 4]; None when not wanted.
     """
 
-    first_event: int
+    number: NDArray[np.int64]
     keep: NDArray[np.bool_]
     weight: NDArray[np.float64]
     reconstruction: Reconstruction
@@ -113,7 +113,7 @@ def _generator_branches(generator: Any) -> Branches:
 
 
 def _event_branches(batch: Batch, stored: NDArray[np.intp]) -> Branches:
-    number = batch.first_event + stored
+    number = batch.number[stored]
     return {
         "run": np.ones(len(stored), np.uint32),
         "luminosityBlock": (1 + number // EVENTS_PER_LUMINOSITY_BLOCK).astype(np.uint32),

@@ -20,6 +20,7 @@ class Reconstruction:
         sum_et: scalar sum over the visible particles, shape [N].
         true_met_pt: missing transverse momentum without detector effects, shape [N].
         vertices: number of primary vertices, shape [N].
+        untagged_probability: that no jet is b-tagged, where scores are drawn that way (`Detector`), else 1; shape [N].
     """
 
     muons: ak.Array
@@ -30,3 +31,4 @@ class Reconstruction:
     sum_et: Floats
     true_met_pt: Floats
     vertices: NDArray[np.int64]
+    untagged_probability: Floats

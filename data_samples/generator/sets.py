@@ -52,7 +52,9 @@ class SampleSet:
 SETS = {
     "hmumu": SampleSet("hmumu", HMUMU_PROCESSES, GenerationOptions(mpi=False, slim=True, compression="lzma")),
     "leptoquark": SampleSet(
-        "leptoquark", LEPTOQUARK_PROCESSES, GenerationOptions(slim=True, keep_binvar=True, compression="lzma")
+        "leptoquark",
+        LEPTOQUARK_PROCESSES,
+        GenerationOptions(mpi=False, slim=True, keep_binvar=True, compression="lzma"),
     ),
 }
 
@@ -79,8 +81,7 @@ class Job:
         process: its name.
         stored_events: to pass the skim.
         seed: of this file alone.
-        expected_cpu_s: from the committed file's metadata; too long by up to a factor two where the file was cut out of
-            a larger one.
+        expected_cpu_s: from the committed file's metadata.
     """
 
     process: str

@@ -8,8 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kinematics import leading_pair
-from .processes import SkimName
+from .processes import B_TAG_VETO, SkimName
 from .reconstruction import Reconstruction
+
+MISSING_PT_GEV = 80
+LEPTOQUARK_DIMUON_MASS_GEV = 190
+SCALAR_SUM_GEV = 475
+HMUMU_TEXT = (
+    "nMuon>=2 (pt>26,20; |eta|<2.4; iso<0.25), 110<m_mumu<150, "
+    "two leading jets (pt>30, |eta|<4.7): m_jj>300, |delta eta|>2"
+)
 
 
 @dataclass(frozen=True)
@@ -41,24 +49,29 @@ def select_hmumu(event: Reconstruction) -> NDArray[np.bool_]:
     return objects & (dimuon_mass > 110) & (dimuon_mass < 150) & (dijet_mass > 300)
 
 
+def select_hmumu_top_pairs(event: Reconstruction) -> NDArray[np.bool_]:
+    """Of top pairs only what a veto on b-tagged jets and a cut on missing momentum would leave."""
+    tagged: NDArray[np.bool_] = ak.to_numpy(ak.any(event.jets.btagDeepFlavB >= B_TAG_VETO, axis=1))
+    return select_hmumu(event) & ~tagged & (event.met_pt < MISSING_PT_GEV)
+
+
 def select_leptoquark(event: Reconstruction) -> NDArray[np.bool_]:
-    """Two muons and two central jets."""
+    """Two muons far above the Z boson and two central jets, with a large scalar sum of their momenta."""
     muon1, muon2, dimuon_mass_squared = leading_pair(event.muons)
-    muons = _true((muon1.pt > 30) & (muon2.pt > 20)) & (dimuon_mass_squared > 50.0**2)
-    central = (event.jets.pt > 30) & (abs(event.jets.eta) < 2.5)
-    jets: NDArray[np.bool_] = ak.to_numpy(ak.sum(central, axis=1)) >= 2
-    return muons & jets
+    jet1, jet2, _ = leading_pair(event.jets[(event.jets.pt > 30) & (abs(event.jets.eta) < 2.5)])
+    momenta = _true((muon1.pt > 30) & (muon2.pt > 20) & (muon1.pt + muon2.pt + jet1.pt + jet2.pt > SCALAR_SUM_GEV))
+    return momenta & (dimuon_mass_squared > LEPTOQUARK_DIMUON_MASS_GEV**2)
 
 
 SKIMS: dict[SkimName, Skim] = {
     "leptoquark": Skim(
         select_leptoquark,
-        "nMuon>=2 (pt>30,20; |eta|<2.4; iso<0.25), m_mumu>50, nJet(pt>30,|eta|<2.5)>=2",
+        f"nMuon>=2 (pt>30,20; |eta|<2.4; iso<0.25), m_mumu>{LEPTOQUARK_DIMUON_MASS_GEV}, "
+        f"nJet(pt>30,|eta|<2.5)>=2, S_T (two muons, two jets)>{SCALAR_SUM_GEV}",
     ),
-    "hmumu": Skim(
-        select_hmumu,
-        "nMuon>=2 (pt>26,20; |eta|<2.4; iso<0.25), 110<m_mumu<150, "
-        "two leading jets (pt>30, |eta|<4.7): m_jj>300, |delta eta|>2",
+    "hmumu": Skim(select_hmumu, HMUMU_TEXT),
+    "hmumu_top_pairs": Skim(
+        select_hmumu_top_pairs, f"{HMUMU_TEXT}, no jet with b-tag score>={B_TAG_VETO}, MET<{MISSING_PT_GEV}"
     ),
 }
 

@@ -1,33 +1,26 @@
 """Event weights and their sums over all generated events, which are the denominator of every yield."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
 BRANCHING_TAU_TO_MUON = 0.1739
 """BR(tau -> mu nu nu), Particle Data Group."""
 
-HARD_PROCESS_STATUS = 23
-"""Pythia's status of an outgoing particle of the hard process, decays of its resonances included."""
 
-
-def tau_branching_factor(particles: Any) -> NDArray[np.float64]:
+def tau_branching_factor(prompt_taus: NDArray[np.int64]) -> NDArray[np.float64]:
     """BR(tau -> mu nu nu) for each prompt tau, because Pythia is told to decay all taus that way.
 
     Taus from B and D decays get no factor: they are a non-isolated, percent-level effect.
 
     Args:
-        particles: jagged records with `id` and `status`.
+        prompt_taus: number of taus of each hard process, shape [N].
 
     Returns:
-        One factor per event, shape [N].
+        One factor per hard process, shape [N].
     """
-    prompt = (abs(particles.id) == 15) & (abs(particles.status) == HARD_PROCESS_STATUS)
-    factor: NDArray[np.float64] = BRANCHING_TAU_TO_MUON ** ak.to_numpy(ak.sum(prompt, axis=1))
-    return factor
+    return BRANCHING_TAU_TO_MUON ** prompt_taus.astype(np.float64)
 
 
 def with_emulated_signs(
@@ -51,7 +44,7 @@ def with_emulated_signs(
 
 @dataclass
 class WeightSums:
-    """Running sums over generated events (`generated`...) and over those that the skim kept (`selected`...).
+    """Running sums over generated events (`generated`...) and over stored ones (`selected`...).
 
     Attributes:
         events: number of generated events.
@@ -71,21 +64,18 @@ class WeightSums:
     selected: float = 0.0
     selected_squared: float = 0.0
 
-    def add(
-        self,
-        raw: NDArray[np.float64],
-        tau_factor: NDArray[np.float64],
-        weight: NDArray[np.float64],
-        keep: NDArray[np.bool_],
-    ) -> None:
-        """Add a batch, arrays of shape [N] each."""
+    def add(self, raw: NDArray[np.float64], tau_factor: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
+        """Add generated events, arrays of shape [M] each."""
         self.events += len(weight)
         self.generated += float(weight.sum())
         self.generated_squared += float((weight**2).sum())
         self.raw += float(raw.sum())
         self.raw_with_tau += float((raw * tau_factor).sum())
-        self.selected += float(weight[keep].sum())
-        self.selected_squared += float((weight[keep] ** 2).sum())
+
+    def add_stored(self, weight: NDArray[np.float64]) -> None:
+        """Add the weights of stored events, which are among the generated ones."""
+        self.selected += float(weight.sum())
+        self.selected_squared += float((weight**2).sum())
 
     @property
     def mean_tau_factor(self) -> float:

@@ -57,17 +57,20 @@ def test_muons_and_jets_are_paired_by_the_smallest_difference(
 @pytest.mark.parametrize(
     ("dataset", "selected"),
     [
-        ("ttbar", [True, False, False]),
-        ("dy_m150", [True, False, False]),
-        ("ttbar_pt250", [True, True, True]),
-        ("dy_m150_pt250", [True, True, True]),
-        ("lq_m1400", [True, True, True]),
+        ("ttbar", [True, False, False, False]),
+        ("dy_m150", [True, False, False, False]),
+        ("zz", [True, False, False, False]),
+        ("ttbar_pt250", [True, True, True, False]),
+        ("dy_m150_pt250", [True, True, True, False]),
+        ("dy_m150_pt500", [True, True, True, True]),
+        ("zz_pt250", [True, True, True, True]),
+        ("lq_m1400", [True, True, True, True]),
     ],
 )
-def test_inclusive_datasets_end_where_their_slices_begin(
+def test_datasets_end_where_the_next_slice_begins(
     dataset: str, selected: list[bool], leptoquark: ModuleType, make_events: MakeEvents
 ) -> None:
-    events = make_events([EVENT | {"Generator_binvar": pt_hat} for pt_hat in (249.9, 250.0, 300.0)], dataset)
+    events = make_events([EVENT | {"Generator_binvar": pt_hat} for pt_hat in (249.9, 250.0, 499.9, 500.0)], dataset)
     _, cuts = leptoquark.columns(events)
     assert cuts.all("stitching").tolist() == selected
 
@@ -76,7 +79,7 @@ def test_ntuples_without_the_stitching_branch_serve_where_nothing_is_stitched(
     leptoquark: ModuleType, make_events: MakeEvents
 ) -> None:
     event = {name: value for name, value in EVENT.items() if name != "Generator_binvar"}
-    _, cuts = leptoquark.columns(make_events([event], "ww"))
+    _, cuts = leptoquark.columns(make_events([event], "lq_m1400"))
     assert cuts.all().tolist() == [True]
 
 

@@ -1,5 +1,6 @@
 """The generator itself, where its packages are installed: twenty events of a fast process."""
 
+import dataclasses
 import json
 import platform
 from collections.abc import Iterator
@@ -15,9 +16,12 @@ import uproot
 pytest.importorskip("pythia8mc", reason="the generator needs the extra 'samples'")
 pytest.importorskip("fastjet", reason="the generator needs the extra 'samples'")
 
+from generator.detector import Detector
 from generator.errors import GeneratorError
 from generator.options import GenerationOptions
-from generator.production import generate
+from generator.processes import PROCESSES, TOP_PAIR, Process, biased
+from generator.production import cross_section, generate
+from generator.simulation import HardProcessHook, Simulation, _Record
 
 EVENTS = 20
 SEED = 40  # of the committed file
@@ -109,3 +113,76 @@ def test_negative_weights_and_full_content(tmp_path: Path) -> None:
     assert metadata["negative_weights_emulated"] is True
     assert ak.all(ak.num(events.PSWeight) == 4)
     assert {"Electron_pt", "Jet_hadronFlavour", "Generator_binvar", "PV_npvs"} <= set(events.fields)
+
+
+def test_oversampling_leaves_the_cross_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The efficiency of the lepton filter rises with the momentum of the tops: it is one of weights, not of numbers."""
+    monkeypatch.setitem(PROCESSES, "plain", Process(TOP_PAIR))
+    monkeypatch.setitem(PROCESSES, "tail", Process((*TOP_PAIR, *biased(2.0))))
+    plain, plain_error = cross_section("plain", 10_000, seed=3)
+    tail, tail_error = cross_section("tail", 10_000, seed=6)
+    assert plain == pytest.approx(5.878, abs=4 * np.hypot(plain_error, 0.004))  # with showers, over 858 750 events
+    assert abs(plain - tail) < 4 * np.hypot(plain_error, tail_error)
+    assert max(plain_error, tail_error) < 0.02 * plain
+
+
+def test_thinning_leaves_yields_and_sums(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(PROCESSES, "thick", dataclasses.replace(PROCESSES["ttbar_pt500"], thinning=None))
+    thinned = generate("ttbar_pt500", 300, SEED, tmp_path, OPTIONS)
+    thick = generate("thick", 300, SEED, tmp_path, OPTIONS)
+    both = (thinned, thick)
+    for value, errors in (
+        (
+            [sample["xsec_generator_pb"] for sample in both],
+            [sample["xsec_err_pb"] / sample["mean_tau_br_factor"] for sample in both],
+        ),
+        (
+            [sample["genEventSumw"] / sample["genEventCount"] for sample in both],
+            [np.sqrt(sample["genEventSumw2"]) / sample["genEventCount"] for sample in both],
+        ),
+    ):
+        assert abs(value[0] - value[1]) < 4 * np.hypot(*errors)
+    error = np.hypot(*(sample["yield_140fb"] / np.sqrt(sample["neff_stored"]) for sample in (thinned, thick)))
+    assert abs(thinned["yield_140fb"] - thick["yield_140fb"]) < 4 * error
+    events = arrays(tmp_path / thinned["file"])
+    assert events.event[-1] == thinned["genEventCount"] - 1
+    assert np.all(np.diff(events.event) > 0)
+    assert thinned["genEventCount"] > 5 * thick["genEventCount"]
+
+
+def test_forced_scores_weigh_the_probability_of_no_tag() -> None:
+    top_pairs = Simulation(Process(TOP_PAIR), 5, np.random.default_rng(1), mpi=False, shower_variations=False)
+    events, hard = top_pairs.next_batch(400)
+    assert hard.probability.tolist() == [1.0] * 400
+    plain = Detector(np.random.default_rng(2)).reconstruct(events.prt)
+    forced = Detector(np.random.default_rng(2), untagged_below=0.3).reconstruct(events.prt)
+    assert np.all(plain.untagged_probability == 1)
+    assert ak.all(forced.jets.btagDeepFlavB < 0.3)
+    untagged = ak.to_numpy(ak.all(plain.jets.btagDeepFlavB < 0.3, axis=1))
+    expected = forced.untagged_probability
+    assert np.all((expected > 0) & (expected <= 1))
+    assert abs(untagged.mean() - expected.mean()) < 4 * np.sqrt(expected.mean() / 400)
+    assert forced.untagged_probability.std() > 0.05
+
+
+class TestMatching:
+    """Events that Pythia returns are matched to the hard processes that the hook has seen."""
+
+    def hook(self, *records: _Record) -> HardProcessHook:
+        hook = HardProcessHook(lambda: 1.0, None, np.random.default_rng(0))
+        hook._records = list(records)
+        return hook
+
+    def test_what_pythia_gave_up_is_not_counted_and_what_was_thinned_out_is(self) -> None:
+        hook = self.hook(
+            _Record(1.0, 0, 0.1, None), _Record(2.0, 1, 0.2, 0.5), _Record(3.0, 0, 0.3, 0.5), _Record(4.0, 2, 0.4, 1.0)
+        )
+        found = hook.take(np.array([0.2, 0.4]))
+        assert found.weight.tolist() == [1.0, 2.0, 4.0]
+        assert found.taus.tolist() == [0, 1, 2]
+        assert found.simulated.tolist() == [1, 2]
+        assert found.probability.tolist() == [0.5, 1.0]
+
+    def test_an_unknown_event_is_refused(self) -> None:
+        with pytest.raises(GeneratorError, match="only 0 of 1 events"):
+            self.hook(_Record(1.0, 0, 0.1, 1.0)).take(np.array([0.2]))

@@ -1,5 +1,6 @@
 """The parts of the generator that need neither Pythia nor fastjet."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def reconstruction(muons: ak.Array, jets: ak.Array) -> Reconstruction:
         sum_et=ones,
         true_met_pt=ones,
         vertices=np.full(len(muons), 33),
+        untagged_probability=ones,
     )
 
 
@@ -52,11 +54,20 @@ WIDE_JETS = [(90.0, 2.5, 1.0), (60.0, -2.0, -2.0)]
 
 class TestProcesses:
     def test_table_covers_signals_and_backgrounds_of_both_sets(self) -> None:
-        assert set(PROCESSES) == set(SETS["hmumu"].processes) | set(SETS["leptoquark"].processes)
-        assert len(PROCESSES) == 4 + 13
-        assert {p.skim for p in SETS["hmumu"].processes.values()} == {"hmumu"}
+        in_sets = set(SETS["hmumu"].processes) | set(SETS["leptoquark"].processes)
+        assert len(in_sets) == 4 + 13
+        assert set(PROCESSES) - in_sets == {f"lq_m{m}" for m in (800, 1000, 1200, 1600)}
+        assert {p.skim for p in SETS["hmumu"].processes.values()} == {"hmumu", "hmumu_top_pairs"}
         signals = {name for name, process in PROCESSES.items() if process.signal_mass_gev is not None}
         assert signals == {"hmumu_vbf", "hmumu_ggf", *(f"lq_m{m}" for m in (800, 1000, 1200, 1400, 1600))}
+
+    def test_slices_reach_a_fifth_beyond_the_next(self) -> None:
+        low, middle, high = (PROCESSES[f"ttbar{suffix}"].settings for suffix in ("", "_pt250", "_pt500"))
+        assert "PhaseSpace:pTHatMax=300" in low
+        assert {"PhaseSpace:pTHatMin=250", "PhaseSpace:pTHatMax=600"} <= set(middle)
+        assert "PhaseSpace:pTHatMin=500" in high
+        assert not [setting for setting in high if "pTHatMax" in setting]
+        assert "PhaseSpace:pTHatMin=250" in PROCESSES["zz_pt250"].settings
 
     def test_unknown_name_offers_the_nearest(self) -> None:
         with pytest.raises(GeneratorError, match=r"unknown process 'lq_m140'.*lq_m1400"):
@@ -103,10 +114,20 @@ class TestSkims:
     def test_leptoquark(self) -> None:
         low_mass = [(35.0, 0.0, 0.0), (25.0, 0.1, 0.2)]
         central = [(90.0, 0.9, 1.0), (60.0, -1.0, -2.0)]
-        seen = reconstruction(
-            objects(MUON_PAIR, low_mass, MUON_PAIR, MUON_PAIR[:1]), objects(central, central, WIDE_JETS[:1], central)
-        )
-        assert SKIMS["leptoquark"].select(seen).tolist() == [True, False, False, False]
+        heavy = [(220.0, 0.5, 0.0), (110.0, -0.2, 3.0)]  # S_T 480 with the central jets, 475 with the softer ones
+        softer = [(90.0, 0.9, 1.0), (55.0, -1.0, -2.0)]
+        muons = objects(heavy, low_mass, heavy, heavy[:1], heavy, [(400, 0.5, 0), (30, 0.5, 0.9)])
+        jets = objects(central, central, WIDE_JETS[:1], central, softer, central)
+        assert SKIMS["leptoquark"].select(reconstruction(muons, jets)).tolist() == [True, *[False] * 5]
+
+    def test_top_pairs_of_hmumu_have_no_tag_and_little_missing_momentum(self) -> None:
+        seen = reconstruction(objects(MUON_PAIR, MUON_PAIR), objects(WIDE_JETS, WIDE_JETS))
+        select = SKIMS["hmumu_top_pairs"].select
+        assert select(seen).tolist() == [False, False]
+        scores = ak.Array([[0.29, -1.0], [0.29, 0.3]])
+        untagged = dataclasses.replace(seen, jets=ak.with_field(seen.jets, scores, "btagDeepFlavB"))
+        assert select(untagged).tolist() == [True, False]
+        assert select(dataclasses.replace(untagged, met_pt=np.array([80.0, 0.0]))).tolist() == [False, False]
 
     def test_sample_ends_with_its_last_stored_event(self) -> None:
         keep = np.array([True, False, True, False, True, False])
@@ -116,14 +137,8 @@ class TestSkims:
 
 
 class TestWeights:
-    def test_only_prompt_taus_count(self) -> None:
-        particles = ak.Array(
-            [
-                [{"id": 15, "status": -23}, {"id": -15, "status": 23}, {"id": 13, "status": 23}],
-                [{"id": 15, "status": 91}],
-            ]
-        )
-        np.testing.assert_allclose(tau_branching_factor(particles), [0.1739**2, 1.0])
+    def test_every_prompt_tau_brings_its_branching_ratio(self) -> None:
+        np.testing.assert_allclose(tau_branching_factor(np.array([2, 0, 1])), [0.1739**2, 1.0, 0.1739])
 
     def test_emulated_signs_leave_the_sum_and_inflate_the_variance(self) -> None:
         weight = np.random.default_rng(1).exponential(size=200_000)
@@ -139,9 +154,9 @@ class TestWeights:
 
     def test_sums_count_every_generated_event(self) -> None:
         sums = WeightSums()
-        keep = np.array([True, False, True])
-        sums.add(np.array([1.0, 2, 4]), np.array([0.5, 1, 1]), np.array([0.5, 2, -4]), keep)
-        sums.add(np.ones(1), np.ones(1), np.ones(1), np.array([False]))
+        sums.add(np.array([1.0, 2, 4]), np.array([0.5, 1, 1]), np.array([0.5, 2, -4]))
+        sums.add_stored(np.array([0.5, -4]))
+        sums.add(np.ones(1), np.ones(1), np.ones(1))
         assert (sums.events, sums.generated, sums.generated_squared) == (4, -0.5, 21.25)
         assert (sums.selected, sums.selected_squared) == (-3.5, 16.25)
         assert sums.mean_tau_factor == 7.5 / 8
@@ -170,10 +185,12 @@ class TestNtuple:
         )
         shower = np.array([[1.0, 1.1, 0.9, 0.8]] * 3)
         keep = np.array([True, False, True])
-        batch = Batch(1999, keep, weight, reconstruction(muons, jets), generator, None if content.slim else shower)
+        batch = Batch(
+            1999 + np.arange(3), keep, weight, reconstruction(muons, jets), generator, None if content.slim else shower
+        )
         writer, sums = NtupleWriter(path, "zlib"), WeightSums()
         writer.add(branches(batch, content))
-        sums.add(weight, np.ones(3), weight, keep)
+        sums.add(weight, np.ones(3), weight)
         writer.finish(sums)
         assert writer.entries == 2
         return uproot.open(path)

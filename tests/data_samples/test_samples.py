@@ -9,8 +9,9 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from generator.processes import PROCESSES, STITCH_PT_HAT_GEV
-from generator.summary import markdown_table, summarise
+from generator.processes import PROCESSES
+from generator.skims import SKIMS
+from generator.summary import combine, markdown_table, summarise
 
 ROOT_FILES = sorted((Path(__file__).resolve().parents[2] / "data_samples").glob("*/*.root"))
 LUMINOSITY_IPB = 140_000.0
@@ -22,11 +23,12 @@ SLIM_BRANCHES = {
 }  # fmt: skip
 
 PINNED_YIELDS = {
-    "hmumu_vbf_s3011": 25.612, "hmumu_ggf_s3021": 14.722, "hmumu_dy_s3031": 6517.1, "hmumu_ttbar_s3001": 9573.9,
-    "hmumu_vbf": 25.64, "hmumu_ggf": 14.80, "hmumu_dy_1": 6487, "hmumu_dy_2": 6511, "hmumu_ttbar": 10045,
-    "lq_m800": 2153, "lq_m1000": 462.3, "lq_m1200": 119.0, "lq_m1400": 33.55, "lq_m1600": 9.908,
-    "ttbar": 284_746, "ttbar_pt250": 26_300, "dy_m50to150": 1_152_247, "dy_m150": 21_417, "dy_m150_pt250": 1909.5,
-    "ww": 2098, "wz": 11_580, "zz": 11_444,
+    "hmumu_dy_1": 6099.3, "hmumu_dy_2": 6125.3, "hmumu_ggf": 14.798, "hmumu_ttbar_1": 540.15,
+    "hmumu_ttbar_2": 548.27, "hmumu_ttbar_3": 561.35, "hmumu_vbf": 25.64, "hmumu_dy_s3031": 6122.8,
+    "hmumu_ggf_s3021": 14.722, "hmumu_ttbar_s3001": 9573.9, "hmumu_vbf_s3011": 25.612, "dy_m150": 3683.9,
+    "dy_m150_pt250": 1057, "dy_m150_pt500": 127.52, "lq_m1400": 33.786, "ttbar": 6170.1,
+    "ttbar_pt250": 7950.9, "ttbar_pt500": 609.01, "ww": 93.406, "ww_pt250": 40.21,
+    "wz": 39.228, "wz_pt250": 8.9899, "zz": 35.727, "zz_pt250": 9.2921,
 }  # fmt: skip
 
 
@@ -34,16 +36,20 @@ def metadata_of(path: Path) -> dict[str, Any]:
     return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
-def yield_of(path: Path, selection: str | None = None) -> tuple[float, float]:
-    """Yield at 140/fb and its statistical uncertainty, by nothing but uproot and NumPy."""
+def yield_of(path: Path, window: tuple[float, float] | None = None) -> tuple[float, float]:
+    """Yield at 140/fb and its statistical uncertainty, by nothing but uproot and NumPy.
+
+    Args:
+        path: of the file.
+        window: the part of Generator_binvar to count, its upper bound excluded; None for all.
+    """
     with uproot.open(path) as file:
-        branches = ["genWeight", *([selection.split()[0]] if selection else [])]
+        branches = ["genWeight", *(["Generator_binvar"] if window else [])]
         events = file["Events"].arrays(branches, library="np")
         sum_of_weights = file["Runs"]["genEventSumw"].array(library="np").sum()
     weight = events["genWeight"].astype(np.float64)
-    if selection:
-        name, _, threshold = selection.split()
-        weight = weight[events[name] >= float(threshold)]
+    if window:
+        weight = weight[(events["Generator_binvar"] >= window[0]) & (events["Generator_binvar"] < window[1])]
     factor = metadata_of(path)["xsec_pb"] * LUMINOSITY_IPB / sum_of_weights
     return factor * weight.sum(), factor * np.sqrt((weight**2).sum())
 
@@ -140,7 +146,8 @@ def test_identities_repeat_between_files_of_a_process_with_other_content() -> No
 @every_file
 def test_stored_events_pass_the_skim(path: Path) -> None:
     """Within the rounding to 10 mantissa bits, which masses feel through differences of angles."""
-    events = uproot.open(path)["Events"].arrays(["Muon_pt", "Muon_eta", "Muon_phi", "Jet_pt", "Jet_eta", "Jet_phi"])
+    branches = ["Muon_pt", "Muon_eta", "Muon_phi", "Jet_pt", "Jet_eta", "Jet_phi", "Jet_btagDeepFlavB", "MET_pt"]
+    events = uproot.open(path)["Events"].arrays(branches)
     hmumu = path.parent.name.startswith("hmumu")
     assert ak.all(events.Muon_pt[:, 0] >= (26 if hmumu else 30))
     assert ak.all(events.Muon_pt[:, 1] >= 20)
@@ -152,9 +159,14 @@ def test_stored_events_pass_the_skim(path: Path) -> None:
         eta = events.Jet_eta[jets]
         assert ak.all(abs(eta[:, 0] - eta[:, 1]) > 1.995)
         assert np.all(pair_mass(events.Jet_pt[jets], eta, events.Jet_phi[jets]) > 0.995 * 300)
+        vetoed = ak.all(events.Jet_btagDeepFlavB <= 0.3003, axis=1) & (events.MET_pt <= 80)
+        assert ak.all(vetoed) == (metadata_of(path)["untagged_below"] is not None)
     else:
-        assert np.all(dimuon_mass > 0.995 * 50)
-        assert ak.all(ak.sum(jets & (abs(events.Jet_eta) <= 2.5), axis=1) >= 2)
+        central = jets & (abs(events.Jet_eta) <= 2.5)
+        assert np.all(dimuon_mass > 0.995 * 190)
+        assert ak.all(ak.sum(central, axis=1) >= 2)
+        momenta = ak.sum(events.Muon_pt[:, :2], axis=1) + ak.sum(events.Jet_pt[central][:, :2], axis=1)
+        assert ak.all(momenta > 0.999 * 475)
 
 
 def pair_mass(pt: ak.Array, eta: ak.Array, phi: ak.Array) -> np.ndarray:
@@ -168,19 +180,48 @@ def pair_mass(pt: ak.Array, eta: ak.Array, phi: ak.Array) -> np.ndarray:
     return np.sqrt(np.maximum(squared, 0))
 
 
-@pytest.mark.parametrize("inclusive", ["ttbar", "dy_m150"])
-def test_high_slices_continue_the_inclusive_samples(inclusive: str) -> None:
-    """The part of the inclusive sample that stitching drops has the yield of the sample that replaces it."""
-    dropped, dropped_error = yield_of(sample(inclusive), f"Generator_binvar >= {STITCH_PT_HAT_GEV}")
-    tail, tail_error = yield_of(sample(f"{inclusive}_pt250"))
-    assert dropped > 20 * tail / 30
-    assert abs(dropped - tail) < 4 * np.hypot(dropped_error, tail_error)
+OVERLAPS = [
+    *((name, f"{name}_pt250", 250, 300) for name in ("ttbar", "dy_m150", "ww", "wz", "zz")),
+    *((f"{name}_pt250", f"{name}_pt500", 500, 600) for name in ("ttbar", "dy_m150")),
+]
 
 
-def test_high_slices_start_where_the_inclusive_samples_are_cut() -> None:
-    for name in ("ttbar_pt250", "dy_m150_pt250"):
-        binvar = uproot.open(sample(name))["Events"]["Generator_binvar"].array(library="np")
-        assert binvar.min() >= STITCH_PT_HAT_GEV
+@pytest.mark.parametrize(("lower", "upper", "begin", "end"), OVERLAPS)
+def test_a_slice_continues_the_one_below(lower: str, upper: str, begin: float, end: float) -> None:
+    """Where both have events, what stitching drops has the yield of what replaces it."""
+    dropped, dropped_error = yield_of(sample(lower), (begin, end))
+    replacing, replacing_error = yield_of(sample(upper), (begin, end))
+    assert dropped > 2 * dropped_error
+    assert abs(dropped - replacing) < 4 * np.hypot(dropped_error, replacing_error)
+
+
+@pytest.mark.parametrize(("lower", "upper", "begin", "end"), OVERLAPS)
+def test_slices_hold_what_their_bounds_allow(lower: str, upper: str, begin: float, end: float) -> None:
+    """A fifth more than what is counted, and nothing below their own beginning (12 mantissa bits)."""
+    below, above = (
+        uproot.open(sample(name))["Events"]["Generator_binvar"].array(library="np") for name in (lower, upper)
+    )
+    assert end * 0.8 < below.max() <= end * (1 + 2**-12)
+    assert begin * (1 - 2**-12) <= above.min() < begin * 1.2
+
+
+TOP_PAIR_BRANCHES = ["genWeight", "MET_pt", "Muon_charge", "Jet_btagDeepFlavB"]
+
+
+def test_top_pairs_of_hmumu_have_the_yields_of_a_plain_production() -> None:
+    """858 750 top pairs, all showered and with b-tag scores drawn as they come, gave the pinned yields at 140/fb."""
+    files = [path for path in ROOT_FILES if path.stem.startswith("hmumu_ttbar") and path.parent.name == "hmumu"]
+    events = ak.concatenate([uproot.open(path)["Events"].arrays(TOP_PAIR_BRANCHES) for path in files])
+    summary = combine([metadata_of(path) for path in files])
+    factor = summary.cross_section_pb * LUMINOSITY_IPB / summary.sum_of_weights
+    weight = factor * ak.to_numpy(events.genWeight).astype(np.float64)
+    untagged = ak.to_numpy(ak.all(events.Jet_btagDeepFlavB < 0.3, axis=1))
+    selected = untagged & ak.to_numpy((events.Muon_charge[:, 0] * events.Muon_charge[:, 1] < 0) & (events.MET_pt < 60))
+    for passing, plain, plain_error in ((untagged, 505.8, 35.4), (selected, 315.1, 27.9)):
+        value, error = weight[passing].sum(), np.sqrt((weight[passing] ** 2).sum())
+        assert abs(value - plain) < 3 * np.hypot(error, plain_error)
+    # against 127.9
+    assert weight[selected].sum() ** 2 / (weight[selected] ** 2).sum() > 4.5 * 127.9
 
 
 @every_file
@@ -193,6 +234,9 @@ def test_processes_are_still_those_of_the_files(path: Path) -> None:
     assert metadata["mass"] == process.signal_mass_gev
     assert metadata["is_signal"] is (process.signal_mass_gev is not None)
     assert metadata["negative_weight_fraction"] == process.negative_weight_fraction
+    if path.stem != "hmumu_ttbar_s3001":  # made without thinning and with the skim of the other processes
+        assert (metadata["thinning"], metadata["untagged_below"]) == (process.thinning, process.untagged_below)
+        assert metadata["skim"] == SKIMS[process.skim].text
 
 
 @pytest.mark.parametrize("folder", ["hmumu", "hmumu_shower", "leptoquark"])

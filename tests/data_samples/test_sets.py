@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from generator.errors import GeneratorError
 from generator.files import SampleFiles, prepare_folder, read_samples, whole_or_nothing
+from generator.options import GenerationOptions
 from generator.processes import PROCESSES
 from generator.sets import (
     SETS,
@@ -154,9 +155,9 @@ class TestPlan:
         given = vars(generate.parser().parse_args(words))
         assert given == {
             "process": "wz", "set": None, "summary": None, "out": Path("out"), "nstore": 10, "seed": 4,
-            "comp": "lzma", "bits": 10, "slim": True, "keep_binvar": True,
+            "cross_section": None, "comp": "lzma", "bits": 10, "slim": True, "keep_binvar": True, "no_mpi": True,
         }  # fmt: skip
-        assert "--no-mpi" in arguments(Job("wz", 10, 4, 0.0), Path("out"), SETS["hmumu"].options)
+        assert "--no-mpi" not in arguments(Job("wz", 10, 4, 0.0), Path("out"), GenerationOptions())
         command = generator_command(GENERATE, Path("out"), SETS["hmumu"].options)
         assert command(Job("wz", 10, 4, 0.0))[:2] == [sys.executable, str(GENERATE)]
 
@@ -226,12 +227,14 @@ class TestCommandLine:
         answer = subprocess.run([sys.executable, str(GENERATE), "--help"], capture_output=True, text=True, check=True)
         assert "hmumu_vbf" in answer.stdout
         assert "lq_m1600" in answer.stdout
+        assert "ttbar_pt500 above 500 GeV" in answer.stdout
 
     @pytest.mark.parametrize(
         ("words", "message"),
         [
             (["--process", "hmumu_vbff"], "Did you mean hmumu_vbf"),
             (["--process", "hmumu_vbf", "--bits", "0"], "mantissa bits cannot be 0"),
+            (["--cross-section", "hmumu_vbff"], "Did you mean hmumu_vbf"),
             (["--set", "hmumuu"], "Did you mean hmumu"),
             (["--set", "hmumu", "--jobs", "0"], "must be 1 or more"),
             (["--summary", "no_such_folder"], "no samples"),
@@ -249,7 +252,8 @@ class TestCommandLine:
             (["--process", "wz", "--scale", "2"], "--scale cannot be used with --process"),
             (["--set", "hmumu", "--no-mpi", "--seed", "3"], "--seed, --no-mpi cannot be used with --set"),
             (["--summary", "x", "--jobs", "3"], "--jobs cannot be used with --summary"),
-            ([], "one of the arguments --process --set --summary is required"),
+            (["--cross-section", "wz", "--slim"], "--slim cannot be used with --cross-section"),
+            ([], "one of the arguments --process --cross-section --set --summary is required"),
         ],
     )
     def test_wrong_usage_ends_with_status_2(
@@ -262,7 +266,7 @@ class TestCommandLine:
     def test_dry_run_writes_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         out = tmp_path / "out"
         assert generate.main(["--set", "hmumu", "--scale", "2", "--jobs", "2", "--dry-run", "--out", str(out)]) == 0
-        assert "132368 events wanted, 132368 to be made in 15 files" in capsys.readouterr().out
+        assert "125636 events wanted, 125636 to be made in 14 files" in capsys.readouterr().out
         assert not out.exists()
 
     def test_summary_of_committed_files(self, data_samples: Path, capsys: pytest.CaptureFixture[str]) -> None:

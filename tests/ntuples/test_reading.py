@@ -90,23 +90,23 @@ def test_skim_is_reported_and_the_wrong_sum_refused(run, tmp_path):
     assert any("dy_1b.root has no events" in note for note in result.notes)
 
 
-def test_ttbar_is_normalised_by_generated_events(tmp_path):
-    """Dividing by the skimmed events (7714 of 23 168 in the full production) makes ttbar three times too large."""
-    folder = SAMPLES / "leptoquark"
-    with uproot.open(folder / "ttbar.root") as file:
+def test_a_skim_is_normalised_by_generated_events(tmp_path):
+    """Dividing by the skimmed events (15 000 of 48 063) makes vector-boson fusion three times too large."""
+    folder = SAMPLES / "hmumu"
+    with uproot.open(folder / "hmumu_vbf.root") as file:
         weight = file["Events"]["genWeight"].array(library="np").astype("f8")
         generated = file["Runs"]["genEventSumw"].array(library="np").sum()
-    assert generated / weight.sum() == pytest.approx(3.0, rel=0.02)
+    assert generated / weight.sum() == pytest.approx(3.2, rel=0.02)
 
     def normalisation(source):
-        ttbar = Dataset(files=["ttbar.root"], cross_section_pb=6.032, sum_of_weights=source)
-        processes = {"ttbar": Process(role="background", datasets={"ttbar": ttbar})}
+        vbf = Dataset(files=["hmumu_vbf.root"], cross_section_pb=5.868e-4, sum_of_weights=source)
+        processes = {"vbf": Process(role="signal", datasets={"vbf": vbf})}
         settings = NtupleSettings(folder=str(folder), columns=["MET_pt"])
         return check_inputs(settings, processes, base_folder=tmp_path, luminosity_ifb=140.0).normalisations[0]
 
-    expected = 6.032 * 140_000.0 * weight.sum() / generated
+    expected = 5.868e-4 * 140_000.0 * weight.sum() / generated
     assert normalisation("runs").factor * weight.sum() == pytest.approx(expected, rel=1e-9)
-    with pytest.raises(NormalisationError, match=r"skim.*2\.97 times too large.*`runs`"):
+    with pytest.raises(NormalisationError, match=r"skim.*3\.2 times too large.*`runs`"):
         normalisation("events")
 
 
@@ -196,12 +196,12 @@ def test_full_disk_in_a_worker(run, tmp_path, executor):
 
 def test_samples_agree_with_their_metadata(tmp_path):
     folder = SAMPLES / "hmumu"
-    metadata = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("hmumu_vbf", "hmumu_ttbar")}
+    metadata = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("hmumu_vbf", "hmumu_ttbar_1")}
     processes = {
         name: Process(
             role=role, datasets={name: Dataset(files=[f"{name}.root"], cross_section_pb=metadata[name]["xsec_pb"])}
         )
-        for name, role in (("hmumu_vbf", "signal"), ("hmumu_ttbar", "background"))
+        for name, role in (("hmumu_vbf", "signal"), ("hmumu_ttbar_1", "background"))
     }
     settings = NtupleSettings(folder=str(folder), columns=["MET_pt"])
     result = run_columns(settings, processes, base_folder=tmp_path, luminosity_ifb=140.0, output_folder=tmp_path)
