@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from zsig_hep.errors import NormalisationError
@@ -237,19 +238,15 @@ def _largest_skim_ratio(events: EventWeights) -> float:
 def _impossible_skim(events: EventWeights, generated: GeneratorSums) -> str | None:
     """Why the events of the files cannot be part of the generated ones.
 
-    The removed events r, N_r >= 0 of them, must have sum_r w^2 >= 0 and obey |sum_r w| <= sqrt(N_r sum_r w^2).
+    The removed events r, N_r >= 0 of them, obey |sum_r w| <= sqrt(N_r sum_r w^2), unless weights were changed after the
+    generation.
     """
     if generated.entries is None or generated.sum_of_squares is None:
         return None
     removed = generated.entries - events.entries
-    # Rounding moves a square by twice as much as the weight.
-    rounding = 2 * RATIO_TOLERANCE * max(float(generated.sum_of_squares), float(events.sum_of_squares))
-    squares = float(generated.sum_of_squares - events.sum_of_squares)
+    squares, rounding = _removed_squares(events, generated)
     if squares < -rounding:
-        return (
-            f"the squared weights of their events add to {float(events.sum_of_squares):g}, more than the "
-            f"{float(generated.sum_of_squares):g} of all generated events in the Runs trees"
-        )
+        return None
     difference = abs(float(generated.sum_of_weights - events.sum_of_weights))
     limit = math.sqrt(removed * (squares + rounding)) + RATIO_TOLERANCE * abs(float(generated.sum_of_weights))
     if difference <= limit:
@@ -259,6 +256,16 @@ def _impossible_skim(events: EventWeights, generated: GeneratorSums) -> str | No
         f"{float(generated.sum_of_weights - events.sum_of_weights):g} and squares of sum {squares:g}, which limit their "
         f"sum to {limit:g}"
     )
+
+
+def _removed_squares(events: EventWeights, generated: GeneratorSums) -> tuple[float, float]:
+    """Sum of the squared weights of generated events that are not in the files, and what rounding can do to it.
+
+    Rounding moves a square by twice as much as the weight.
+    """
+    stored = generated.sum_of_squares or Fraction(0)
+    rounding = 2 * RATIO_TOLERANCE * max(float(stored), float(events.sum_of_squares))
+    return float(stored - events.sum_of_squares), rounding
 
 
 def _notes(
@@ -282,6 +289,14 @@ def _notes(
             f"its {events.entries} events have the whole sum of weights of the {stored.entries} events that its Runs trees "
             "count: the others have no weight, or their weights cancel"
         )
+    if source in {"runs", "tree"} and stored is not None and stored.sum_of_squares is not None:
+        squares, rounding = _removed_squares(events, stored)
+        if squares < -rounding:
+            yield (
+                f"the squared weights of its events add to {float(events.sum_of_squares):.6g}, more than the "
+                f"{float(stored.sum_of_squares):.6g} of all generated events: its events were given larger weights than they "
+                "were generated with, as where a part of them is kept for the whole"
+            )
     if events.entries > 1 / _LARGEST_SHARE and events.largest > _LARGEST_SHARE * total:
         yield (
             f"one event has a weight of {events.largest:.4g}, {events.largest / total:.0%} of the sum of weights of all "
