@@ -71,7 +71,7 @@ def figure_of_merit_label(objective: Objective, *, variations: bool = False) -> 
 
     Example:
         >>> figure_of_merit_label(Objective(FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, simulation_uncertainty_in_figure=True))
-        '$Z_\mathrm{A}$ with the variance of the simulation'
+        '$Z_\\mathrm{A}$ with the variance of the simulation'
     """
     return _with_uncertainty_of_what(FIGURE_OF_MERIT_LABELS[objective.figure], objective, variations=variations)
 

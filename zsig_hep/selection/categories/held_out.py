@@ -163,7 +163,7 @@ def hold_out_categories(
         ...     roles=["signal", "background"])
         >>> found = hold_out_categories(events, WorkingPointSettings(), CategorySettings(count=3))
         >>> [(each.status, round(each.significance, 1)) for each in found.optima]
-        [('ok', 0.6), ('ok', 0.7), ('ok', 0.7)]
+        [('ok', 0.6), ('ok', 0.8), ('ok', 0.7)]
         >>> found.category.shape, np.unique(found.category)
         ((4000,), array([-1,  0,  1,  2]))
     """

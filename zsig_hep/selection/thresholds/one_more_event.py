@@ -52,7 +52,7 @@ def one_more_event_of_each(point: HeldOutWorkingPoint, scan: ThresholdScan) -> t
         >>> settings = WorkingPointSettings(minimum_signal_efficiency=0.4)
         >>> point = hold_out_working_point(events, settings)
         >>> (dy,) = one_more_event_of_each(point, scan_thresholds(events, settings))
-        >>> round(point.significance, 4), dy.process, dy.weight, round(dy.significance, 4)
+        >>> round(point.exported_significance, 4), dy.process, dy.weight, round(dy.significance, 4)
         (0.6151, 'dy', 0.5, 0.6144)
     """
     if point.status != "ok":
