@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-from analyses.compare import refolded
+from analyses.compare import TREES, refolded
 from analyses.tables import Spread, table
 from zsig_hep.analysis import Analysis
 from zsig_hep.learning import BCELossSettings, TrainedEnsemble, TrainingSettings, train, train_trees
@@ -62,8 +62,8 @@ def networks(**changes: object) -> Method:
 
 
 def trees(events: EventTable, settings: TrainingSettings, seed: int) -> Logits:
-    """Logit of the mean probability of the forests of an event's fold."""
-    seeded = settings.model_copy(update={"seed": 1000 * seed + 1})
+    """Logits of one forest for each fold, as in `analyses.compare`."""
+    seeded = settings.model_copy(update={"seed": seed, "seeds": 1, "trees": TREES})
     return mean_logit(train_trees(events, seeded, loss=BCELossSettings()), events)
 
 
