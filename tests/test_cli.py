@@ -202,7 +202,7 @@ def test_a_finished_run_prints_its_result_again(zsig, search_and_output):
     assert result.stdout == ""
     assert "reading ntuples" not in result.stderr
     assert "Z loss: held-out Z = " in result.stderr
-    assert "Z loss - weighted BCE: " in result.stderr
+    assert "Z loss - weighted BCE:\n  binned significance: " in result.stderr
     assert f"report: {output / 'report' / 'report.html'}" in result.stderr
 
 

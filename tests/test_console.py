@@ -41,6 +41,7 @@ def working_point(**changes):
         "signal_efficiency": 0.4567,
         "optimism": 0.012,
         "optimism_uncertainty": 0.0343,
+        "partitions": [{}],
     }
     return numbers | changes
 
@@ -169,6 +170,16 @@ def test_a_working_point_is_told_with_its_uncertainties_and_the_difference(conso
         "Z loss - weighted BCE:",
         "  Z at the chosen cuts: -0.25 +- 0.1 (simulation 0.06, choice of cuts 0.08): " + lacking,
     ]
+
+
+def test_the_exported_cuts_are_told_apart_from_the_mean_over_partitions(console):
+    point = working_point() | {"partitions": [{}, {}, {}], "exported_significance": 3.2}
+    print_working_points(console, {"classifiers": [{"label": "Z loss", "working_point": point}], "comparison": []})
+    (line,) = lines(console)
+    start = (
+        "Z loss: held-out Z = 3.142 +- 0.051 over 3 partitions; exported cuts: Z = 3.200, s = 12.3, b = 56.8 +- 1.2, "
+    )
+    assert line == start + "signal efficiency 0.457; +0.012 +- 0.034 on the events that chose the cut"
 
 
 def test_without_a_difference_none_is_told(console):

@@ -218,11 +218,16 @@ def print_working_points(console: "Console", summary: Any) -> None:
         if point["status"] != "ok":
             show(f"{classifier['label']}: no working point: {point['reason']}")
             continue
+        yields = (
+            f"s = {point['signal']['yield']:.1f}, b = {point['background']['yield']:.1f} +- "
+            f"{point['background']['uncertainty']:.1f}, signal efficiency {point['signal_efficiency']:.3f}"
+        )
+        partitions = len(point["partitions"])
+        of_cuts = f" over {partitions} partitions; exported cuts: Z = {point['exported_significance']:.3f}, {yields}"
         show(
             f"{classifier['label']}: held-out Z = {point['significance']:.3f} +- {point['significance_uncertainty']:.3f}"
-            f" (s = {point['signal']['yield']:.1f}, b = {point['background']['yield']:.1f} +- "
-            f"{point['background']['uncertainty']:.1f}, signal efficiency {point['signal_efficiency']:.3f}); "
-            f"{point['optimism']:+.3f} +- {point['optimism_uncertainty']:.3f} on the events that chose the cut"
+            f"{of_cuts if partitions > 1 else f' ({yields})'}; {point['optimism']:+.3f} +- "
+            f"{point['optimism_uncertainty']:.3f} on the events that chose the cut"
         )
     for comparison in summary["comparison"]:
         _print_comparison(show, comparison, {each["name"]: each["label"] for each in summary["classifiers"]})

@@ -244,6 +244,9 @@ def read_yaml(file: Path) -> tuple[object, Lines, list[Problem]]:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         message = f"{shown}{line}: not valid YAML: {shortened(str(error.problem), _LONGEST_PROBLEM)}"
+        # libyaml has a limit of its own, which it finds first, because it reads ahead.
+        if "nesting depth" in str(error.problem):
+            message = f"{shown}{line}: nested too deeply, more than {_DEEPEST} levels"
         raise AnalysisFileError(message) from error
     except yaml.YAMLError as error:
         message = f"{shown} is not valid YAML: {shortened(str(error), _LONGEST_PROBLEM)}"

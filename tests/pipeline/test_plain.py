@@ -21,7 +21,8 @@ def test_a_working_point_without_a_threshold_has_null_numbers():
     assert (content["status"], content["reason"]) == ("no_threshold_qualifies", "too few")
     assert content["thresholds"] == [None, 0.5]
     assert content["yields"] == content["hypotheses"] == {}
-    told = {"status", "reason", "thresholds", "yields", "hypotheses"}
+    assert (content["partitions"], content["optimism_status"]) == ([], "ok")
+    told = {"status", "reason", "thresholds", "yields", "hypotheses", "partitions", "optimism_status"}
     assert {value for key, value in content.items() if key not in told} == {None}
 
 

@@ -72,7 +72,7 @@ def weight_variation(events, factor, ratio):
     def direction(name, weight):
         return VariedEvents(
             "tilt", "weight", name, ("uncertain",), events.ratios.logit[touched], weight, events.process[touched],
-            events.fold[touched], np.empty((int(touched.sum()), 0), np.float32), events.ratios.select(touched),
+            events.fold[touched], np.empty((int(touched.sum()), 0), np.float32), ratios=events.ratios.select(touched),
         )  # fmt: skip
 
     pair = direction("up", events.weight[touched] * factor), direction("down", events.weight[touched] * (2 - factor))

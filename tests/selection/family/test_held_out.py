@@ -55,7 +55,7 @@ def make_events(counts=(3000, 3000, 3000), seed=1, shift=0.3):
         at = x[background] + [sign * shift, 0]
         return VariedEvents(
             "move", "shape", "up" if sign > 0 else "down", NAMES[1:], np.zeros(len(at)), weight[background],
-            process[background], fold[background], np.empty((len(at), 0), dtype=np.float32), ratios_at(at, shift),
+            process[background], fold[background], np.empty((len(at), 0), dtype=np.float32), ratios=ratios_at(at, shift),
         )  # fmt: skip
 
     return replace(events, variations=((moved(1), moved(-1)),))
@@ -97,7 +97,7 @@ def test_the_comparison_is_the_held_out_point_of_the_logit(overlap):
     events, found = overlap
     of_logit = hold_out_working_point(replace(events, score=events.ratios.logit), SETTINGS)
     assert found.unweighted.thresholds == of_logit.thresholds
-    assert found.unweighted.significance == pytest.approx(of_logit.significance)
+    assert found.unweighted.significance == pytest.approx(of_logit.exported_significance)
     assert found.gain == found.point.significance - found.unweighted.significance
 
 

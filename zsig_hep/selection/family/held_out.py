@@ -70,6 +70,8 @@ class HeldOutFamily(ShortRepr):
 def hold_out_family(events: ScoredEvents, settings: WorkingPointSettings) -> HeldOutFamily:
     """Choose coefficients and cut of each fold on the other folds, and add up the held-out yields over the folds.
 
+    The folds are those of the training: `settings.partitions` is not used.
+
     Args:
         events: events with out-of-fold ratios, whose scores are not used. With `settings.variations_in_figure` the events
             under variations have ratios too.
