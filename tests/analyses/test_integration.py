@@ -66,7 +66,7 @@ def test_coffea_runner(hmumu_yields):
         # The cuts of analyses/hmumu on muons and jets repeat the skim, up to the rounding of stored numbers.
         assert value == pytest.approx(hmumu_yields[name][0], rel=2e-3)
         assert uncertainty == pytest.approx(hmumu_yields[name][1], rel=2e-3, abs=0.005)
-    assert "histogram of vbf, dy, ttbar; 12 chunk files" in printed
+    assert "histogram of vbf, dy, ttbar; 14 chunk files" in printed
     assert 0.5 < significance(printed) < 1.2
 
 
