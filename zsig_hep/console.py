@@ -223,10 +223,12 @@ def print_working_points(console: "Console", summary: Any) -> None:
             f"{point['background']['uncertainty']:.1f}, signal efficiency {point['signal_efficiency']:.3f}"
         )
         partitions = len(point["partitions"])
-        of_cuts = f" over {partitions} partitions; exported cuts: Z = {point['exported_significance']:.3f}, {yields}"
+        of_cuts = f" ({yields})"
+        if partitions > 1:
+            of_cuts = f" over {partitions} partitions; exported cuts: Z = {point['exported_significance']:.3f}, {yields}"
         show(
             f"{classifier['label']}: held-out Z = {point['significance']:.3f} +- {point['significance_uncertainty']:.3f}"
-            f"{of_cuts if partitions > 1 else f' ({yields})'}; {point['optimism']:+.3f} +- "
+            f"{of_cuts}; {point['optimism']:+.3f} +- "
             f"{point['optimism_uncertainty']:.3f} on the events that chose the cut"
         )
     for comparison in summary["comparison"]:
