@@ -99,7 +99,7 @@ class TreeSettings(Settings):
     """Share of the training events that each tree is given."""
     feature_share: float = Field(default=0.5, gt=0, le=1)
     """Share of the features that each tree is given."""
-    minimum_child_weight: NonNegativeNumber = 20.0
+    minimum_child_weight: NonNegativeNumber = 5.0
     """Smallest sum of curvatures in a leaf: events count p(1 - p) in the cross entropy, with weights of mean one."""
     l2_penalty: NonNegativeNumber = 5.0
     """Penalty on the squared values of the leaves, added to their curvature."""
