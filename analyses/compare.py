@@ -139,7 +139,7 @@ def numbers(evaluation: ClassifierEvaluation) -> dict[str, float]:
 
 def markdown(results: Mapping[str, list[dict[str, float]]]) -> str:
     """Render the comparison."""
-    heads = ["selection", "held-out Z", "MC error", f"minus {BASELINE}", "s", "b", "b eff. entries", "signal eff."]
+    heads = ["selection", "held-out Z", "error", f"minus {BASELINE}", "s", "b", "b eff. entries", "signal eff."]
     heads += [f"Z at {efficiency}" for efficiency in EFFICIENCIES]
     columns = {name: {key: np.array([row[key] for row in rows]) for key in rows[0]} for name, rows in results.items()}
     lines = []
