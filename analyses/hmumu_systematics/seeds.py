@@ -55,6 +55,7 @@ def measured(results: Results) -> dict[str, float]:
         chosen = hold_out_working_point(results.events[each.name], settings)
         found |= {
             f"{each.label}: cut": each.working_point.significance,
+            f"{each.label}: exported cut": each.working_point.exported_significance,
             f"{each.label}: the same cut, uncertain background": None if table is None else table.significance,
             f"{each.label}: background uncertainty at this cut [%]": None
             if table is None
