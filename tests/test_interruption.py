@@ -15,6 +15,18 @@ from zsig_hep.interruption import Interrupted, interruptible
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
+@pytest.fixture(autouse=True)
+def no_signal_is_ignored():
+    """Under nohup SIGHUP is ignored, and `interruptible` leaves it so."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def interrupt_in_a_block(number: int, *, before=lambda: None, after=lambda: None) -> None:
     with interruptible():
         before()

@@ -225,7 +225,9 @@ def print_working_points(console: "Console", summary: Any) -> None:
         partitions = len(point["partitions"])
         of_cuts = f" ({yields})"
         if partitions > 1:
-            of_cuts = f" over {partitions} partitions; exported cuts: Z = {point['exported_significance']:.3f}, {yields}"
+            of_cuts = (
+                f" over {partitions} partitions; exported cuts: Z = {point['exported_significance']:.3f}, {yields}"
+            )
         show(
             f"{classifier['label']}: held-out Z = {point['significance']:.3f} +- {point['significance_uncertainty']:.3f}"
             f"{of_cuts}; {point['optimism']:+.3f} +- "
