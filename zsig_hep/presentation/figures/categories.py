@@ -51,7 +51,10 @@ def category_figure(held_out: HeldOutCategories, look: Look, style: Style) -> Fi
         upper.set_ylabel("Events per category")
         lower.set_ylabel("Significance")
         lower.set_xlabel("Category, and its lower edge of the score")
-        numbers.set_ylabel(figure_of_merit_label(held_out.objective))
+        # The panel is too low for a long name on one line.
+        numbers.set_ylabel(
+            figure_of_merit_label(held_out.objective).replace(" with ", "\nwith ", 1), fontsize="x-small"
+        )
         gains.set_ylabel("Gain")
         gains.set_xlabel("Number of categories")
         for axes in (numbers, gains):
