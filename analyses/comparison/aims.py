@@ -39,9 +39,9 @@ SEEDS = (1, 2, 3, 4, 5)
 
 EPS_PATH = tuple(float(eps) for eps in np.geomspace(0.1, 2e-4, 14))
 
-PHASE = {"epochs": 40, "batch_size": 256, "learning_rate": 1e-2, "optimizer": {"name": "adam"}}
+PHASE = {"epochs": 40, "batch_size": 256, "learning_rate": 3e-3, "optimizer": {"name": "adamw"}}
 
-RECIPE = {"hidden": (16,), "embedding": "none", "warm_start": PHASE, "main": PHASE, "patience": 20, "device": "cpu"}
+RECIPE = {"hidden": (16,), "warm_start": PHASE, "main": PHASE, "patience": 20, "device": "cpu"}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from analyses.comparison.methods import OptimizerMethod, rounds_of
 from analyses.comparison.units import Case, Logits, Predict, Unit
 from zsig_hep.errors import TrainingError
 from zsig_hep.learning import BCELossSettings, Classifier, LossSettings, TrainedEnsemble, TrainingSettings
-from zsig_hep.learning.optimisation.optimizers import AdamSettings
+from zsig_hep.learning.optimisation.optimizers import AdamSettings, AdamWSettings
 from zsig_hep.learning.training.ensemble import EnsembleTraining
 from zsig_hep.learning.training.settings import MainSettings, WarmStartSettings
 
@@ -60,7 +60,7 @@ def warm_start(case: Case, model: str, unit: Unit, folder: Path) -> Parameters:
                     epochs=case.epochs[0],
                     batch_size=case.batch_sizes[0],
                     learning_rate=case.warm_start_step * STEP_FACTORS[model],
-                    optimizer=AdamSettings(),
+                    optimizer=AdamSettings() if model == "linear" else AdamWSettings(),
                 ),
                 "main": MainSettings(epochs=0),
             }
@@ -135,5 +135,6 @@ def choose_learning_rate(
 
 
 def _settings(case: Case, model: str) -> TrainingSettings:
-    # Without an embedding, so that a linear model is linear and networks differ in loss and optimiser only.
-    return case.training.model_copy(update={"hidden": case.hidden[model], "embedding": "none"})
+    """Preprocessing and embedding as by default; a linear model has no embedding."""
+    update: dict[str, object] = {"hidden": case.hidden[model]}
+    return case.training.model_copy(update=update | ({"embedding": "none"} if model == "linear" else {}))

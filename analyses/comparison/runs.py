@@ -11,9 +11,10 @@ from typing import Any
 from analyses.comparison.methods import OPTIMIZERS, losses
 from analyses.comparison.networks import Parameters, choose_learning_rate, predictor, train_from, warm_start
 from analyses.comparison.samples import load_case
-from analyses.comparison.trees import LOSSES, choose_depth, grow_ensemble
+from analyses.comparison.trees import GRID, LOSSES, choose_trees, grow_ensemble
 from analyses.comparison.units import Case, Unit
 from zsig_hep.errors import TrainingError
+from zsig_hep.learning.training.settings import TreeSettings
 
 LIMITS = "limits.json"
 
@@ -73,6 +74,13 @@ def prepared(sample: str, options: Options) -> tuple[Case, tuple[Unit, ...]]:
     return case, tuple(case.units(options.seeds))
 
 
+@functools.lru_cache(maxsize=2)
+def chosen_trees(sample: str, options: Options) -> TreeSettings:
+    """Settings of boosted trees for a sample; kept between the jobs of a process."""
+    _, units = prepared(sample, options)
+    return choose_trees(units[0])
+
+
 def warm_starts(sample: str, model: str, options: Options) -> list[Parameters]:
     """Parameters that every method on a sample and model starts from, per unit."""
     case, units = prepared(sample, options)
@@ -110,11 +118,12 @@ def _networks(job: Job, options: Options) -> list[Row]:
 
 def _trees(job: Job, options: Options) -> list[Row]:
     case, units = prepared(job.sample, options)
-    depth = choose_depth(units[0])
+    settings = chosen_trees(job.sample, options)
     rows: list[Row] = []
     for unit in units:
-        grown = grow_ensemble(unit, depth, losses(unit.sample, unit.goal)[job.loss])
-        rows += [judged | {"depth": depth} for judged in case.judge(unit, grown)]
+        grown = grow_ensemble(unit, settings, losses(unit.sample, unit.goal)[job.loss])
+        chosen = {name: getattr(settings, name) for name in GRID}
+        rows += [judged | chosen for judged in case.judge(unit, grown)]
     return rows
 
 

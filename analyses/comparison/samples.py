@@ -45,7 +45,7 @@ class ToyCase:
         events: of each process and seed.
         epochs: of the warm start and of the main phase.
         batch_sizes: likewise.
-        warm_start_step: step size of the MLP's warm start, of 3e-3 and 1e-2 the one with the smaller validation loss.
+        warm_start_step: step size of the MLP's warm start.
     """
 
     name: str
@@ -53,7 +53,7 @@ class ToyCase:
     events: int = 20_000
     epochs: tuple[int, int] = (40, 16)
     batch_sizes: tuple[int, int] = (256, 1024)
-    warm_start_step: float = 1e-2
+    warm_start_step: float = 3e-3
     training: TrainingSettings = dataclasses.field(default_factory=lambda: TrainingSettings(device="cpu"))
     hidden: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=lambda: {"linear": (), "mlp": (16,)})
 
@@ -228,6 +228,6 @@ def _load_search(name: str, output: Path, ntuples: Path | None) -> SearchCase:
     pipeline = Pipeline(analysis, output / "columns" / stem)
     pipeline.columns()
     uncertainties = UNCERTAINTIES[stem] if name != stem else {}
-    # The sample with a third of the events gets as many steps from smaller batches and more epochs.
-    epochs, batch_sizes = ((20, 10), (1024, 1024)) if stem == "leptoquark" else ((20, 6), (1024, 2048))
+    # The sample with half of the events gets as many steps from smaller batches and more epochs.
+    epochs, batch_sizes = ((15, 10), (256, 1024)) if stem == "leptoquark" else ((15, 6), (256, 2048))
     return SearchCase(name, analysis, pipeline.table.simulated, uncertainties, epochs, batch_sizes)

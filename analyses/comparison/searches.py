@@ -21,6 +21,8 @@ from zsig_hep.selection import (
     significance_at_signal_efficiency,
     training_goal,
 )
+from zsig_hep.selection.comparison.quantities import BinnedSignificance, WeightedArea, WeightedLogLoss
+from zsig_hep.statistics.objective import Objective
 
 UNCERTAINTIES = {"hmumu": {"dy": 0.03, "ttbar": 0.20}, "leptoquark": {"dy": 0.10, "ttbar": 0.30, "diboson": 0.10}}
 """Relative uncertainties of the searches' backgrounds where there are any."""
@@ -37,7 +39,7 @@ class SearchCase:
         background_uncertainties: relative uncertainties by background process.
         epochs: of the warm start and of the main phase.
         batch_sizes: likewise.
-        warm_start_step: step size of the MLP's warm start, of 3e-3 and 1e-2 the one with the smaller validation loss.
+        warm_start_step: step size of the MLP's warm start.
     """
 
     name: str
@@ -85,14 +87,15 @@ class SearchCase:
         return units
 
     def judge(self, unit: Unit, predict: Predict) -> list[dict[str, object]]:
-        """Held-out significance, and out-of-fold significance at the efficiencies."""
+        """Held-out significance, out-of-fold significance at the efficiencies, and quantities without a cut."""
         table = refolded(self.table, unit.seeds[0])
         outputs, quantiles = predict(unit.sample.features), unit.quantiles(predict)
         scores = np.empty(len(table.weight))
         for index, member in enumerate(unit.members):
             tested = table.fold == member.fold
             scores[tested] = signal_share_below(outputs[None, index, tested], quantiles[None, index])[0]
-        evaluation = evaluate_classifier(self.name, self.name, ScoredEvents.of_table(table, scores), self.settings)
+        events = ScoredEvents.of_table(table, scores)
+        evaluation = evaluate_classifier(self.name, self.name, events, self.settings)
         point = evaluation.working_point
         at = significance_at_signal_efficiency(evaluation.scan, EFFICIENCIES)
         return [
@@ -103,8 +106,21 @@ class SearchCase:
                 "simulation_error": point.significance_uncertainty,
                 "signal_efficiency": point.signal_efficiency,
             }
+            | without_cut(events, unit.goal.objective)
         ]
 
     def limits(self) -> dict[str, list[float]]:
         """None is known."""
         return {}
+
+
+def without_cut(events: ScoredEvents, objective: Objective) -> dict[str, object]:
+    """What tells classifiers apart without a cut: binned significance, area under the ROC curve, log loss."""
+    (binned,) = BinnedSignificance.of_each([events], objective)
+    quantities = {
+        "binned": binned,
+        "area": WeightedArea.of_events(events),
+        "log_loss": WeightedLogLoss.of_events(events),
+    }
+    once = np.ones((1, len(events)))
+    return {name: float(quantity.of_counts(once)[0]) for name, quantity in quantities.items()}

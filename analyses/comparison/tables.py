@@ -113,6 +113,32 @@ def loss_table(results: Results, sample: str, model: str, limit: str = "limit") 
     return table(heads, lines)
 
 
+WITHOUT_CUT = {
+    "log loss × 1000": ("log_loss", 0.0, 1e3),
+    "(1 − AUC) × 10⁴": ("area", 1e4, -1e4),
+    "binned Z": ("binned", 0.0, 1.0),
+}
+"""Heads of the quantities without a cut: key of the row, and the number shown is offset + factor * value."""
+
+
+def without_cut_table(results: Results, sample: str, model: str) -> str:
+    """Losses of a search with Adam, and boosted trees, by what needs no cut."""
+    baseline = results.rows.get((sample, model, BASELINE, "adam"), {})
+    lines = []
+    for label, of_model, loss, optimizer in _kinds(results, sample, model):
+        of_seed = results.rows[sample, of_model, loss, optimizer]
+        if results.error(sample, of_model, loss, optimizer):
+            continue
+        cells: list[object] = [label]
+        for key, offset, factor in WITHOUT_CUT.values():
+            cells.append(Spread.of([offset + factor * row[key] for row in of_seed.values()]))
+        shared = [seed for seed in of_seed if seed in baseline]
+        pairs = [[rows[seed]["binned"] for seed in shared] for rows in (of_seed, baseline)]
+        cells.append("" if (of_model, loss) == (model, BASELINE) else paired_difference(*pairs))
+        lines.append(cells)
+    return table(["loss", *WITHOUT_CUT, f"binned Z − {LABELS[BASELINE]}"], lines)
+
+
 def _column(results: Results, sample: str) -> int:
     """The one number of a sample: the best cut where it is known exactly, else the held-out working point."""
     return CUT + 1 if results.limits.get(sample) else CUT
@@ -166,6 +192,8 @@ def all_tables(rows: Sequence[Row], limits: Limits) -> str:
             if not results.losses(sample, model, "adam"):
                 continue
             parts += [f"## {sample}, {MODELS[model]}, Adam", loss_table(results, sample, model)]
+            if not limits.get(sample):
+                parts += ["Without a cut:", without_cut_table(results, sample, model)]
             if model == "linear" and limits.get(sample):
                 parts += ["As fractions of the best linear cut:", loss_table(results, sample, model, "linear")]
             if any(results.losses(sample, model, name) for name in OPTIMIZERS if name != "adam"):

@@ -6,6 +6,7 @@ import pytest
 
 from analyses.comparison import aims, methods, networks, runs, samples, tables, trees
 from analyses.comparison.__main__ import main, read_rows
+from analyses.comparison.searches import without_cut
 from analyses.comparison.units import EFFICIENCIES
 from analyses.toys import OVERLAP_3000, PAPER_CASE_1
 from tests.learning.toy import make_table
@@ -14,7 +15,8 @@ from zsig_hep.errors import TrainingError
 from zsig_hep.learning import BCELossSettings, EffectiveWeightsLossSettings, Judgement
 from zsig_hep.learning.training.ensemble import EnsembleTraining
 from zsig_hep.learning.training.rounds import judge_folds
-from zsig_hep.selection import WorkingPointSettings
+from zsig_hep.learning.training.settings import TreeSettings
+from zsig_hep.selection import ScoredEvents, WorkingPointSettings
 
 from .conftest import ROOT
 
@@ -177,8 +179,8 @@ def test_trees_with_effective_weights_keep_the_best_round(overlap):
 
     goal = dataclasses.replace(unit.goal, judge=judge)
     loss = EffectiveWeightsLossSettings(rounds=2)
-    predict = trees.grow_ensemble(dataclasses.replace(unit, goal=goal), 2, loss)
-    plain = trees.grow_ensemble(unit, 2, BCELossSettings())
+    predict = trees.grow_ensemble(dataclasses.replace(unit, goal=goal), TreeSettings(depth=2), loss)
+    plain = trees.grow_ensemble(unit, TreeSettings(depth=2), BCELossSettings())
     seen = [each(unit.sample.features) for each in (plain, predict)]
     assert seen[0].shape == (1, 600)
     assert not np.array_equal(*seen)
@@ -247,3 +249,43 @@ def test_the_aims_are_printed_as_fractions_of_the_limits(tmp_path, capsys):
     fractions = [[float(cell.split("±")[0]) for cell in line.split("|")[2:-1]] for line in lines]
     assert [len(row) for row in fractions] == [6] * 6
     assert all(0 < fraction < 1.001 for row in fractions for fraction in row)
+
+
+class TestWithoutACut:
+    def test_a_perfect_score_has_full_area_and_a_random_one_half_of_it(self, search):
+        table = search.table
+        random = np.random.default_rng(1).uniform(size=len(table.weight))
+        (unit,) = search.units((1,))
+        found = [
+            without_cut(ScoredEvents.of_table(table, score), unit.goal.objective)
+            for score in (table.is_signal + random / 100, random, 0.2 * table.is_signal + 0.8 * random)
+        ]
+        assert found[0]["area"] == pytest.approx(1)
+        assert found[1]["area"] == pytest.approx(0.5, abs=0.1)
+        assert found[0]["log_loss"] < 0.1 < found[1]["log_loss"]
+        assert found[2]["binned"] > found[1]["binned"]
+
+    def test_the_table_pairs_seeds(self):
+        def row(loss, seed, binned):
+            numbers = {
+                "at_efficiency": [1.0] * 6,
+                "working_point": 1.0,
+                "area": 0.95,
+                "log_loss": 0.28,
+                "binned": binned,
+            }
+            return {"sample": "hmumu", "model": "mlp", "loss": loss, "optimizer": "adam", "seed": seed} | numbers
+
+        results = tables.Results(
+            [row("bce", 1, 2.0), row("bce", 2, 3.0), row("focal", 2, 3.2), row("focal", 1, 2.1)], {}
+        )
+        *_, bce, focal = tables.without_cut_table(results, "hmumu", "mlp").splitlines()
+        assert bce == "| weighted BCE | 280.00 ± 0.00 | 500.00 ± 0.00 | 2.50 ± 0.71 |  |"
+        assert focal == "| focal | 280.00 ± 0.00 | 500.00 ± 0.00 | 2.65 ± 0.78 | +0.150 ± 0.050 |"
+
+
+def test_settings_of_trees_are_those_of_the_smallest_validation_loss(overlap, monkeypatch):
+    (unit,) = overlap.units((1, 2))
+    monkeypatch.setattr(trees, "GRID", {"depth": (1, 4), "minimum_child_weight": (1.0, 1000.0)})
+    # No split has a sum of curvatures of 1000 on each side.
+    assert trees.choose_trees(unit).minimum_child_weight == 1
