@@ -1,6 +1,6 @@
 """Events under systematic variations: their yields above a cut, and the background uncertainty from these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -225,22 +225,49 @@ def background_uncertainty_above(events: ScoredEvents, thresholds: Floats, nomin
     Raises:
         InputError: a score is not finite.
     """
+    return _background_uncertainty(events, nominal, lambda score, weight: sum_above(score, weight, thresholds))
+
+
+def background_uncertainty_between(events: ScoredEvents, edges: Floats, nominal: Floats) -> Floats:
+    """Equation 1 of `background_uncertainty` in every bin of the score.
+
+    Args:
+        events: scored events with their variations.
+        edges: ascending inner edges of T bins, shape [T - 1]; a score at an edge lies above it.
+        nominal: yield of each process in each bin, shape [P, T].
+
+    Returns:
+        sigma_b in events, shape [T].
+
+    Raises:
+        InputError: a score is not finite.
+    """
+
+    def sums(score: Floats, weight: Floats) -> Floats:
+        return np.asarray(np.bincount(np.searchsorted(edges, score, side="right"), weight, len(edges) + 1), float)
+
+    return _background_uncertainty(events, nominal, sums)
+
+
+def _background_uncertainty(events: ScoredEvents, nominal: Floats, sums: Callable[[Floats, Floats], Floats]) -> Floats:
+    """sigma_b of the sums that are made from the scores and the weights of the background."""
     processes = events.processes
-    variance = np.zeros(len(thresholds))
+    variance = np.zeros(nominal.shape[1])
     for pair in events.variations:
         touched = processes.is_background & np.isin(processes.names, pair[0].touched)
         before = nominal[touched].sum(axis=0)
-        up, down = (_background_above(varied, processes.is_background, thresholds) - before for varied in pair)
+        up, down = (sums(*_background(varied, processes.is_background)) - before for varied in pair)
         variance += symmetrised(up, down) ** 2
     return np.sqrt(variance)
 
 
-def _background_above(events: VariedEvents, is_background: Booleans, thresholds: Floats) -> Floats:
+def _background(events: VariedEvents, is_background: Booleans) -> tuple[Floats, Floats]:
+    """Scores and weights of the background."""
     if not np.isfinite(events.score).all():
         message = f"Scores under variation '{varied_name(events.name, events.direction)}' are not all finite."
         raise InputError(message)
     chosen = is_background[events.process]
-    return sum_above(events.score[chosen], events.weight[chosen], thresholds)
+    return events.score[chosen], events.weight[chosen]
 
 
 def sum_above(score: Floats, weight: Floats, thresholds: Floats) -> Floats:

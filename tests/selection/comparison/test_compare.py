@@ -141,6 +141,16 @@ class TestParts:
         assert found.value > 0.1
         assert found.simulation > 0
 
+    @pytest.mark.parametrize("in_figure", [True, False])
+    def test_the_binned_significance_has_the_variations_of_each_selection(self, in_figure):
+        events = varied_toy()
+        settings = SETTINGS.model_copy(update={"variations_in_figure": in_figure})
+        point = hold_out_working_point(events, settings)
+        one = ScoredClassifier("a", events, point)
+        other = ScoredClassifier("b", replace(events, variations=()), point)
+        found = compare(one, other, settings=settings)[0].of("binned_significance")
+        assert (found.value < -0.02 * found.second) if in_figure else (found.value == 0)
+
 
 class TestWhatIsMissing:
     @pytest.mark.parametrize("seeds", [0, 1, 2])

@@ -1,6 +1,10 @@
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tests.selection.varied_toy import varied_toy
 from zsig_hep.selection import ScoredEvents, WorkingPointSettings, roc_curve, scan_thresholds
 from zsig_hep.selection.comparison.quantities import (
     BinnedSignificance,
@@ -83,6 +87,40 @@ class TestBinnedSignificance:
         scaled = ScoredEvents.from_arrays(np.exp(events.score), events.weight, events.process, names=NAMES, roles=ROLES)
         one, other = (binned(each).of_counts(ones(events)) for each in (events, scaled))
         assert one == pytest.approx(other, rel=1e-12)
+
+
+class TestVariationsInBins:
+    def test_against_a_loop_over_bins_and_variations(self):
+        events = varied_toy()
+        objective = Objective(relative_background_uncertainty=0.05)
+        (found,) = BinnedSignificance.of_each([events], objective, variations_in_figure=True)
+        # The edges are scores of signal events, which lie above them.
+        edges = [-np.inf, *(events.score[found.cell == number].min() for number in range(1, found.count)), np.inf]
+        total = 0.0
+        for low, high in itertools.pairwise(edges):
+
+            def inside(score, low=low, high=high):
+                return (score >= low) & (score < high)
+
+            chosen = inside(events.score)
+            is_background = chosen & (events.process > 0)
+            s, b = events.weight[chosen & (events.process == 0)].sum(), events.weight[is_background].sum()
+            sigma2 = np.square(events.weight[is_background]).sum() + (0.05 * b) ** 2
+            for pair in events.variations:
+                touched = [row for row in (1, 2) if events.processes.names[row] in pair[0].touched]
+                nominal = events.weight[is_background & np.isin(events.process, touched)].sum()
+                up, down = (each.weight[inside(each.score) & (each.process > 0)].sum() - nominal for each in pair)
+                sigma2 += (up**2 + down**2) / 2
+            total += float(asimov_with_uncertainty(s, b, np.sqrt(sigma2))) ** 2
+        assert found.of_counts(ones(events)) == pytest.approx([np.sqrt(total)], rel=1e-9)
+
+    def test_they_count_only_if_asked_for(self):
+        events = varied_toy()
+        (without,) = BinnedSignificance.of_each([events], Objective())
+        (same,) = BinnedSignificance.of_each([replace(events, variations=())], Objective(), variations_in_figure=True)
+        (varied,) = BinnedSignificance.of_each([events], Objective(), variations_in_figure=True)
+        z = [each.of_counts(ones(events))[0] for each in (without, same, varied)]
+        assert z[0] == z[1] > 1.02 * z[2]
 
 
 class TestWeightedArea:

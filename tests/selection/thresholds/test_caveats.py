@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.selection.exact_yields import exact_yields
 from zsig_hep.selection import ScoredEvents, WorkingPointSettings, evaluate_classifier, simulation_caveats
 from zsig_hep.selection.thresholds import caveats
+from zsig_hep.selection.thresholds.uncertainties import SignificanceUncertainties
 from zsig_hep.statistics.significance import asimov
 
 
@@ -126,6 +129,54 @@ def ample(settings):
         roles=("signal", "background"), fold=rng.integers(0, 4, 40_000), fold_count=4,
     )  # fmt: skip
     return evaluate_classifier("z", "Z loss", events, settings)
+
+
+class TestDoubtfulChoice:
+    @pytest.fixture
+    def evaluation(self):
+        return ample(WorkingPointSettings())
+
+    def said(self, evaluation, uncertainties=None, **changes):
+        changed = replace(evaluation, working_point=replace(evaluation.working_point, **changes))
+        return simulation_caveats(changed, WorkingPointSettings(), uncertainties)
+
+    def test_optimism_beyond_the_error_of_the_significance(self, evaluation):
+        numbers = {"optimism": 0.4, "optimism_uncertainty": 0.15, "significance_uncertainty": 0.3}
+        (sentence,) = self.said(evaluation, **numbers, optimism_status="exceeds_error")
+        assert sentence.startswith(
+            "Z loss: on the events that choose the cut Z is higher by 0.40 +- 0.15, more than the error 0.30 of the held-out Z"
+        )
+        assert self.said(evaluation, **numbers, optimism_status="ok") == ()
+
+    def test_the_optimism_of_a_cut_that_follows_fluctuations_is_noticed(self):
+        # Yields are taken as exact, and the best cut leaves a handful of the 60 background events.
+        rng = np.random.default_rng(0)
+        process = np.repeat([0, 1], [2000, 60])
+        score = np.concatenate([rng.beta(10, 1, 2000), rng.uniform(size=60)])
+        events = ScoredEvents.from_arrays(
+            score, np.where(process == 0, 0.01, 4.0), process, names=("signal", "dy"),
+            roles=("signal", "background"), fold=rng.integers(0, 5, 2060), fold_count=5,
+        )  # fmt: skip
+        settings = exact_yields(minimum_effective_background=1, minimum_signal_efficiency=0.01)
+        evaluation = evaluate_classifier("z", "Z loss", events, settings)
+        point = evaluation.working_point
+        assert point.optimism > point.significance_uncertainty
+        assert any("the cut follows fluctuations" in each for each in simulation_caveats(evaluation, settings))
+
+    def test_partitions_without_a_cut(self, evaluation):
+        first, *others = evaluation.working_point.partitions
+        failed = replace(first, significance=None)
+        (sentence,) = self.said(evaluation, partitions=(failed, *others))
+        assert "in 1 of 5 partitions of the events no cut could be chosen" in sentence
+
+    def test_a_jackknife_that_disagrees(self, evaluation):
+        apart = SignificanceUncertainties(1.0, 0.1, 0.1, 0.25, replicas=1000, folds=5)
+        (sentence,) = self.said(evaluation, apart)
+        assert (
+            "from a jackknife over folds, 0.250, disagrees with the propagated one, 0.100 (chi2 25.0 for 4" in sentence
+        )
+        alike = SignificanceUncertainties(1.0, 0.1, 0.1, 0.12, replicas=1000, folds=5)
+        assert self.said(evaluation, alike) == ()
 
 
 def test_one_more_event_adds_to_the_variance_too():

@@ -41,7 +41,6 @@ from zsig_hep.selection.folds import in_partition
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.bootstrap import bootstrap_significances
 from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, held_out_selection, hold_out_working_point
-from zsig_hep.statistics.objective import Objective
 
 QuantityName = Literal["binned_significance", "area", "log_loss", "significance"]
 MissingPart = Literal["training", "choice"]
@@ -166,7 +165,7 @@ def compare_classifiers(
         return ()
     classifiers = [_simulated(each) for each in classifiers]
     _require_same_events(classifiers)
-    measured = [*_without_cut(classifiers, settings.objective, generator, replicas)]
+    measured = [*_without_cut(classifiers, settings, generator, replicas)]
     measured += _with_cut(classifiers, settings, generator, replicas)
     return tuple(
         Comparison(
@@ -195,20 +194,26 @@ class _Measured:
 
 
 def _without_cut(
-    classifiers: Sequence[ScoredClassifier], objective: Objective, generator: np.random.Generator, replicas: int
+    classifiers: Sequence[ScoredClassifier],
+    settings: WorkingPointSettings,
+    generator: np.random.Generator,
+    replicas: int,
 ) -> Iterator[_Measured]:
     scored = [classifier.events for classifier in classifiers]
-    scored += [replace(each.events, score=score) for each in classifiers for score in _seed_scores(each)]
+    scored += [events for each in classifiers for events in _of_seeds(each)]
+    binned_of_each = BinnedSignificance.of_each(
+        scored, settings.objective, variations_in_figure=settings.variations_in_figure
+    )
     quantities: list[list[Quantity]] = [
         [binned, WeightedArea.of_events(events), WeightedLogLoss.of_events(events)]
-        for binned, events in zip(BinnedSignificance.of_each(scored, objective), scored, strict=True)
+        for binned, events in zip(binned_of_each, scored, strict=True)
     ]
     every = [quantity for of_classifier in quantities[: len(classifiers)] for quantity in of_classifier]
     values, drawn = bootstrap_quantities(every, len(scored[0]), generator, replicas=replicas)
     ones = np.ones((1, len(scored[0])))
     of_seeds = iter(quantities[len(classifiers) :])
     for number, classifier in enumerate(classifiers):
-        each_seed = [[quantity.of_counts(ones)[0] for quantity in next(of_seeds)] for _ in _seed_scores(classifier)]
+        each_seed = [[quantity.of_counts(ones)[0] for quantity in next(of_seeds)] for _ in _of_seeds(classifier)]
         seeds = np.array(each_seed) if each_seed else None
         for column, quantity in enumerate(WITHOUT_CUT):
             row = number * len(WITHOUT_CUT) + column
@@ -216,10 +221,15 @@ def _without_cut(
             yield _Measured(quantity, classifier.name, float(values[row]), drawn[row], None, of_quantity)
 
 
-def _seed_scores(classifier: ScoredClassifier) -> Sequence[Floats]:
-    """Scores of each seed; none if they are not known or too few for a spread."""
+def _of_seeds(classifier: ScoredClassifier) -> list[ScoredEvents]:
+    """The events with the scores of each seed; none if these are not known or too few for a spread.
+
+    The scores of single seeds under variations are not known, so that these are left out of the spread.
+    """
     known = classifier.seed_scores
-    return [] if known is None or len(known) < FEWEST_SEEDS else list(known)
+    if known is None or len(known) < FEWEST_SEEDS:
+        return []
+    return [replace(classifier.events, score=score, variations=()) for score in known]
 
 
 def _with_cut(
@@ -261,16 +271,10 @@ def _with_cut(
 
 
 def _significances_of_seeds(classifier: ScoredClassifier, settings: WorkingPointSettings) -> Floats | None:
-    """Z at the cuts of the networks of each seed; NaN without a working point.
-
-    The scores of single seeds under variations are not known, so that these are left out of the spread.
-    """
-    if not _seed_scores(classifier):
+    """Z at the cuts of the networks of each seed; NaN without a working point."""
+    points = [hold_out_working_point(events, settings) for events in _of_seeds(classifier)]
+    if not points:
         return None
-    plain = settings.model_copy(update={"variations_in_figure": False})
-    points = (
-        hold_out_working_point(replace(classifier.events, score=score), plain) for score in _seed_scores(classifier)
-    )
     return np.array([np.nan if point.significance is None else point.significance for point in points])
 
 
@@ -346,7 +350,7 @@ def _simulated(classifier: ScoredClassifier) -> ScoredClassifier:
         message = f"The seed scores of '{classifier.name}' must have shape [seeds, {len(events)}]; found {seeds.shape}."
         raise InputError(message)
     kept = None if seeds is None else seeds[:, ~events.is_data]
-    return replace(classifier, events=replace(events.simulated, variations=()), seed_scores=kept)
+    return replace(classifier, events=events.simulated, seed_scores=kept)
 
 
 def _require_same_events(classifiers: Sequence[ScoredClassifier]) -> None:

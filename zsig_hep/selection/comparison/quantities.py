@@ -13,6 +13,7 @@ from scipy.optimize import isotonic_regression
 
 from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import Booleans, Floats, Integers, ScoredEvents
+from zsig_hep.selection.varied_events import background_uncertainty_between
 from zsig_hep.statistics.combination import combine_independent
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.significance import FigureOfMerit
@@ -39,24 +40,33 @@ class BinnedSignificance(ShortRepr):
 
         Z^2 = sum_c Z_A(s_c, b_c, sigma_c^2)^2,   sigma_c^2 = sum w^2 + sum_p (k_p b_p)^2 + (k b)^2        (1)
 
-    The uncertainties k of the settings are taken as independent in different bins, as for score categories; systematic
-    variations are left out.
+    The uncertainties k of the settings are taken as independent in different bins, as for score categories. Where
+    variations count, so are theirs, and k of each bin contains that of its background from them; it stays fixed when
+    events are counted anew.
 
     Attributes:
         events: the N simulated events.
         cell: bin of each event, in [0, count), shape [N].
         count: number of bins.
         objective: Z_A, and how several signals count.
+        common_uncertainty: relative uncertainty common to all backgrounds in each bin, shape [count]; None for that of
+            the objective.
     """
 
     events: ScoredEvents
     cell: Integers
     count: int
     objective: Objective
+    common_uncertainty: Floats | None = None
 
     @classmethod
     def of_each(
-        cls, scored: Sequence[ScoredEvents], objective: Objective, bins: int = BINS
+        cls,
+        scored: Sequence[ScoredEvents],
+        objective: Objective,
+        bins: int = BINS,
+        *,
+        variations_in_figure: bool = False,
     ) -> list["BinnedSignificance"]:
         """Divide the same events by several scores into as many bins of equal signal each.
 
@@ -68,6 +78,7 @@ class BinnedSignificance(ShortRepr):
             scored: the same simulated events with several scores.
             objective: its uncertainties and combination of signals are used; the figure is always Z_A with the variance.
             bins: number of bins before any are merged.
+            variations_in_figure: whether the variations of the events count.
 
         Example:
             >>> score, process = np.repeat([0.2, 0.7], 200), np.tile([0, 1], 200)
@@ -77,24 +88,46 @@ class BinnedSignificance(ShortRepr):
             >>> binned.count, binned.of_counts(np.ones((1, 400))).round(2)
             (2, array([1.8]))
         """
-        cells = [np.searchsorted(_equal_signal_edges(events, bins), events.score, side="right") for events in scored]
+        edges = [_equal_signal_edges(events, bins) for events in scored]
+        cells = [
+            np.searchsorted(inner, events.score, side="right") for inner, events in zip(edges, scored, strict=True)
+        ]
         merged = _merged(np.stack([_background_sums(*each, bins) for each in zip(cells, scored, strict=True)]))
         with_variance = replace(
             objective, figure=FigureOfMerit.ASIMOV_WITH_UNCERTAINTY, simulation_uncertainty_in_figure=True
         )
         count = int(merged.max()) + 1
-        return [cls(events, merged[cell], count, with_variance) for events, cell in zip(scored, cells, strict=True)]
+        found = []
+        for events, cell, inner in zip(scored, cells, edges, strict=True):
+            binned = cls(events, merged[cell], count, with_variance)
+            if variations_in_figure and events.variations:
+                kept = inner[np.flatnonzero(np.diff(merged))]
+                binned = replace(binned, common_uncertainty=binned._common_uncertainty(kept))
+            found.append(binned)
+        return found
+
+    def _common_uncertainty(self, edges: Floats) -> Floats:
+        """That of the objective and of the variations of the events, shape [count]."""
+        yields, _ = self._sums(np.ones((1, len(self.events))))
+        nominal = yields[:, 0]
+        sigma = background_uncertainty_between(self.events, edges, nominal)
+        total = self.events.processes.summed(nominal, "background")
+        relative = np.divide(sigma, total, out=np.zeros_like(total), where=total > 0)
+        return np.asarray(np.hypot(relative, self.objective.relative_background_uncertainty))
+
+    def _sums(self, counts: Floats) -> tuple[Floats, Floats]:
+        """Yields and variances of P processes in R replicas, shape [P, R, count] each."""
+        row = self.events.process * self.count + self.cell
+        shape = (len(counts), len(self.events.processes), self.count)
+        sums = (_summed(counts, self.events.weight**power, row, shape[1] * self.count) for power in (1, 2))
+        yields, variances = (np.moveaxis(each.reshape(shape), 0, 1) for each in sums)
+        return yields, variances
 
     def of_counts(self, counts: Floats) -> Floats:
         """Equation 1, shape [R]."""
-        processes = self.events.processes
-        row = self.events.process * self.count + self.cell
-        yields, variances = (
-            _summed(counts, self.events.weight**power, row, len(processes) * self.count) for power in (1, 2)
+        z = self.objective.evaluate(
+            *self._sums(counts), self.events.processes, common_uncertainty=self.common_uncertainty
         )
-        shape = (len(counts), len(processes), self.count)
-        y, v = (np.moveaxis(each.reshape(shape), 0, 1) for each in (yields, variances))
-        z = self.objective.evaluate(y, v, processes)
         return np.asarray(combine_independent(z, axis=-1).value)
 
 
