@@ -143,11 +143,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiments", type=int, default=150)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE")
     arguments = parser.parse_args()
     start = time.process_time()
     print(f"truth / best (claim - truth; over), {arguments.experiments} experiments, seed {arguments.seed}")
     print(f"{'':4} {'best':>5}  " + "".join(f"{name:<22}" for name in COLUMNS))
-    for name, case in CASES.items():
+    for name in arguments.cases:
+        case = CASES[name]
         best = float(truth(case, np.linspace(-2, 8, 10_001)).max())
         # The seed of a case does not depend on the other cases.
         rng = np.random.default_rng([arguments.seed, ord(name)])
