@@ -10,9 +10,12 @@ merit. Printed are, over events that were not trained on, mean and standard devi
 - the weighted 1 - AUC times 10^4;
 - the binned Asimov significance in ten bins of equal signal, as if the simulation were exact and with the variance of its
   background in each bin;
-- the held-out significance at the cut that the analysis chooses, its difference from networks with cross entropy paired
-  by seed, and the share of the folds that kept the significance rounds;
-- the CPU time relative to networks with cross entropy.
+- the held-out significance at the cut that the analysis chooses, and the share of the folds that kept the significance
+  rounds;
+- the CPU time relative to networks with cross entropy;
+- the differences from networks with cross entropy, paired by seed, with the error of the mean.
+
+"searched" are trees of the depth and the child weight with the smallest validation loss, as in `analyses.comparison`.
 """
 
 import argparse
@@ -31,13 +34,27 @@ import numpy.typing as npt
 import torch
 
 from analyses.compare import refolded
+from analyses.comparison.trees import choose_trees
+from analyses.comparison.units import Unit
 from analyses.tables import Spread, paired_difference, table
 from tests.benchmarks.benchmark_network import balanced, log_loss, mean_logit, one_minus_area
 from zsig_hep.analysis import Analysis
-from zsig_hep.learning import BCELossSettings, LossSettings, TrainedEnsemble, ZLossSettings, train, train_trees
+from zsig_hep.learning import (
+    BCELossSettings,
+    BoostedTrees,
+    LossSettings,
+    TrainedEnsemble,
+    TrainingSettings,
+    ZLossSettings,
+    make_sample,
+    train,
+    train_trees,
+)
+from zsig_hep.learning.training.goal import Goal
+from zsig_hep.learning.training.members import make_members
 from zsig_hep.ntuples import EventTable
 from zsig_hep.pipeline import Pipeline
-from zsig_hep.selection import ScoredEvents, hold_out_working_point, training_goal
+from zsig_hep.selection import ScoredEvents, WorkingPointSettings, hold_out_working_point, training_goal
 from zsig_hep.statistics import asimov, asimov_with_uncertainty
 
 Floats = npt.NDArray[np.float64]
@@ -61,10 +78,22 @@ class Method:
     is_judged: bool = True
 
 
+def train_searched(
+    events: EventTable, settings: TrainingSettings, *, loss: LossSettings, goal: Goal | None
+) -> BoostedTrees:
+    """Trees with the settings of the smallest validation loss."""
+    sample = make_sample(events, settings)
+    members = make_members(sample.fold, sample.fold_count, [settings.seed])
+    trees = choose_trees(Unit((settings.seed,), sample, members, goal or training_goal(WorkingPointSettings())))
+    print(f"searched: depth {trees.depth}, minimum_child_weight {trees.minimum_child_weight}", file=sys.stderr)
+    return train_trees(events, settings.model_copy(update={"trees": trees}), loss=loss, goal=goal)
+
+
 METHODS = {
     BASELINE: Method(train, BCELossSettings()),
     "network, Z loss": Method(train, ZLossSettings(error="sigmoid")),
     "trees, BCE": Method(train_trees, BCELossSettings()),
+    "trees, BCE, searched": Method(train_searched, BCELossSettings()),
     "trees, Z loss": Method(train_trees, ZLossSettings(error="sigmoid")),
     "trees, Z loss always": Method(train_trees, ZLossSettings(error="sigmoid"), is_judged=False),
 }
@@ -117,11 +146,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("analysis", type=Path, help="folder of an analysis")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ntuples", type=Path, help="folder with ntuples in place of those of the analysis file")
     parser.add_argument("--output", type=Path, help="folder for the columns; default: output/benchmark-NAME")
     parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS), metavar="NAME")
     parser.add_argument("--json", type=Path, help="also write every number of every seed to this file")
     arguments = parser.parse_args()
     analysis = Analysis.from_file(arguments.analysis)
+    if arguments.ntuples:
+        analysis = analysis.with_ntuples(arguments.ntuples)
     pipeline = Pipeline(analysis, arguments.output or Path("output") / f"benchmark-{analysis.name}")
     pipeline.columns()
     goal = training_goal(analysis.selection).among(analysis.process_table.simulated)
@@ -141,13 +173,20 @@ def main() -> None:
     print(markdown(found))
 
 
+DIFFERENCES = {
+    "log loss x 1000": "log_loss",
+    "(1 - AUC) x 10^4": "area",
+    "binned Z with variance": "binned_with_variance",
+    "Z at the cut": "significance",
+}
+
+
 def markdown(found: dict[str, list[dict[str, float]]]) -> str:
-    """Render the comparison."""
+    """Render the comparison, and the differences from the baseline."""
     columns = {name: {key: np.array([row[key] for row in rows]) for key in rows[0]} for name, rows in found.items()}
     base = columns.get(BASELINE)
-    rows = []
+    rows, differences = [], []
     for name, column in columns.items():
-        z = column["significance"]
         rows.append(
             [
                 name,
@@ -155,14 +194,16 @@ def markdown(found: dict[str, list[dict[str, float]]]) -> str:
                 Spread.of(column["area"], 1),
                 Spread.of(column["binned"]),
                 Spread.of(column["binned_with_variance"]),
-                Spread.of(z),
-                paired_difference(z, base["significance"]) if base and name != BASELINE else "",
+                Spread.of(column["significance"]),
                 f"{column['kept'].mean():.2f}" if np.isfinite(column["kept"]).all() else "",
                 Spread.of(column["seconds"] / base["seconds"], 1) if base else "",
             ]
         )
+        if base and name != BASELINE:
+            differences.append([name, *(paired_difference(column[key], base[key]) for key in DIFFERENCES.values())])
     heads = ["classifier", "log loss x 1000", "(1 - AUC) x 10^4", "binned Z", "with variance", "Z at the cut"]
-    return table([*heads, f"minus {BASELINE}", "folds with rounds", "CPU time"], rows)
+    text = table([*heads, "folds with rounds", "CPU time"], rows)
+    return f"{text}\n\n{table([f'minus {BASELINE}', *DIFFERENCES], differences)}" if differences else text
 
 
 if __name__ == "__main__":

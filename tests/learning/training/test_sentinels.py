@@ -26,6 +26,12 @@ def test_an_angle_of_minus_99_is_found():
     assert "2 % of the events have the value -99, far" in found.note
 
 
+def test_a_feature_of_99_per_cent_sentinels_is_found(momentum):
+    momentum[:1980] = -999
+    (found,) = find_sentinels(momentum[:, None], ["pt"])
+    assert "99 % of the events have the value -999" in found.note
+
+
 @pytest.mark.parametrize(
     "change",
     [
