@@ -246,8 +246,8 @@ def test_a_changed_training_keeps_the_columns(output, chain):
     assert not same_tensors(tensors(output), model)
 
 
-@pytest.mark.parametrize("change", ["columns.py", "helpers.py", "touched", "changed"])
-def test_changed_inputs_redo_the_columns(small_search, chain, tmp_path, monkeypatch, change):
+@pytest.mark.parametrize("change", ["columns.py", "helpers.py", "touched", "plots.py", "changed"])
+def test_inputs_with_another_content_redo_the_columns(small_search, chain, tmp_path, monkeypatch, change):
     search = small_search.copy(tmp_path / "search")
     chain(tmp_path / "out", search).columns()
     before = EventTable.from_parquet(tmp_path / "out" / "columns" / "events.parquet")
@@ -262,14 +262,17 @@ def test_changed_inputs_redo_the_columns(small_search, chain, tmp_path, monkeypa
             monkeypatch.delitem(sys.modules, name)
     elif change == "touched":
         os.utime(ntuple, ns=(1, 1))
+    elif change == "plots.py":
+        (search.folder / change).write_text("import matplotlib\n")
     else:
         shutil.copy(search.folder / "top.root", ntuple)
     again = chain(tmp_path / "out", search)
     again.columns()
-    assert again.lines == ["reading ntuples"]
+    unchanged = change in {"touched", "plots.py"}
+    assert again.lines == ([] if unchanged else ["reading ntuples"])
     after = EventTable.from_parquet(tmp_path / "out" / "columns" / "events.parquet")
     same = len(after) == len(before) and np.array_equal(after.features, before.features)
-    assert same == (change == "touched")
+    assert same == unchanged
 
 
 @pytest.mark.parametrize(
@@ -345,12 +348,12 @@ def test_input_that_changes_while_it_is_read_is_noticed(small_search, chain, tmp
     made = chain(tmp_path / "out", search)
     read = Pipeline._read
 
-    def read_and_touch(self, folder):
+    def read_and_replace(self, folder):
         result = read(self, folder)
-        os.utime(search.folder / "dy.root", ns=(1, 1))
+        shutil.copy(search.folder / "top.root", search.folder / "dy.root")
         return result
 
-    monkeypatch.setattr(Pipeline, "_read", read_and_touch)
+    monkeypatch.setattr(Pipeline, "_read", read_and_replace)
     with pytest.raises(
         InputError, match=r"an ntuple, .* was changed while the stage columns was made from it: run again"
     ):
@@ -444,8 +447,8 @@ def test_an_interrupted_training_with_other_settings_is_announced_and_kept(finis
     other = chain(with_columns)
     other.train()
     kept = (
-        f"an interrupted training with other settings or events is kept as training/checkpoints/{checkpoint.name}: "
-        "restore those settings to go on with it, or delete it"
+        "an interrupted training with other settings or events, or on another device, is kept as "
+        f"training/checkpoints/{checkpoint.name}: restore those to go on with it, or delete it"
     )
     assert other.lines == [TRAINING_LINES[0], kept, TRAINING_LINES[1]]
     assert checkpoint.read_bytes() == content

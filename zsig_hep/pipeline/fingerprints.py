@@ -8,8 +8,9 @@ from pathlib import Path
 from zsig_hep.analysis import Analysis
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.files import file_digest
-from zsig_hep.learning import PlannedTraining, choose_device, depends_on_goal, tree_device
+from zsig_hep.learning import PlannedTraining, depends_on_goal
 from zsig_hep.ntuples import EventTable, resolve_datasets
+from zsig_hep.pipeline.sources import file_identity, source_fingerprint
 from zsig_hep.scoring import can_export_onnx
 
 
@@ -36,20 +37,6 @@ def code_fingerprint(*rooms: str) -> str:
             if path.suffix in {".py", ".j2"}:
                 digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def source_fingerprint(columns_file: Path) -> str:
-    """Hash of a Python file and of those in the same folder, which it may import."""
-    files = sorted({columns_file, *columns_file.parent.glob("*.py")})
-    return fingerprint([[path.name, path.read_bytes().hex()] for path in files if path.is_file()])
-
-
-def file_identity(path: str, *, is_remote: bool) -> list[object]:
-    """Identity of a file: path, size and modification time of a local file, the address of a remote one."""
-    if is_remote:
-        return [path]
-    status = Path(path).stat()
-    return [path, status.st_size, status.st_mtime_ns]
 
 
 class Fingerprints:
@@ -121,16 +108,14 @@ class Fingerprints:
             raise InputError(message) from error
 
     def _source(self, function: str) -> str:
-        """Hash of the file of `file.py:function` and of the Python files in the same folder."""
+        """Hash of the file of `file.py:function` and of what it imports from the same folder."""
         return source_fingerprint(self._analysis.folder / Path(function.rpartition(":")[0]).expanduser())
 
     def training(self, planned: PlannedTraining) -> str:
-        """Fingerprint of a classifier that is trained with a loss."""
+        """Fingerprint of a classifier that is trained with a loss; on any device it is the same up to rounding."""
         training, loss = self._analysis.training, planned.loss
         settings = training.configuration_of(planned.classifier)
-        is_network = planned.classifier == "network"
-        device = choose_device(training.device).type if is_network else tree_device(training.device)
-        parts: list[object] = [self.events, planned.classifier, settings, loss.model_dump(mode="json"), device]
+        parts: list[object] = [self.events, planned.classifier, settings, loss.model_dump(mode="json")]
         if depends_on_goal(training, loss, planned.classifier):
             # The sensitivities of the cut are computed after the training.
             goal = self._analysis.selection.model_dump(mode="json", exclude={"sensitivity"})

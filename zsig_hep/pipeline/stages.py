@@ -342,7 +342,9 @@ class Pipeline:
         is_network = planned.classifier == "network"
         self.announce(f"{'training' if is_network else 'growing trees'} with the {planned.loss.label}")
         progress = self.training_progress
-        checkpoint = self._checkpoint(planned.name, self._expected(f"training/{planned.name}"))
+        wanted = self.analysis.training.device
+        device = choose_device(wanted).type if is_network else tree_device(wanted)
+        checkpoint = self._checkpoint(planned.name, self._expected(f"training/{planned.name}"), device)
         classifier = (train if is_network else train_trees)(
             self.table,
             self.analysis.training,
@@ -412,17 +414,17 @@ class Pipeline:
             figures += [(each["caption"], cuts_folder / each["file"]) for each in drawn]
             write_report(folder / "report.html", summary, figures)
 
-    def _checkpoint(self, name: str, expected: str) -> Path:
-        """File in which a training stores its state, named by its fingerprint so that other settings start anew."""
+    def _checkpoint(self, name: str, expected: str, device: str) -> Path:
+        """File in which a training stores its state, named so that other settings and other devices start anew."""
         folder = self.output_folder.root / "training" / "checkpoints"
-        checkpoint = folder / f"{name}-{expected[:16]}.safetensors"
+        checkpoint = folder / f"{name}-{expected[:16]}-{device}.safetensors"
         if checkpoint.exists():
             self.announce(f"going on with the interrupted training in {checkpoint.name}")
         others = [path.name for path in folder.glob(f"{name}-*.safetensors") if path != checkpoint]
         if others:
             self.announce(
-                f"an interrupted training with other settings or events is kept as training/checkpoints/{others[0]}: "
-                "restore those settings to go on with it, or delete it"
+                "an interrupted training with other settings or events, or on another device, is kept as "
+                f"training/checkpoints/{others[0]}: restore those to go on with it, or delete it"
             )
         return checkpoint
 
