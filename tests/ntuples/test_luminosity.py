@@ -63,13 +63,27 @@ def test_the_edges_of_a_range_belong_to_it_and_runs_are_told_apart():
     "ranges",
     [
         *("[]", "{}", '{"a": [[1, 2]]}', '{"1": [1, 2]}', '{"1": [[1]]}', '{"1": [[-1, 2]]}'),
-        *('{"²": [[1, 2]]}', '{"4294967296": [[1, 2]]}', '{"1": [[1, 4294967296]]}'),
+        *('[["1", [[1, 2]]]]', '{"1": {}}', '{"1": {"1": 2}}'),
+        *('{"²": [[1, 2]]}', '{"4294967296": [[1, 2]]}', '{"1": [[1, 4294967295]]}'),
     ],
 )
 def test_what_holds_no_ranges_by_run_is_no_mask(tmp_path, ranges):
     (tmp_path / "golden.json").write_text(ranges, encoding="utf-8")
     with pytest.raises(InputError, match="is not of the form"):
         LuminosityMask.from_file(tmp_path / "golden.json")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ranges_in_any_order_nested_overlapping_and_of_a_repeated_run_are_one_set(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    parts = [(int(rng.integers(1, 3)), sorted(rng.integers(0, 40, 2).tolist())) for _ in range(12)]
+    (tmp_path / "golden.json").write_text("{" + ", ".join(f'"{run}": [{block}]' for run, block in parts) + "}")
+    mask = LuminosityMask.from_file(tmp_path / "golden.json")
+    run, block = (grid.ravel() for grid in np.meshgrid([1, 2, 3], np.arange(42)))
+    expected = np.zeros(run.size, dtype=bool)
+    for number, (first, last) in parts:
+        expected |= (run == number) & (block >= first) & (block <= last)
+    np.testing.assert_array_equal(mask.certified(ak.Array({"run": run, "luminosityBlock": block}), "here"), expected)
 
 
 def test_events_without_luminosity_block_are_refused():

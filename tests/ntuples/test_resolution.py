@@ -1,9 +1,8 @@
-import shutil
-
+import numpy as np
 import pytest
 
 from tests.ntuples.conftest import write_ntuple
-from tests.ntuples.varied_search import read, with_data
+from tests.ntuples.varied_search import read, with_data, write_data
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples import Dataset, NtupleSettings, Process, resolve_datasets, resolve_files
 
@@ -135,7 +134,7 @@ def test_all_problems_at_once(tmp_path):
 
 def test_data_without_a_mask_beside_certified_data_have_to_say_so(search, tmp_path):
     (search.folder / "golden.json").write_text('{"1": [[1, 1]]}')
-    shutil.copy(search.folder / "data.root", search.folder / "more.root")
+    write_data(search.folder / "more.root", np.arange(100, 160))
     other = {"files": ["more.root"]}
     both = with_data(luminosity_mask="golden.json")
     both["processes"]["data"]["datasets"]["more"] = other
@@ -202,9 +201,9 @@ class TestSharedFiles:
 
     def test_on_purpose(self, tmp_path):
         x, y = self.resolve(tmp_path, shares_events_with="x")
-        assert (x.identity_name, y.identity_name) == ("x", "x")
+        assert (x.events_of, y.events_of) == ("x", "x")
         x, y = self.resolve(tmp_path, second=("b.root",))
-        assert (x.identity_name, y.identity_name) == ("x", "y")
+        assert (x.events_of, y.events_of) == ("x", "y")
 
     def test_three_datasets_share_with_the_first(self, tmp_path):
         (tmp_path / "a.root").touch()
@@ -217,7 +216,7 @@ class TestSharedFiles:
             "b": Process(role="background", datasets=datasets),
         }
         found = resolve_datasets(NtupleSettings(), processes, tmp_path)
-        assert [each.identity_name for each in found] == ["x", "x", "x"]
+        assert [each.events_of for each in found] == ["x", "x", "x"]
 
     @pytest.mark.parametrize(
         ("name", "message"),

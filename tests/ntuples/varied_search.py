@@ -51,6 +51,20 @@ def search(varied_search, tmp_path):
     return varied_search.copy(tmp_path / "search")
 
 
+def write_data(path, numbers, triggers=None, shift=0.0):
+    """Write events of data by their numbers; even ones are in luminosity block 1, odd ones in 2."""
+    arrays = {
+        "run": np.ones(len(numbers), "u4"),
+        "luminosityBlock": (1 + numbers % 2).astype("u4"),
+        "event": numbers.astype("u8"),
+        "genWeight": np.ones(len(numbers), "f4"),
+        "x": (np.sin(numbers) + 0.5 * shift).astype("f4"),
+        "y": np.cos(numbers).astype("f4"),
+    } | (triggers or {})
+    with uproot.recreate(path) as file:
+        file.mktree("Events", {name: values.dtype for name, values in arrays.items()}).extend(arrays)
+
+
 def add_weights(path):
     """Write a file again with an array of factors and three flat weights."""
     with uproot.open(path) as file:

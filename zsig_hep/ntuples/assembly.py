@@ -22,6 +22,7 @@ from zsig_hep.ntuples.identity import (
     find_repetitions,
     hash_content,
     refuse_duplicates,
+    refuse_repeated_data,
     repeated,
 )
 from zsig_hep.ntuples.inputs import DatasetInputs, normalise_all
@@ -154,7 +155,10 @@ def assemble_table(
     file = np.empty(len(table), dtype=np.int32)
     for part in layout:
         file[part.rows] = part.file
-    notes = _check_repetitions(table, file, file_names, by_content=settings.event_identity == "content")
+    dataset_of_file = [each.inputs.dataset.name for each in read for _ in each.inputs.dataset.files]
+    notes = _check_repetitions(
+        table, file, file_names, dataset_of_file, by_content=settings.event_identity == "content"
+    )
     _normalise_weights(table, layout)
     validate_table(table)
     return table, notes
@@ -278,13 +282,21 @@ def _fill(table: EventTable, part: _Rows, fold_seed: int) -> None:
 
 
 def _check_repetitions(
-    table: EventTable, file: NDArray[np.int32], file_names: Sequence[str], *, by_content: bool
+    table: EventTable,
+    file: NDArray[np.int32],
+    file_names: Sequence[str],
+    dataset_of_file: Sequence[str],
+    *,
+    by_content: bool,
 ) -> tuple[str, ...]:
     """Look for events that occur twice in a table that is sorted by process, with weights before normalisation."""
     notes = []
     for index, name in enumerate(table.process_names):
         rows = slice(*np.searchsorted(table.process, np.arange(index, index + 2, dtype=np.int32)))
         identity = table.identity[rows]
+        if table.roles[index] == "data" and not by_content:
+            refuse_repeated_data(identity, file[rows], name, file_names, dataset_of_file)
+            continue
         if by_content:
             found = find_content_repetitions(identity, file[rows])
         elif len(repeated(identity)):

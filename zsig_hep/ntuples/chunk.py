@@ -1,6 +1,6 @@
 """One chunk of events, selected and weighted, nominally and under each variation; used by all processors."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from coffea.analysis_tools import Weights
 from numpy.typing import NDArray
 
 from zsig_hep.errors import InputError, ZsigError, first_line
-from zsig_hep.ntuples.columns import flat_branch, is_reading_error, select_columns
+from zsig_hep.ntuples.columns import flat_branch, has_branch, is_reading_error, select_columns
 from zsig_hep.ntuples.datasets import SignOf, Weight, weight_branches
 from zsig_hep.ntuples.identity import hash_content, hash_identity
 from zsig_hep.ntuples.luminosity import LuminosityMask
@@ -81,6 +81,7 @@ class ChunkReader:
         luminosity_masks: of data, by dataset.
         identity_names: by dataset, the name that is part of the identity of its events; by default its own.
         data_names: names of the datasets that are recorded data.
+        triggers: by dataset, branches of which one must be true, and branches of which none may be.
     """
 
     columns: Columns
@@ -91,6 +92,7 @@ class ChunkReader:
     luminosity_masks: Mapping[str, LuminosityMask] | None = None
     identity_names: Mapping[str, str] | None = None
     data_names: Collection[str] = ()
+    triggers: Mapping[str, tuple[Sequence[str], Sequence[str]]] | None = None
 
     def read(self, events: Any) -> VariedChunk:
         """Select and weight the events of a chunk.
@@ -125,9 +127,7 @@ class ChunkReader:
 
     def _read(self, events: Any, key: ChunkKey, where: str) -> VariedChunk:
         generator, weight = self._weights(events, key, where)
-        mask = (self.luminosity_masks or {}).get(key[0])
-        certified = None if mask is None else mask.certified(events, where)
-        nominal = self._select(events, key, weight, where, variation=None, certified=certified)
+        nominal = self._select(events, key, weight, where, variation=None, first=self._first_cuts(events, key, where))
         variations = (self.variations or {}).get(key[0], {})
         weights: dict[str, tuple[Floats, Floats]] = {}
         shapes: dict[str, tuple[SelectedChunk, SelectedChunk | None]] = {}
@@ -148,6 +148,16 @@ class ChunkReader:
         full = weight if nominal.scale_factors is None else weight * nominal.scale_factors.weight()
         return VariedChunk(nominal, weights, shapes, generator, full)
 
+    def _first_cuts(self, events: Any, key: ChunkKey, where: str) -> list[tuple[str, NDArray[np.bool_]]]:
+        """Cuts of the analysis file, each with those before it."""
+        cuts: list[tuple[str, NDArray[np.bool_]]] = []
+        if (mask := (self.luminosity_masks or {}).get(key[0])) is not None:
+            cuts.append(("luminosity mask", mask.certified(events, where)))
+        if (triggers := (self.triggers or {}).get(key[0])) is not None:
+            fired = triggered(events, *triggers, where)
+            cuts.append(("triggers", fired & cuts[-1][1] if cuts else fired))
+        return cuts
+
     @staticmethod
     def _varied(nominal: SelectedChunk, factor: Floats) -> Floats:
         kept = factor if nominal.selected is None else factor[nominal.selected]
@@ -160,15 +170,16 @@ class ChunkReader:
         weight: Floats,
         where: str,
         variation: str | None,
-        certified: NDArray[np.bool_] | None = None,
+        first: Sequence[tuple[str, NDArray[np.bool_]]] = (),
     ) -> SelectedChunk:
         place = where if variation is None else f"{where}, variation {variation!r}"
         found = select_columns(self.columns, events, place, variation)
         features, cuts = found.features, found.cuts
-        if certified is not None:
-            rows = certified if found.selected is None else certified[found.selected]
+        if first:
+            passed = first[-1][1]
+            rows = passed if found.selected is None else passed[found.selected]
             features = {name: column[rows] for name, column in features.items()}
-            cuts = (("luminosity mask", certified), *((name, mask & certified) for name, mask in cuts))
+            cuts = (*first, *((name, mask & passed) for name, mask in cuts))
         selected = cuts[-1][1] if cuts else None
         chosen = slice(None) if selected is None else selected
         kept = weight[chosen]
@@ -212,6 +223,22 @@ class ChunkReader:
     def without_variations(self) -> "ChunkReader":
         """This reader for the nominal selection only."""
         return replace(self, variations=None, weight_functions=None)
+
+
+def triggered(events: Any, triggers: Sequence[str], vetoes: Sequence[str], where: str) -> NDArray[np.bool_]:
+    """Whether one of the triggers and none of the vetoes fired, bool [N].
+
+    A veto that the events do not have did not fire: it is a trigger of another primary dataset, and was not in the menu.
+
+    Raises:
+        InputError: a trigger is absent, or one of either is not one truth value or number per event.
+    """
+
+    def any_of(names: Iterable[str]) -> NDArray[np.bool_]:
+        fired = [flat_branch(events, name, where).astype(bool) for name in names]
+        return np.logical_or.reduce(fired) if fired else np.zeros(len(events), dtype=np.bool_)
+
+    return np.asarray(any_of(triggers) & ~any_of(name for name in vetoes if has_branch(events, name)))
 
 
 def chunk_key(events: Any) -> ChunkKey:

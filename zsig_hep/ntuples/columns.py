@@ -208,6 +208,12 @@ def branch(events: Any, name: str) -> Any:
     raise InputError(msg)
 
 
+def has_branch(events: Any, name: str) -> bool:
+    """Whether a chunk has a branch of this name in the file."""
+    collection, _, member = name.partition("_")
+    return name in events.fields or (collection in events.fields and member in events[collection].fields)
+
+
 _ELEMENT = re.compile(r"(?P<branch>.+)\[(?P<number>\d{1,9})\]")
 
 

@@ -100,7 +100,7 @@ _SOURCES: list[Any] = [
 
 def _distinct_branches(names: Any, info: ValidationInfo) -> Any:
     """Refuse a list that is empty or names a branch twice."""
-    if isinstance(names, list):
+    if isinstance(names, list | tuple):
         if not names:
             msg = f"{info.field_name} names no branch"
             raise ValueError(msg)
@@ -149,13 +149,17 @@ class Dataset(Settings):
     events.
     """
 
+    triggers: tuple[str, ...] = Field(default=(), examples=[["HLT_IsoMu24", "HLT_Mu50"]])
+    """Branches of triggers, for data only: an event is kept if one of them fired, and none of the triggers of the datasets
+    above this one in the process. So an event of several primary datasets counts once.
+    """
     shares_events_with: DatasetName | None = Field(default=None, examples=["zjets"])
     """Another dataset that reads the same files on purpose, such as one simulation that `columns` splits into two
     processes, or data from which `columns` estimates a background; copies of an event are then in one fold. Without it a
     file may be in one dataset only.
     """
 
-    _branches_are_distinct = field_validator("weight")(_distinct_branches)
+    _branches_are_distinct = field_validator("weight", "triggers")(_distinct_branches)
 
     @property
     def effective_cross_section_pb(self) -> float | None:

@@ -254,3 +254,46 @@ def refuse_duplicates(repetitions: Repetitions, process: str, file_names: Sequen
         f"and content, for example {where}. Their yields would count twice: remove the copies."
     )
     raise InputError(msg)
+
+
+def refuse_repeated_data(
+    identity: NDArray[np.uint64],
+    file: NDArray[np.int32],
+    process: str,
+    file_names: Sequence[str],
+    dataset_of_file: Sequence[str],
+) -> None:
+    """Fail when an event of data occurs twice, whatever its content.
+
+    Args:
+        identity: u8 [N], with the same salt for all data of the process.
+        file: i4 [N], number of each event's file.
+        process: name of the process.
+        file_names: names of the files by number.
+        dataset_of_file: names of their datasets by number.
+
+    Raises:
+        InputError: one does; names both files and the remedy.
+    """
+    order = np.lexsort((file, identity))
+    same = identity[order][1:] == identity[order][:-1]
+    if not (count := int(same.sum())):
+        return
+    ordered = file[order]
+    apart = np.array(dataset_of_file)[ordered]
+    between = same & (apart[1:] != apart[:-1])
+    first, second = _pair_at(ordered, between if between.any() else same)
+    names = dataset_of_file[first], dataset_of_file[second]
+    if names[0] == names[1]:
+        place = (
+            f"twice in {file_names[first]}" if first == second else f"in {file_names[first]} and {file_names[second]}"
+        )
+        remedy = "Remove the copies, or name in event_identity what tells them apart."
+    else:
+        place = f"in {file_names[first]} of dataset {names[0]!r} and in {file_names[second]} of {names[1]!r}"
+        remedy = (
+            "If the datasets are selected by triggers, give each its `triggers`, the dataset that takes precedence first: "
+            "the others then leave out its events."
+        )
+    msg = f"process {process!r}: {count} selected events of data occur more than once, for example {place}. {remedy}"
+    raise InputError(msg)

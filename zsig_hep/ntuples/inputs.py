@@ -218,6 +218,9 @@ def _needed_branches(
         if isinstance(variation, WeightVariation):
             advice = f" Variation {name!r} needs it; if only some processes have it, name them: processes: [...]"
             needed |= {branch: advice for branch in variation.branches if branch not in needed}
+    needed |= {
+        branch: " It is one of the triggers of the dataset" for branch in dataset.triggers if branch not in needed
+    }
     if dataset.luminosity_mask is not None:
         needed |= {branch: " The luminosity mask needs it" for branch in RUN_BRANCHES if branch not in needed}
     return needed

@@ -114,6 +114,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         luminosity_masks: of data, by dataset.
         identity_names: by dataset, the name that is part of the identity of its events; by default its own.
         data_names: names of the datasets that are recorded data, whose events have no weights.
+        triggers: by dataset, branches of which one must be true, and branches of which none may be.
 
     Example:
         >>> processor = FeatureProcessor(["MET_pt"], folder=Path("chunks"), weights={"ttbar": "genWeight"})
@@ -133,6 +134,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         luminosity_masks: Mapping[str, LuminosityMask] | None = None,
         identity_names: Mapping[str, str] | None = None,
         data_names: Collection[str] = (),
+        triggers: Mapping[str, tuple[Sequence[str], Sequence[str]]] | None = None,
     ) -> None:
         """Store the arguments; nothing is read or written before `process`."""
         self.columns = columns if callable(columns) else tuple(columns)
@@ -146,6 +148,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
             luminosity_masks,
             identity_names,
             data_names,
+            triggers,
         )
 
     @classmethod

@@ -84,6 +84,7 @@ def make_reader(
         luminosity_masks={
             each.name: LuminosityMask.from_file(each.luminosity_mask) for each in datasets if each.luminosity_mask
         },
-        identity_names={each.name: each.identity_name for each in datasets},
+        identity_names={each.name: each.identity_salt for each in datasets},
+        triggers={each.name: (each.triggers, each.vetoes) for each in datasets if each.triggers},
         data_names=frozenset(each.name for each in datasets if each.role == "data"),
     )

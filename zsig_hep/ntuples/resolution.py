@@ -4,7 +4,7 @@ import contextlib
 import glob
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -63,6 +63,10 @@ class ResolvedDataset:
         luminosity_mask: golden JSON file, None for simulation and for data without a mask.
         shares_events_with: dataset that may have the same files; None if no other may.
         extends: dataset whose cross section and sum of weights it shares; None if it has its own.
+        identity_salt: part of the identity of its events, the same for datasets that share events and for all data of a
+            process, in which an event can be only once.
+        triggers: branches of which one must be true.
+        vetoes: branches of which none may be true; a file without one has no such events.
     """
 
     name: str
@@ -75,6 +79,9 @@ class ResolvedDataset:
     luminosity_mask: Path | None = None
     shares_events_with: str | None = None
     extends: str | None = None
+    identity_salt: str = ""
+    triggers: tuple[str, ...] = ()
+    vetoes: tuple[str, ...] = ()
 
     @property
     def normalised_with(self) -> str:
@@ -82,8 +89,8 @@ class ResolvedDataset:
         return self.extends or self.name
 
     @property
-    def identity_name(self) -> str:
-        """Name that is part of the identity of its events, the same for datasets that share events."""
+    def events_of(self) -> str:
+        """Name of the dataset whose events it has, the same for datasets that share events."""
         return self.shares_events_with or self.name
 
     @property
@@ -217,14 +224,18 @@ def resolve_datasets(
             # An extension is a dataset of the same process, checked by its settings.
             owner = process.datasets[dataset.extends] if dataset.extends else dataset
             found = _resolved(name, process_name, process.role, dataset, files, settings, base_folder)
-            resolved.append(replace(found, cross_section_pb=owner.effective_cross_section_pb))
+            above = list(process.datasets.values())[: list(process.datasets).index(name)]
+            vetoes = tuple(dict.fromkeys(trigger for each in above for trigger in each.triggers))
+            resolved.append(replace(found, cross_section_pb=owner.effective_cross_section_pb, vetoes=vetoes))
     problems += _files_of_data_and_simulation(resolved)
     problems += _unusable_shares(processes, settings)
     problems += _shared_files(resolved)
     problems += _data_without_mask(resolved, processes)
+    recorded = {name: key for key, each in processes.items() if each.role == "data" for name in each.datasets}
+    problems += _unusable_triggers(resolved, recorded)
     if problems:
         raise InputError("\n".join(problems))
-    return tuple(resolved)
+    return tuple(replace(each, identity_salt=recorded.get(each.events_of, each.events_of)) for each in resolved)
 
 
 def _resolved(
@@ -242,7 +253,32 @@ def _resolved(
     mask = settings.luminosity_mask if dataset.luminosity_mask == "inherit" else dataset.luminosity_mask
     mask_path = None if mask is None or role != "data" else (base_folder / Path(mask).expanduser()).resolve()
     shared, extended = dataset.shares_events_with, dataset.extends
-    return ResolvedDataset(name, process, role, files, weight, source, None, mask_path, shared, extended)
+    return ResolvedDataset(
+        name, process, role, files, weight, source, None, mask_path, shared, extended, triggers=dataset.triggers
+    )
+
+
+def _unusable_triggers(resolved: Sequence[ResolvedDataset], recorded: Collection[str]) -> list[str]:
+    """Triggers of simulation, data without triggers beside others with them, and datasets that can have no event."""
+    problems = []
+    with_triggers = {each.process for each in resolved if each.triggers}
+    for each in resolved:
+        if each.triggers and each.events_of not in recorded:
+            problems.append(
+                f"dataset {each.name!r} is simulation, whose events are in one dataset only: triggers are for data. Return "
+                "them as a cut of `columns`"
+            )
+        elif not each.triggers and each.process in with_triggers and each.role == "data":
+            problems.append(
+                f"dataset {each.name!r} is data without triggers, while others of {each.process!r} have some: give it those "
+                "it was recorded with, so that events of several datasets count once"
+            )
+        elif each.triggers and set(each.triggers) <= set(each.vetoes):
+            problems.append(
+                f"dataset {each.name!r} keeps no event: all of its triggers are those of datasets above it. If these are of "
+                "another period, list the files of both in one dataset"
+            )
+    return problems
 
 
 def _files_of_data_and_simulation(resolved: Iterable[ResolvedDataset]) -> list[str]:
@@ -251,7 +287,7 @@ def _files_of_data_and_simulation(resolved: Iterable[ResolvedDataset]) -> list[s
     for dataset in resolved:
         for file in dataset.files:
             first = owner.setdefault(file.real_path, dataset)
-            if (first.role == "data") != (dataset.role == "data") and first.identity_name != dataset.identity_name:
+            if (first.role == "data") != (dataset.role == "data") and first.events_of != dataset.events_of:
                 problems.append(
                     f"file {file.path} is data and simulation at once: in dataset {first.name!r} ({first.role}) and in "
                     f"{dataset.name!r} ({dataset.role}). Remove it from one of them or, if one is a background estimated from data, set "
@@ -293,7 +329,7 @@ def _shared_files(resolved: Iterable[ResolvedDataset]) -> list[str]:
         for file in dataset.files:
             first = owner.setdefault((file.real_path, file.tree), dataset)
             # Data that are simulation too have a message of their own.
-            if first.identity_name == dataset.identity_name or (first.role == "data") != (dataset.role == "data"):
+            if first.events_of == dataset.events_of or (first.role == "data") != (dataset.role == "data"):
                 continue
             pair = first.name, dataset.name
             shared.setdefault(pair, []).append(file.path)
