@@ -91,8 +91,11 @@ def train_searched(
 
 METHODS = {
     BASELINE: Method(train, BCELossSettings()),
+    "network, BCE, background x 10": Method(train, BCELossSettings(background_to_signal=10)),
+    "network, BCE, background x 100": Method(train, BCELossSettings(background_to_signal=100)),
     "network, Z loss": Method(train, ZLossSettings(error="sigmoid")),
     "trees, BCE": Method(train_trees, BCELossSettings()),
+    "trees, BCE, background x 100": Method(train_trees, BCELossSettings(background_to_signal=100)),
     "trees, BCE, searched": Method(train_searched, BCELossSettings()),
     "trees, Z loss": Method(train_trees, ZLossSettings(error="sigmoid")),
     "trees, Z loss always": Method(train_trees, ZLossSettings(error="sigmoid"), is_judged=False),
@@ -126,7 +129,7 @@ def numbers(classifier: TrainedEnsemble, events: EventTable, analysis: Analysis,
     shares = balanced(events.weight, events.is_signal)
     features = events.features[:, classifier.columns_of(events.feature_names)]
     score = classifier.out_of_fold_scores(features, events.fold)
-    is_probability = method.loss == BCELossSettings()
+    is_probability = method.loss.name == "bce"
     point = hold_out_working_point(ScoredEvents.of_table(events, score), analysis.selection)
     plain, varied = binned_significances(score, events)
     kept = classifier.history.kept_round if classifier.history.rounds else ()

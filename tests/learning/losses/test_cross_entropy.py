@@ -68,6 +68,8 @@ def test_focal_loss_is_finite_far_out_in_float32():
         (lambda: FocalLoss(-1.0), "gamma >= 0, found -1"),
         (lambda: FocalLoss(weighting="cross_sections"), "Did you mean 'cross_section'"),
         (lambda: BCELoss(weighting="event"), "Did you mean 'events'"),
+        (lambda: BCELoss(background_to_signal=0.0), "background_to_signal > 0, found 0"),
+        (lambda: BCELoss(background_to_signal=float("inf")), "background_to_signal > 0, found inf"),
     ],
 )
 def test_wrong_options_of_the_cross_entropies_are_refused(make, message):
@@ -80,6 +82,28 @@ def test_bce_is_minimised_by_the_log_likelihood_ratio():
     at_ratio = BCELoss()(torch.zeros(2), is_signal, torch.tensor([1.0, 50.0]))
     for shift in (-0.1, 0.1):
         assert BCELoss()(torch.full((2,), shift), is_signal, torch.tensor([1.0, 50.0])) > at_ratio
+
+
+@pytest.mark.parametrize("ratio", [0.01, 1.0, 300.0])
+def test_the_minimiser_is_the_same_for_every_ratio_of_the_classes(ratio):
+    # Five values of x with known densities of both classes.
+    signal, background = torch.tensor([[0.5, 0.3, 0.1, 0.06, 0.04], [0.1, 0.2, 0.3, 0.3, 0.1]], dtype=torch.float64)
+    is_signal, weights = torch.arange(10) < 5, torch.cat([signal, 70 * background])
+    loss = BCELoss(background_to_signal=ratio)
+    outputs = torch.log(signal / background).requires_grad_()
+    loss(outputs.repeat(2), is_signal, weights).backward()
+    assert outputs.grad.abs().max() < 1e-15
+    assert not torch.allclose(signal, background)
+    assert loss.shares(weights, is_signal, None)[is_signal].sum() == pytest.approx(1 / (1 + ratio))
+    assert loss.shares(weights, is_signal, None).sum() == pytest.approx(1)
+
+
+def test_a_ratio_of_the_classes_is_a_weight_of_the_background_and_a_shift():
+    scores, is_signal, weights = random_batch(2, 25)
+    c = torch.where(is_signal, weights / weights[is_signal].sum(), 20 * weights / weights[~is_signal].sum()) / 21
+    right = torch.where(is_signal, 1, -1) * (scores - np.log(20))
+    expected = (c * torch.log1p(torch.exp(-right))).sum()
+    assert torch.isclose(BCELoss(background_to_signal=20.0)(scores, is_signal, weights), expected)
 
 
 @pytest.mark.parametrize("loss", [BCELoss(), BCELoss(weighting="events"), FocalLoss()])

@@ -22,6 +22,7 @@ def objective(loss, signal=SIGNAL, weights=WEIGHTS, process=PROCESS):
 
 LOSSES = {
     "bce": BCELoss(),
+    "bce, background x 30": BCELoss(background_to_signal=30.0),
     "focal": FocalLoss(2.0),
     "z, sigmoid": ZLoss(error="sigmoid"),
     "z, hinge": ZLoss(),
@@ -52,6 +53,13 @@ def test_the_cross_entropy_has_its_own_curvature():
     assert made.shares == pytest.approx(c)
     assert gradient == pytest.approx(c * (p - SIGNAL))
     assert curvature == pytest.approx(c * p * (1 - p))
+
+
+def test_the_curvature_with_a_larger_background_is_the_second_derivative():
+    made, step = objective(BCELoss(background_to_signal=30.0)), 1e-5
+    _, _, curvature = made.derivatives(OUTPUTS)
+    gradients = [made.derivatives(OUTPUTS + sign * step)[1] for sign in (1, -1)]
+    assert curvature == pytest.approx((gradients[0] - gradients[1]) / (2 * step), rel=1e-6)
 
 
 def test_the_curvature_of_a_z_loss_is_gain_times_e_times_1_minus_e():

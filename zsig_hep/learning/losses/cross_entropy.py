@@ -1,8 +1,10 @@
 """Cross entropy and focal loss, weighted by cross section, by event or by process."""
 
+import math
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -25,24 +27,27 @@ class FocalLoss(nn.Module):
 
         L = sum c [1 - p_t]^gamma (-ln p_t),    p_t = 1 / (1 + exp(-y F)),
 
-    which is the cross entropy for gamma = 0.  The sum of the weights c is one half in each class; within a class they
-    are, for each `weighting`, proportional to
+    which is the cross entropy for gamma = 0.  The sum of the weights c is 1 / (1 + r) in the signal and r / (1 + r) in the
+    background, one half in each class by default; within a class they are, for each `weighting`, proportional to
 
         cross_section   w, the expected yield;
         processes       w over the yield of the event's process, so that all processes of a class count the same;
         events          1 for every event with w > 0: the unweighted loss, which ignores cross sections and is the
                         baseline of arXiv:2412.09500.
 
-    A class without weight does not contribute.
+    A class without weight does not contribute.  For r = `background_to_signal` other than one F is replaced by F - ln r, so
+    that the minimiser is the same for every r.
 
     Args:
         gamma: power of the modulating factor, >= 0.
         weighting: kind of the weights.
+        background_to_signal: the ratio r of the sums of the weights.
         process_count: number of processes, for `processes`; by default the largest index of each batch plus one, whose
             computation waits for a GPU.
 
     Raises:
-        TrainingError: for a negative gamma, an unknown weighting, or `processes` without `process`.
+        TrainingError: for a negative gamma, a ratio that is not positive, an unknown weighting, or `processes` without
+            `process`.
 
     Example:
         >>> round(FocalLoss(1.0)(torch.zeros(2), torch.tensor([True, False]), torch.tensor([1.0, 10.0])).item(), 4)
@@ -50,17 +55,26 @@ class FocalLoss(nn.Module):
     """
 
     def __init__(
-        self, gamma: float = 2.0, *, weighting: Weighting = "cross_section", process_count: int | None = None
+        self,
+        gamma: float = 2.0,
+        *,
+        weighting: Weighting = "cross_section",
+        background_to_signal: float = 1.0,
+        process_count: int | None = None,
     ) -> None:
         super().__init__()
         if not gamma >= 0:
             message = f"The focal loss needs gamma >= 0, found {gamma}; 2 is usual, 0 is the cross entropy."
+            raise TrainingError(message)
+        if not 0 < background_to_signal < math.inf:
+            message = f"The cross entropy needs background_to_signal > 0, found {background_to_signal}."
             raise TrainingError(message)
         known = ("cross_section", "events", "processes")
         if weighting not in known:
             message = f"Unknown weighting {weighting!r} of the cross entropy.{nearest_name(weighting, known)}"
             raise TrainingError(message)
         self.gamma, self.weighting, self.process_count = gamma, weighting, process_count
+        self.background_to_signal, self.offset = background_to_signal, math.log(background_to_signal)
 
     def forward(self, scores: Tensor, is_signal: Tensor, weights: Tensor, process: Tensor | None = None) -> Tensor:
         """Evaluate the loss; arguments and result as for `ZLoss`, scores being logits."""
@@ -69,7 +83,7 @@ class FocalLoss(nn.Module):
 
     def event_losses(self, scores: Tensor, is_signal: Tensor) -> Tensor:
         """[1 - p_t]^gamma (-ln p_t) of each event; arguments of shape (..., n)."""
-        right = margin(scores, is_signal)
+        right = margin(scores - self.offset, is_signal)
         errors = softplus(-right)
         return errors * torch.exp(-self.gamma * softplus(right)) if self.gamma > 0 else errors
 
@@ -86,7 +100,10 @@ class FocalLoss(nn.Module):
             weights = rescale_to_process_yields(weights, process, torch.ones(count).to(weights))
         signal, background = class_yields(weights, is_signal)
         inverse_signal, inverse_background = inverse_or_zero(signal), inverse_or_zero(background)
-        return weights * (inverse_background + is_signal * (inverse_signal - inverse_background)) / 2
+        inverse_background = inverse_background * self.background_to_signal
+        return weights * (inverse_background + is_signal * (inverse_signal - inverse_background)) / (
+            1 + self.background_to_signal
+        )
 
 
 class BCELoss(FocalLoss):
@@ -95,16 +112,24 @@ class BCELoss(FocalLoss):
         L = (1/2) sum_signal (w / S) ln(1 + exp(-F)) + (1/2) sum_background (w / B) ln(1 + exp(F))
 
     Its minimiser is F = ln p_s(x) / p_b(x) with the cross-section-weighted background density: the likelihood ratio,
-    which is optimal for s / sqrt(b) in the limit of a large network and many events.  For the other weightings see
-    `FocalLoss`.
+    which is optimal for s / sqrt(b) in the limit of a large network and many events.  For the other weightings, and for
+    classes of other weight, whose minimiser is the same, see `FocalLoss`.
 
     Example:
         >>> round(BCELoss()(torch.zeros(2), torch.tensor([True, False]), torch.tensor([1.0, 10.0])).item(), 4)
         0.6931
     """
 
-    def __init__(self, *, weighting: Weighting = "cross_section", process_count: int | None = None) -> None:
-        super().__init__(0.0, weighting=weighting, process_count=process_count)
+    def __init__(
+        self,
+        *,
+        weighting: Weighting = "cross_section",
+        background_to_signal: float = 1.0,
+        process_count: int | None = None,
+    ) -> None:
+        super().__init__(
+            0.0, weighting=weighting, background_to_signal=background_to_signal, process_count=process_count
+        )
 
 
 class BCELossSettings(BaseLossSettings):
@@ -116,15 +141,25 @@ class BCELossSettings(BaseLossSettings):
     """Weight of an event within its class: its expected yield ("cross_section"), the same weight for every event
     ("events"), or the same sum of weights for every process ("processes").
     """
+    background_to_signal: float = Field(default=1.0, ge=1e-6, le=1e6, examples=[100.0])
+    """Sum of the weights of the background over that of the signal. The best output is the same for every value, but a
+    training resolves it best where signal and background so weighted are alike: for a search in the tail of a large
+    background that is a ratio of tens to hundreds.
+    """
 
     @property
     def label(self) -> str:
         """Name for legends."""
-        return f"{_WEIGHTING_LABELS[self.weighting]} BCE"
+        ratio = "" if self.background_to_signal == 1 else f", background x {self.background_to_signal:g}"
+        return f"{_WEIGHTING_LABELS[self.weighting]} BCE{ratio}"
 
     def build(self, context: LossContext | None = None) -> BCELoss:
         """Make the loss."""
-        return BCELoss(weighting=self.weighting, process_count=_process_count(context))
+        return BCELoss(
+            weighting=self.weighting,
+            background_to_signal=self.background_to_signal,
+            process_count=_process_count(context),
+        )
 
 
 class FocalLossSettings(BaseLossSettings):

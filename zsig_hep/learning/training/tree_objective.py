@@ -80,7 +80,7 @@ class Objective:
         gradient: Floats = slopes.numpy() * len(outputs)
         curvature = np.abs(gradient)
         if isinstance(self.loss, FocalLoss) and self.loss.gamma == 0:
-            p = torch.sigmoid(scores.detach())
+            p = torch.sigmoid(scores.detach() - self.loss.offset)
             curvature = self.shares * (p * (1 - p)).numpy()
         return _finite(value.detach()), gradient, np.maximum(curvature, FLOOR)
 
