@@ -99,9 +99,9 @@ _SOURCES: list[Any] = [
 
 
 def _distinct_branches(names: Any, info: ValidationInfo) -> Any:
-    """Refuse a list that is empty or names a branch twice."""
+    """Refuse a list that is empty, and one or a tuple that names a branch twice."""
     if isinstance(names, list | tuple):
-        if not names:
+        if names == []:
             msg = f"{info.field_name} names no branch"
             raise ValueError(msg)
         if repeated := sorted({name for name in names if names.count(name) > 1}):
