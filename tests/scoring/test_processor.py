@@ -236,3 +236,12 @@ def test_axes_that_cannot_be_used_are_refused(search, options, message):
 def test_an_axis_that_is_no_feature_is_refused(search):
     with pytest.raises(Exception, match=r"InputError.*axis 'yy' is no feature of the columns\. Did you mean 'y'"):
         fill(search, axes=[hist.axis.Regular(2, 0, 1, name="yy")])
+
+
+def test_weights_that_the_sums_of_all_chunks_normalise_are_refused(search):
+    own = WeightVariation(kind="weight", branch="PSWeight", up=0, down=2, normalise="own")
+    reader = replace(search.reader, variations={"dy": {"isr": own}})
+    with pytest.raises(
+        InputError, match=r"variation 'isr' is normalised by the sums.* \(normalise: own\).*leave it out"
+    ):
+        ScoreProcessor(reader, search.onnx)

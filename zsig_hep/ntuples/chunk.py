@@ -1,7 +1,7 @@
 """One chunk of events, selected and weighted, nominally and under each variation; used by all processors."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from zsig_hep.ntuples.datasets import SignOf, Weight, weight_branches
 from zsig_hep.ntuples.identity import hash_content, hash_identity
 from zsig_hep.ntuples.luminosity import LuminosityMask
 from zsig_hep.ntuples.variations import DIRECTIONS, ShapeVariation, Variation, WeightVariation, varied_name
+from zsig_hep.ntuples.varied_sums import VariedSums
 from zsig_hep.ntuples.weight_factors import scale_factors, weight_factors
 
 ChunkKey = tuple[str, str, str, int, int]
@@ -58,6 +59,7 @@ class VariedChunk:
         shapes: selections under each shape variation, up and down; down is None for a one-sided variation.
         generator_weight: f8 [N] of all events.
         event_weight: f8 [N] of all events, before normalisation; the same array if there are no other factors.
+        varied_sums: sums over all events under the weight variations that are normalised to them, by name.
     """
 
     nominal: SelectedChunk
@@ -65,6 +67,7 @@ class VariedChunk:
     shapes: dict[str, tuple[SelectedChunk, SelectedChunk | None]]
     generator_weight: Floats
     event_weight: Floats
+    varied_sums: dict[str, VariedSums] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ class ChunkReader:
         variations = (self.variations or {}).get(key[0], {})
         weights: dict[str, tuple[Floats, Floats]] = {}
         shapes: dict[str, tuple[SelectedChunk, SelectedChunk | None]] = {}
+        sums: dict[str, VariedSums] = {}
+        full = weight if nominal.scale_factors is None else weight * nominal.scale_factors.weight()
         for name, variation in variations.items():
             if isinstance(variation, WeightVariation):
                 if variation.scale_factor is not None:
@@ -139,14 +144,17 @@ class ChunkReader:
                     function = (self.weight_functions or {}).get(name)
                     raised, lowered = weight_factors(events, name, variation, function, where)
                 weights[name] = self._varied(nominal, raised), self._varied(nominal, lowered)
+                if variation.own_sums == "events":
+                    # A factor that replaces another one is relative to weights that contain that one.
+                    replaces = variation.nominal is not None or variation.scale_factor is not None
+                    sums[name] = VariedSums.of(full if replaces else generator, (raised, lowered))
             elif isinstance(variation, ShapeVariation):
                 up, down = (varied_name(name, direction) for direction in DIRECTIONS)
                 shapes[name] = (
                     self._select(events, key, weight, where, up),
                     None if variation.one_sided else self._select(events, key, weight, where, down),
                 )
-        full = weight if nominal.scale_factors is None else weight * nominal.scale_factors.weight()
-        return VariedChunk(nominal, weights, shapes, generator, full)
+        return VariedChunk(nominal, weights, shapes, generator, full, sums)
 
     def _first_cuts(self, events: Any, key: ChunkKey, where: str) -> list[tuple[str, NDArray[np.bool_]]]:
         """Cuts of the analysis file, each with those before it."""

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.datasets import Process
+from zsig_hep.ntuples.own_sums import Normalise, UpAndDownSums, own_sums_problem
 from zsig_hep.settings import PathText, Settings
 
 VariationKind = Literal["luminosity", "normalisation", "weight", "shape"]
@@ -89,8 +90,8 @@ class NormalisationVariation(_Scaled):
 class WeightVariation(_OfProcesses):
     """Factors on the weights of the events.
 
-    Yields are divided by the nominal sum of generator weights, so that a variation can change the cross section as well
-    as shapes and efficiencies.
+    By default yields are divided by the nominal sum of generator weights, so that a variation can change the cross section
+    as well as shapes and efficiencies; see `normalise`.
 
     Example:
         >>> isr = WeightVariation(kind="weight", branch="PSWeight", up=0, down=2)
@@ -114,6 +115,19 @@ class WeightVariation(_OfProcesses):
 
     scale_factor: str | None = Field(default=None, min_length=1, examples=["pileup"])
     """Name of a variation of the `Weights` that `columns` returns, such as "pileup" for "pileupUp" and "pileupDown"."""
+    normalise: Normalise = "nominal"
+    """What yields of the varied weights are divided by: "nominal" is the nominal sum of generator weights, "own" the sum
+    under the variation, so that the cross section is unchanged; "shape_only" scales them to the nominal yield after the
+    selection, for each process.
+    """
+    sum_of_weights: UpAndDownSums | None = Field(
+        default=None,
+        examples=["runs", "events", {"up": {"histogram": "sums", "bin": 2}, "down": {"histogram": "sums", "bin": 3}}],
+    )
+    """Source of the own sums: "runs" takes those that NanoAOD stores for LHEScaleWeight, LHEPdfWeight and PSWeight, which
+    is the default for these branches; "events" adds the weights of the events in the files, if nothing was skimmed; `{up:
+    PLACE, down: PLACE}` reads `{histogram: NAME, bin: NUMBER OR LABEL}` or `{tree: NAME, branch: NAME}`.
+    """
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -137,6 +151,33 @@ class WeightVariation(_OfProcesses):
             "branches `up`, `down` and, if they replace one, `nominal`; `scale_factor`; or `function`"
         )
         raise ValueError(message)
+
+    @model_validator(mode="after")
+    def _own_sums_have_a_source(self) -> Self:
+        if problem := own_sums_problem(self.normalise, self.sum_of_weights, self.branch):
+            raise ValueError(problem)
+        places = self.sum_of_weights
+        if places is not None and not isinstance(places, str):
+            two_sided = self.down is not None or self.function is not None or self.scale_factor is not None
+            if two_sided != (places.down is not None):
+                message = (
+                    "sum_of_weights needs the places `up` and `down` of a variation with two directions, and `up` alone"
+                )
+                message += " of one whose down mirrors up"
+                raise ValueError(message)
+        return self
+
+    @property
+    def own_sums(self) -> UpAndDownSums | None:
+        """Source of the own sums of weights, with the default filled in; None unless they are used."""
+        if self.normalise != "own":
+            return None
+        return "runs" if self.sum_of_weights is None else self.sum_of_weights
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Elements of `branch`, up and, unless it mirrors up, down."""
+        return tuple(each for each in (self.up, self.down) if isinstance(each, int))
 
     @field_validator("function")
     @classmethod
