@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,10 @@ from zsig_hep.ntuples.normalisation import Normalisation
 from zsig_hep.ntuples.processors import ChunkFile, ChunkRecord
 from zsig_hep.ntuples.storage import read_chunk
 from zsig_hep.ntuples.table import EventTable, validate_table, validate_varied_table
-from zsig_hep.ntuples.variations import Variation, WeightVariation
+from zsig_hep.ntuples.variations import DIRECTIONS, Variation
 from zsig_hep.ntuples.varied_sums import VariedSums, all_own_factors
+from zsig_hep.ntuples.weight_factors import require_equal_lengths
+from zsig_hep.ntuples.weight_sets import VariedWeights, WeightSetVariation
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class ReadDataset:
         inputs: the dataset as it was before.
         records: its chunks by key, in the order of files and entries.
         normalisation: of simulation; None for data.
-        own_factors: factors on the yields under weight variations with own sums of weights, up and down, by name.
+        own_factors: factors on the yields under weight variations with own sums of weights, by name: up and down, or of the
+            elements of a set.
     """
 
     inputs: DatasetInputs
@@ -74,9 +77,15 @@ def normalise_datasets(
         The datasets, in order.
 
     Raises:
+        InputError: a set of weights has different lengths in the files of a dataset.
         NormalisationError: all problems at once, one per line.
     """
     own = {inputs.dataset.name: _sorted_records(inputs, records) for inputs in inspected}
+    for dataset, found in own.items():
+        for name, variation in (variations or {}).items():
+            if isinstance(variation, WeightSetVariation):
+                lengths = [each for record in found.values() for each in record.set_lengths.get(name, ())]
+                require_equal_lengths(dataset, name, variation, lengths)
     simulated = [inputs for inputs in inspected if inputs.dataset.role != "data"]
     events = {
         name: functools.reduce(operator.add, (each.generator for each in found.values()), EventWeights.of_unweighted(0))
@@ -178,8 +187,8 @@ def assemble_table(
     """
     names = _common_features(read)
     layout, file_names = _layout(read, list(processes))
-    of_weights = {name: each for name, each in (variations or {}).items() if isinstance(each, WeightVariation)}
-    table = _filled_table(layout, names, processes, settings, luminosity_ifb, tuple(of_weights))
+    of_weights = {name: each for name, each in (variations or {}).items() if isinstance(each, VariedWeights)}
+    table = _filled_table(layout, names, processes, settings, luminosity_ifb, of_weights)
     file = np.empty(len(table), dtype=np.int32)
     for part in layout:
         file[part.rows] = part.file
@@ -189,6 +198,7 @@ def assemble_table(
     )
     _normalise_weights(table, layout)
     _normalise_to_nominal(table, of_weights)
+    table = _with_members(table, of_weights)
     validate_table(table)
     return table, notes
 
@@ -228,7 +238,7 @@ def _filled_table(
     processes: Mapping[str, Process],
     settings: NtupleSettings,
     luminosity_ifb: float,
-    variations: Sequence[str] = (),
+    variations: Mapping[str, VariedWeights] | None = None,
 ) -> EventTable:
     """A table of the events of chunk files, with weights before normalisation."""
     length = layout[-1].rows.stop if layout else 0
@@ -244,11 +254,25 @@ def _filled_table(
         fold_count=settings.folds,
         identity=np.empty(length, dtype=np.uint64),
         luminosity_ifb=luminosity_ifb,
-        weight_variations={name: np.empty((2, length)) for name in variations},
+        weight_variations={name: np.empty((_rows_of(each), length)) for name, each in (variations or {}).items()},
     )
     for part in layout:
         _fill(table, part, settings.fold_seed)
     return table
+
+
+def _rows_of(variation: VariedWeights) -> int:
+    """Number of varied weights of each event in the chunk files."""
+    return len(variation.elements) if isinstance(variation, WeightSetVariation) else len(DIRECTIONS)
+
+
+def _with_members(table: EventTable, variations: Mapping[str, VariedWeights]) -> EventTable:
+    """Replace the weights under the elements of sets by those of the members, whose shifts are combined."""
+    varied = {name: table.weight_variations[name] for name in variations}
+    for name, variation in variations.items():
+        if isinstance(variation, WeightSetVariation):
+            varied[name] = variation.member_weights(table.weight, varied[name])
+    return replace(table, weight_variations=varied)
 
 
 def _normalise_weights(table: EventTable, layout: Sequence[_Rows]) -> None:
@@ -260,7 +284,7 @@ def _normalise_weights(table: EventTable, layout: Sequence[_Rows]) -> None:
                 pair[:, part.rows] *= np.array(own)[:, None]
 
 
-def _normalise_to_nominal(table: EventTable, variations: Mapping[str, WeightVariation]) -> None:
+def _normalise_to_nominal(table: EventTable, variations: Mapping[str, VariedWeights]) -> None:
     """Scale the weights under variations of shapes only to the nominal yield of each process.
 
     Raises:
@@ -329,7 +353,8 @@ def _fill(table: EventTable, part: _Rows, fold_seed: int) -> None:
     if part.chunk.path is None:
         return
     path = Path(part.chunk.path)
-    chunk, varied = read_chunk(path, table.feature_names, table.features[part.rows], tuple(table.weight_variations))
+    numbers = {name: len(weights) for name, weights in table.weight_variations.items()}
+    chunk, varied = read_chunk(path, table.feature_names, table.features[part.rows], numbers)
     for name, pair in table.weight_variations.items():
         pair[:, part.rows] = varied.get(name, chunk["weight"])
     table.weight[part.rows] = chunk["weight"]

@@ -20,8 +20,9 @@ from zsig_hep.ntuples.generator_sums import EventWeights, GeneratorSums, read_ru
 from zsig_hep.ntuples.luminosity import RUN_BRANCHES
 from zsig_hep.ntuples.normalisation import Normalisation, normalise
 from zsig_hep.ntuples.resolution import ResolvedDataset, SourceFile, resolve_datasets
-from zsig_hep.ntuples.variations import Variation, WeightVariation, expand_variations, variations_of
+from zsig_hep.ntuples.variations import Variation, expand_variations, variations_of
 from zsig_hep.ntuples.varied_sums import VariedSums, all_own_factors, read_varied_sums
+from zsig_hep.ntuples.weight_sets import VariedWeights
 
 _TREE_CLASSES = ("TTree", "TNtuple", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 
@@ -221,7 +222,7 @@ def _needed_branches(
     advice = " Name the branches that identify an event, or set event_identity: content"
     needed |= {branch: advice for branch in identity if branch not in needed}
     for name, variation in variations_of(variations, dataset.process).items():
-        if isinstance(variation, WeightVariation):
+        if isinstance(variation, VariedWeights):
             advice = f" Variation {name!r} needs it; if only some processes have it, name them: processes: [...]"
             needed |= {branch: advice for branch in variation.branches if branch not in needed}
     needed |= {

@@ -74,6 +74,7 @@ class ChunkRecord:
             "ntuple", has all events.
         shapes: the events selected under each direction of a shape variation, by varied name.
         varied_sums: sums over all events of the chunk under the weight variations that are normalised to them, by name.
+        set_lengths: numbers of elements of the branch of each set of weights, by name.
     """
 
     events: ChunkFile
@@ -81,6 +82,7 @@ class ChunkRecord:
     cutflow: tuple[tuple[str, WeightedCount], ...]
     shapes: Mapping[str, ChunkFile] = field(default_factory=dict)
     varied_sums: Mapping[str, VariedSums] = field(default_factory=dict)
+    set_lengths: Mapping[str, list[int]] = field(default_factory=dict)
 
     @property
     def path(self) -> str | None:
@@ -191,6 +193,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
             cutflow=tuple(cutflow),
             shapes=shapes,
             varied_sums=chunk.varied_sums,
+            set_lengths=chunk.set_lengths,
         )
         return {key: record}
 
@@ -203,7 +206,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         key: ChunkKey,
         chunk: SelectedChunk,
         variation: str,
-        weights: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
+        weights: Mapping[str, tuple[NDArray[np.float64], ...]] | None = None,
     ) -> ChunkFile:
         names = tuple(chunk.features)
         if not len(chunk):

@@ -8,10 +8,11 @@ from pydantic import Field, field_validator, model_validator
 
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.datasets import Process
-from zsig_hep.ntuples.own_sums import Normalise, UpAndDownSums, own_sums_problem
-from zsig_hep.settings import PathText, Settings
+from zsig_hep.ntuples.own_sums import UpAndDownSums, own_sums_problem
+from zsig_hep.ntuples.weight_sets import Element, VariedProcesses, VariedWeights, WeightSetVariation
+from zsig_hep.settings import PathText
 
-VariationKind = Literal["luminosity", "normalisation", "weight", "shape"]
+VariationKind = Literal["luminosity", "normalisation", "weight", "weight_set", "shape"]
 Direction = Literal["up", "down"]
 
 DIRECTIONS: tuple[Direction, ...] = ("up", "down")
@@ -20,7 +21,6 @@ NOMINAL = "nominal"
 """Name of the nominal events on the axis of variations of a histogram."""
 
 _Factor = Annotated[float, Field(ge=1e-3, le=1e3)]
-_Element = Annotated[int, Field(ge=0, le=1_000_000)]
 
 _NAME = re.compile(r"[A-Za-z]\w*")
 
@@ -35,16 +35,7 @@ def varied_name(name: str, direction: Direction) -> str:
     return f"{name}{direction.capitalize()}"
 
 
-class _OfProcesses(Settings):
-    """The settings of all kinds of variations."""
-
-    processes: list[str] | None = Field(default=None, min_length=1, examples=[["ttbar"]])
-    """Names of the processes that are varied; by default all simulated processes."""
-    correlated: bool = True
-    """Whether the processes vary together; otherwise each has a variation of its own, `<name>_<process>`."""
-
-
-class _Scaled(_OfProcesses):
+class _Scaled(VariedProcesses):
     """A variation of whole yields, by factors up and down."""
 
     relative: float | None = Field(default=None, ge=1e-9, lt=10, examples=[0.02])
@@ -87,7 +78,7 @@ class NormalisationVariation(_Scaled):
     """Chooses this kind of variation."""
 
 
-class WeightVariation(_OfProcesses):
+class WeightVariation(VariedWeights):
     """Factors on the weights of the events.
 
     By default yields are divided by the nominal sum of generator weights, so that a variation can change the cross section
@@ -102,9 +93,9 @@ class WeightVariation(_OfProcesses):
 
     kind: Literal["weight"]
     """Chooses this kind of variation."""
-    up: _Element | str | None = Field(default=None, examples=[0, "puWeightUp"])
+    up: Element | str | None = Field(default=None, examples=[0, "puWeightUp"])
     """Element of `branch` for up, or the name of a branch."""
-    down: _Element | str | None = Field(default=None, examples=[2, "puWeightDown"])
+    down: Element | str | None = Field(default=None, examples=[2, "puWeightDown"])
     """Element of `branch` for down, or the name of a branch; by default down mirrors up: w_down = 2 w - w_up."""
     branch: str | None = Field(default=None, examples=["PSWeight"])
     """Branch with several factors per event, relative to the nominal weight."""
@@ -115,11 +106,6 @@ class WeightVariation(_OfProcesses):
 
     scale_factor: str | None = Field(default=None, min_length=1, examples=["pileup"])
     """Name of a variation of the `Weights` that `columns` returns, such as "pileup" for "pileupUp" and "pileupDown"."""
-    normalise: Normalise = "nominal"
-    """What yields of the varied weights are divided by: "nominal" is the nominal sum of generator weights, "own" the sum
-    under the variation, so that the cross section is unchanged; "shape_only" scales them to the nominal yield after the
-    selection, for each process.
-    """
     sum_of_weights: UpAndDownSums | None = Field(
         default=None,
         examples=["runs", "events", {"up": {"histogram": "sums", "bin": 2}, "down": {"histogram": "sums", "bin": 3}}],
@@ -188,7 +174,7 @@ class WeightVariation(_OfProcesses):
         return function
 
 
-class ShapeVariation(_OfProcesses):
+class ShapeVariation(VariedProcesses):
     """Shifted objects, selected again: `columns` is called with "<name>Up" and "<name>Down" as second argument."""
 
     kind: Literal["shape"]
@@ -198,7 +184,8 @@ class ShapeVariation(_OfProcesses):
 
 
 Variation = Annotated[
-    LuminosityVariation | NormalisationVariation | WeightVariation | ShapeVariation, Field(discriminator="kind")
+    LuminosityVariation | NormalisationVariation | WeightVariation | WeightSetVariation | ShapeVariation,
+    Field(discriminator="kind"),
 ]
 
 

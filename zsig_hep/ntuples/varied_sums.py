@@ -26,7 +26,8 @@ from zsig_hep.ntuples.generator_sums import (
 from zsig_hep.ntuples.normalisation import Normalisation
 from zsig_hep.ntuples.own_sums import RUNS_SUMS, SumPlace
 from zsig_hep.ntuples.resolution import ResolvedDataset
-from zsig_hep.ntuples.variations import Variation, WeightVariation, variations_of
+from zsig_hep.ntuples.variations import Variation, variations_of
+from zsig_hep.ntuples.weight_sets import VariedWeights, WeightSetVariation
 
 Floats = NDArray[np.float64]
 
@@ -40,7 +41,7 @@ class VariedSums:
 
     Attributes:
         nominal: of the nominal weights; None where the varied sums stand alone in a file.
-        varied: of each varied weight: up and down, or up alone where down mirrors it.
+        varied: of each varied weight: up and down, or up alone where down mirrors it; of the elements of a set.
     """
 
     nominal: Fraction | None
@@ -81,7 +82,7 @@ def read_varied_sums(
     """
     found = {}
     for name, variation in variations_of(variations, dataset.process).items():
-        if isinstance(variation, WeightVariation) and variation.own_sums not in (None, "events"):
+        if isinstance(variation, VariedWeights) and variation.own_sums not in (None, "events"):
             try:
                 found[name] = _stored(file, path, dataset, variation)
             except NormalisationError as error:
@@ -90,12 +91,15 @@ def read_varied_sums(
     return found
 
 
-def _stored(file: Any, path: str, dataset: ResolvedDataset, variation: WeightVariation) -> VariedSums:
+def _stored(file: Any, path: str, dataset: ResolvedDataset, variation: VariedWeights) -> VariedSums:
     source = variation.own_sums
     if source is None or isinstance(source, str):
-        return _runs_sums(file, path, dataset, str(variation.branch), variation.elements)
-    places = [source.up] if source.down is None else [source.up, source.down]
-    return VariedSums(None, tuple(_sum_at(file, path, dataset.name, place) for place in places))
+        return _runs_sums(file, path, dataset, variation.branches[0], variation.elements)
+    if isinstance(source, SumInTree):
+        places = [SumInTree(tree=source.tree, branch=f"{source.branch}[{number}]") for number in variation.elements]
+        return VariedSums(None, tuple(_sum_at(file, path, dataset.name, place) for place in places))
+    sides = [source.up] if source.down is None else [source.up, source.down]
+    return VariedSums(None, tuple(_sum_at(file, path, dataset.name, place) for place in sides))
 
 
 def _sum_at(file: Any, path: str, dataset: str, place: SumPlace) -> Fraction:
@@ -156,7 +160,7 @@ def _runs_sums(file: Any, path: str, dataset: ResolvedDataset, branch: str, elem
 
 
 def own_factors(
-    name: str, dataset: ResolvedDataset, normalisation: Normalisation, sums: VariedSums, *, of_events: bool
+    name: str, variation: VariedWeights, dataset: ResolvedDataset, normalisation: Normalisation, sums: VariedSums
 ) -> tuple[float, ...]:
     """Factors on the yields under a variation that replace the nominal sum of weights by the own ones.
 
@@ -167,19 +171,19 @@ def own_factors(
 
     Args:
         name: of the variation.
+        variation: with own sums; those over the events in the files must be over all generated events.
         dataset: a simulated dataset.
         normalisation: of the dataset.
         sums: of the dataset and its extensions.
-        of_events: whether these are sums over the events in the files, which must be all generated events.
 
     Returns:
-        Factors up and down.
+        Factors up and down, or of each element of a set.
 
     Raises:
         NormalisationError: the events are a skim, there is no nominal sum, or a sum is not positive and finite.
     """
     where = f"dataset {dataset.name!r}: variation {name!r}"
-    if of_events and (problem := _not_all_events(normalisation)):
+    if variation.own_sums == "events" and (problem := _not_all_events(normalisation)):
         msg = (
             f"{where} cannot be normalised to its sum over the events in the files: {problem}. Give the place where its sum "
             "over all generated events is stored, as sum_of_weights, or set normalise to `nominal` or `shape_only`"
@@ -193,13 +197,16 @@ def own_factors(
         )
         raise NormalisationError(msg)
     varied = [float(each) for each in sums.varied]
-    if len(varied) == 1:
+    labels = ["up", "down"]
+    if isinstance(variation, WeightSetVariation):
+        labels = [f"of element {number}" for number in variation.elements]
+    elif len(varied) == 1:
         varied.append(2 * nominal - varied[0])
-    for direction, total in zip(("up", "down"), varied, strict=True):
+    for label, total in zip(labels, varied, strict=True):
         if not (total * nominal > 0 and math.isfinite(total)):
             kind = "zero" if total == 0 else "not finite" if not math.isfinite(total) else "negative"
             msg = (
-                f"{where}: the sum of weights {direction} is {kind} ({total:g}), while the nominal one is {nominal:g}, so that its "
+                f"{where}: the sum of weights {label} is {kind} ({total:g}), while the nominal one is {nominal:g}, so that its "
                 "yields are undefined. Check the elements or branches, or set normalise to `nominal`"
             )
             raise NormalisationError(msg)
@@ -246,7 +253,7 @@ def all_own_factors(
     for dataset in datasets:
         of_dataset = factors.setdefault(dataset.name, {})
         for name, variation in variations_of(variations, dataset.process).items():
-            if not isinstance(variation, WeightVariation) or variation.own_sums is None:
+            if not isinstance(variation, VariedWeights) or variation.own_sums is None:
                 continue
             from_events = variation.own_sums == "events"
             if (sums := of_events if from_events else stored) is None:
@@ -256,9 +263,7 @@ def all_own_factors(
             if known:
                 total = functools.reduce(operator.add, known)
                 try:
-                    of_dataset[name] = own_factors(
-                        name, dataset, normalisations[dataset.name], total, of_events=from_events
-                    )
+                    of_dataset[name] = own_factors(name, variation, dataset, normalisations[dataset.name], total)
                 except NormalisationError as error:
                     problems.append(error)
     if problems:

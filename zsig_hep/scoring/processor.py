@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.chunk import ChunkReader, SelectedChunk, VariedChunk, chunk_key
 from zsig_hep.ntuples.processors import count_weights
-from zsig_hep.ntuples.variations import DIRECTIONS, NOMINAL, WeightVariation, varied_name
+from zsig_hep.ntuples.variations import DIRECTIONS, NOMINAL, varied_name
+from zsig_hep.ntuples.weight_sets import VariedWeights, WeightSetVariation
 from zsig_hep.scoring.scorer import Scorer, is_trained_on, require_same_folds, score_chunk
 
 Floats = NDArray[np.float64]
@@ -145,7 +146,13 @@ def _in_last_bin(score: Floats, axis: Any) -> Floats:
 def _require_nominal_sums(reader: ChunkReader) -> None:
     for variations in (reader.variations or {}).values():
         for name, variation in variations.items():
-            if isinstance(variation, WeightVariation) and variation.normalise != "nominal":
+            if isinstance(variation, WeightSetVariation):
+                msg = (
+                    f"variation {name!r} is a set of weights, whose yields are combined when all chunks are filled: leave it "
+                    "out of the variations of `chunk_reader`, or name its members as variations of `kind: weight`"
+                )
+                raise InputError(msg)
+            if isinstance(variation, VariedWeights) and variation.normalise != "nominal":
                 msg = (
                     f"variation {name!r} is normalised by the sums or yields of all chunks (normalise: {variation.normalise}), "
                     "which are not known when a chunk is filled: leave it out of the variations of `chunk_reader`"
