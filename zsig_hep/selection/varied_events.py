@@ -135,44 +135,21 @@ class VariedYield:
         nominal: nominal yield.
         up: yield under the variation up.
         down: yield under the variation down.
-        members: yields under the members of a set; those of different processes add before they are combined.
-        combine: how the shifts of the members are combined; None without members.
     """
 
     nominal: Yield
     up: Yield
     down: Yield
-    members: tuple[Yield, ...] = ()
-    combine: Combination | None = None
-
-    @classmethod
-    def of_members(cls, nominal: Yield, members: Sequence[Yield], combine: Combination) -> Self:
-        """The yields of a set: the largest and the smallest, or the nominal one with all shifts in quadrature.
-
-        Example:
-            >>> nominal, *members = (Yield(value, 1.0, 10) for value in (10.0, 13.0, 6.0))
-            >>> envelope = VariedYield.of_members(nominal, members, "envelope")
-            >>> hessian = VariedYield.of_members(nominal, members, "quadrature")
-            >>> envelope.shifts, hessian.shifts
-            ((3.0, -4.0), (5.0, -5.0))
-        """
-        if combine == "envelope":
-            every = [nominal, *members]
-            largest, smallest = max(every, key=lambda each: each.value), min(every, key=lambda each: each.value)
-            return cls(nominal, largest, smallest, tuple(members), combine)
-        shifts = np.array([each.value - nominal.value for each in members])
-        up, down = (replace(nominal, value=nominal.value + float(each)) for each in combined_shifts(shifts, combine))
-        return cls(nominal, up, down, tuple(members), combine)
 
     @property
-    def alternative_shifts(self) -> tuple[float, ...]:
-        """Change of the yield up and down, or under each member of a set, in events."""
-        return tuple(each.value - self.nominal.value for each in self.members) if self.members else self.shifts
+    def alternatives(self) -> tuple[Yield, ...]:
+        """Yields up and down, or under each member of a set; those of processes add before they are combined."""
+        return self.up, self.down
 
     @property
-    def without_members(self) -> Self:
-        """The yields up and down alone."""
-        return replace(self, members=(), combine=None)
+    def combination(self) -> Combination | None:
+        """How the shifts of the alternatives are combined; None for up and down."""
+        return None
 
     @property
     def shifts(self) -> tuple[float, float]:
@@ -188,6 +165,48 @@ class VariedYield:
         if up == down:
             return "up equals down"
         return "up and down have the same sign" if up * down > 0 else ""
+
+
+@dataclass(frozen=True)
+class VariedYieldOfSet(VariedYield):
+    """The yield of one process above a cut, nominal and under the members of a set.
+
+    Attributes:
+        members: yields under the members.
+        combine: how their shifts are combined.
+    """
+
+    members: tuple[Yield, ...]
+    combine: Combination
+
+    @classmethod
+    def of(cls, nominal: Yield, members: Sequence[Yield], combine: Combination) -> Self:
+        """Up and down are the largest and the smallest yield, or the nominal one with all shifts in quadrature.
+
+        Example:
+            >>> nominal, *members = (Yield(value, 1.0, 10) for value in (10.0, 13.0, 6.0))
+            >>> envelope = VariedYieldOfSet.of(nominal, members, "envelope")
+            >>> hessian = VariedYieldOfSet.of(nominal, members, "quadrature")
+            >>> envelope.shifts, hessian.shifts
+            ((3.0, -4.0), (5.0, -5.0))
+        """
+        if combine == "envelope":
+            every = [nominal, *members]
+            largest, smallest = max(every, key=lambda each: each.value), min(every, key=lambda each: each.value)
+            return cls(nominal, largest, smallest, tuple(members), combine)
+        shifts = np.array([each.value - nominal.value for each in members])
+        up, down = (replace(nominal, value=nominal.value + float(each)) for each in combined_shifts(shifts, combine))
+        return cls(nominal, up, down, tuple(members), combine)
+
+    @property
+    def alternatives(self) -> tuple[Yield, ...]:
+        """Yields under the members."""
+        return self.members
+
+    @property
+    def combination(self) -> Combination | None:
+        """How the shifts of the members are combined."""
+        return self.combine
 
 
 def symmetrised(up: npt.ArrayLike, down: npt.ArrayLike) -> Floats:
@@ -230,7 +249,7 @@ def varied_yields(
             ]
             combine = pair[0].combine
             if combine is not None:
-                of_process[process] = VariedYield.of_members(nominal[process], alternatives, combine)
+                of_process[process] = VariedYieldOfSet.of(nominal[process], alternatives, combine)
             else:
                 up, down = alternatives
                 of_process[process] = VariedYield(nominal[process], up, down)
@@ -257,8 +276,9 @@ def background_uncertainty(yields: Mapping[str, Mapping[str, VariedYield]], back
     variance = 0.0
     for of_processes in yields.values():
         if touched := [each for name, each in of_processes.items() if name in backgrounds]:
-            summed = np.sum([each.alternative_shifts for each in touched], axis=0)
-            variance += float(symmetrised(*combined_shifts(summed, touched[0].combine)) ** 2)
+            shifts = [[other.value - each.nominal.value for other in each.alternatives] for each in touched]
+            up, down = combined_shifts(np.sum(shifts, axis=0), touched[0].combination)
+            variance += float(symmetrised(up, down) ** 2)
     return float(np.sqrt(variance))
 
 

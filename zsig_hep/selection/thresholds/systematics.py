@@ -100,7 +100,7 @@ def systematic_table(
         SystematicRow(
             name=up.name,
             kind=up.kind,
-            yields={process: each.without_members for process, each in varied[up.name].items()},
+            yields={name: VariedYield(each.nominal, each.up, each.down) for name, each in varied[up.name].items()},
             significance_up=shifted(varied[up.name], "up"),
             significance_down=shifted(varied[up.name], "down"),
         )
