@@ -24,10 +24,13 @@ from zsig_hep.selection.varied_events import (
 
 SETS = {
     "scale": {"combine": "envelope", "members": [0, 1, 3]},
+    # Both members are above the nominal yield.
+    "raised": {"combine": "envelope", "members": [0, 2]},
     "pdf": {"combine": "hessian", "members": "1-3"},
     "replica": {"combine": "replicas", "members": "0-3"},
 }
-PROCESSES = {"scale": ["hmumu", "dy", "top"], "pdf": ["dy", "top"], "replica": ["top"]}
+PROCESSES = {"scale": ["hmumu", "dy", "top"], "raised": ["dy"], "pdf": ["dy", "top"], "replica": ["top"]}
+MEMBERS = {"scale": (0, 1, 3), "raised": (0, 2), "pdf": (), "replica": ()}
 BACKGROUNDS = ("dy", "top")
 
 
@@ -57,9 +60,9 @@ def sets_alone(names=SETS):
 
 def reference_shifts(name, nominal, yields):
     """Shifts up and down of a yield from its values under the four elements, as they are defined."""
-    if name == "scale":
-        three = [yields[0], yields[1], yields[3]]
-        return max([nominal, *three]) - nominal, min([nominal, *three]) - nominal
+    if SETS[name]["combine"] == "envelope":
+        members = [yields[each] for each in SETS[name]["members"]]
+        return max([nominal, *members]) - nominal, min([nominal, *members]) - nominal
     if name == "pdf":
         delta = sum((yields[each] - yields[0]) ** 2 for each in (1, 2, 3)) ** 0.5
     else:
@@ -159,7 +162,7 @@ def test_the_table_of_variations_and_a_figure_with_them():
     assert found.background_uncertainty == pytest.approx(sigma, rel=1e-9)
     # Summaries have no members.
     assert {type(each) for row in found.rows for each in row.yields.values()} == {VariedYield}
-    assert found.rows[1].significance_up < point.significance < found.rows[1].significance_down
+    assert found.rows[2].significance_up < point.significance < found.rows[2].significance_down
 
 
 def test_templates_have_the_shifts_of_each_bin():
@@ -168,6 +171,7 @@ def test_templates_have_the_shifts_of_each_bin():
     settings = ExportSettings(observable="score", binning=edges, minimum_effective_background=1)
     templates = build_templates(events, Channels.of_cut([0.0] * 4), settings, luminosity_ifb=100.0)
     assert templates.kinds == dict.fromkeys(SETS, "weight_set")
+    assert "variation 'raised' of 'dy' changes nothing down; down is taken as the mirror of up" in templates.notes[0]
     (channel,) = templates.channels
     score = score_of(table)
     bins = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, 3)
@@ -178,12 +182,14 @@ def test_templates_have_the_shifts_of_each_bin():
                 rows = (bins == index) & (table.process == NAMES.index(process))
                 nominal = table.weight[rows].sum()
                 shifts = reference_shifts(name, nominal, [weight[rows].sum() for weight in raw[name]])
-                wanted = nominal + np.array(shifts)
+                # Fits mirror a direction without effect.
+                wanted = nominal + np.array(shifts if name != "raised" else (shifts[0], -shifts[0]))
                 assert (up.values[index], down.values[index]) == pytest.approx(wanted, rel=1e-9)
-                squares = [(table.weight[rows] ** 2).sum(), *((raw[name][e][rows] ** 2).sum() for e in (0, 1, 3))]
-                if name == "scale":
-                    of_each = [nominal, *(raw[name][each][rows].sum() for each in (0, 1, 3))]
+                squares = [(table.weight[rows] ** 2).sum(), *((raw[name][e][rows] ** 2).sum() for e in MEMBERS[name])]
+                if SETS[name]["combine"] == "envelope":
+                    of_each = [nominal, *(raw[name][each][rows].sum() for each in SETS[name]["members"])]
                     assert up.variances[index] == pytest.approx(squares[np.argmax(of_each)], rel=1e-9)
-                    assert down.variances[index] == pytest.approx(squares[np.argmin(of_each)], rel=1e-9)
+                    lowest = np.argmin(of_each) if name != "raised" else np.argmax(of_each)
+                    assert down.variances[index] == pytest.approx(squares[lowest], rel=1e-9)
                 else:
                     assert up.variances[index] == down.variances[index] == pytest.approx(squares[0], rel=1e-9)

@@ -240,7 +240,7 @@ def varied_yields(
     """
     result: dict[str, dict[str, VariedYield]] = {}
     for pair, passed in zip(events.variations, selections, strict=True):
-        of_process = {}
+        of_process: dict[str, VariedYield] = {}
         for process in pair[0].touched:
             row = events.processes.index(process)
             alternatives = [
