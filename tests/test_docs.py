@@ -326,5 +326,5 @@ class TestKeys:
         assert names["Optimisers"] == ["name: adam", "name: adamw", "name: radam", "name: eve", "name: sgd"]
         assert names["Schedules"] == ["kind: constant", "kind: cosine", "kind: graduated"]
         assert len(names["Losses"]) == 11
-        assert len(names["Variations"]) == 4
+        assert len(names["Variations"]) == 5
         assert all(member.description for members in unions.values() for member in members)

@@ -34,6 +34,7 @@ INLINE = {
     "TermSettings",
     "SumInTree",
     "SumInHistogram",
+    "SumsOfDirections",
     "WeightsAtLuminosity",
 }
 """Groups that are shown in the type of their key, such as `{value: number}`."""

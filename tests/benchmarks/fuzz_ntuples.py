@@ -102,7 +102,7 @@ def read_table(folder: Path) -> tuple[str, tuple[str, ...]]:
 
 def read_one_chunk(folder: Path) -> tuple[str, tuple[str, ...]]:
     features = np.empty((EVENTS, 2), "f4")
-    columns, varied = read_chunk(folder / "chunk.parquet", ["x", "y"], features, ["isr"])
+    columns, varied = read_chunk(folder / "chunk.parquet", ["x", "y"], features, {"isr": 2})
     return repr([each.tobytes() for each in (features, *columns.values(), *varied.values())]), ()
 
 

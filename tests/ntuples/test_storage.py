@@ -56,7 +56,7 @@ def test_a_chunk_comes_back_in_the_order_that_is_asked_for(tmp_path):
     path = tmp_path / "chunk.parquet"
     write_chunk(path, features, weight=weight, identity=identity, weight_variations={"tilt": tilt})
     found = np.empty((2, 2), "f4")
-    columns, varied = read_chunk(path, ["y", "x"], found, ["other", "tilt"])
+    columns, varied = read_chunk(path, ["y", "x"], found, {"other": 2, "tilt": 2})
     np.testing.assert_array_equal(found, np.stack([features["y"], features["x"]], axis=1))
     assert {name: (values.dtype, values.tolist()) for name, values in columns.items()} == {
         "weight": (np.float64, [0.1, -0.2]),
@@ -108,7 +108,9 @@ def rewritten(path, metadata=None, checksum=None, column=None):
         ({"luminosity_ifb": float("nan")}, "luminosity_ifb: Input should be"),
         ({"luminosity_ifb": -1.0}, "luminosity_ifb: Input should be greater than 0"),
         ({"luminosity_ifb": "140"}, "luminosity_ifb: Input should be a valid number"),
-        ({"weight_variations": ["isr"]}, "zsig:isrUp"),
+        ({"weight_variations": {"isr": 2}}, "zsig:isrUp"),
+        ({"weight_variations": {"pdf": 3}}, "zsig:pdf_0"),
+        ({"weight_variations": {"pdf": 1}}, r"weight_variations\.pdf: Input should be greater than or equal to 2"),
     ],
 )
 def test_metadata_that_do_not_describe_a_table(tmp_path, metadata, match):

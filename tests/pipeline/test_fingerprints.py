@@ -102,6 +102,16 @@ def test_a_variation_of_weights_is_read_and_trains_nothing(small_search, tmp_pat
     assert changed(varied, fingerprints(search.analysis(variations=variations))) == {"columns", *BEHIND_A_TRAINING}
 
 
+def test_a_set_of_weights_and_its_normalisation_are_read_and_train_nothing(small_search):
+    scales = {"kind": "weight_set", "branch": "LHEScaleWeight", "combine": "envelope"}
+    before, of_set, of_own_sums = (
+        fingerprints(small_search.analysis(variations=variations))
+        for variations in ({}, {"scales": scales}, {"scales": scales | {"normalise": "own"}})
+    )
+    for first, second in ((before, of_set), (of_set, of_own_sums)):
+        assert changed(first, second) == {"columns", *BEHIND_A_TRAINING}
+
+
 def test_events_that_come_as_arrays_are_known_by_their_content():
     table = make_table()
     analysis = Analysis.of_table(table, title="Arrays")

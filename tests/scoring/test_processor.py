@@ -13,6 +13,7 @@ from coffea.processor import DaskExecutor, FuturesExecutor, IterativeExecutor, R
 from tests.scoring.scored import EDGES, FILES
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.variations import ShapeVariation, WeightVariation
+from zsig_hep.ntuples.weight_sets import WeightSetVariation
 from zsig_hep.scoring.processor import ScoreProcessor
 
 pytestmark = pytest.mark.filterwarnings(
@@ -236,3 +237,19 @@ def test_axes_that_cannot_be_used_are_refused(search, options, message):
 def test_an_axis_that_is_no_feature_is_refused(search):
     with pytest.raises(Exception, match=r"InputError.*axis 'yy' is no feature of the columns\. Did you mean 'y'"):
         fill(search, axes=[hist.axis.Regular(2, 0, 1, name="yy")])
+
+
+def test_weights_that_the_sums_of_all_chunks_normalise_are_refused(search):
+    own = WeightVariation(kind="weight", branch="PSWeight", up=0, down=2, normalise="own")
+    reader = replace(search.reader, variations={"dy": {"isr": own}})
+    with pytest.raises(
+        InputError, match=r"variation 'isr' is normalised by the sums.* \(normalise: own\).*leave it out"
+    ):
+        ScoreProcessor(reader, search.onnx)
+
+
+def test_sets_of_weights_are_refused(search):
+    scales = WeightSetVariation(kind="weight_set", branch="LHEScaleWeight", combine="envelope")
+    reader = replace(search.reader, variations={"dy": {"scales": scales}})
+    with pytest.raises(InputError, match=r"variation 'scales' is a set of weights.*leave it out.*`kind: weight`"):
+        ScoreProcessor(reader, search.onnx)

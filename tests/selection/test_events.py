@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples import EventTable
 from zsig_hep.selection import ScoredEvents, VariedEvents
+from zsig_hep.selection.events import _renumbered
 from zsig_hep.statistics import ProcessTable, weighted_yield
 
 NAMES, ROLES = ("dy", "data", "higgs", "top"), ("background", "data", "signal", "background")
@@ -134,7 +135,7 @@ class TestSimulated:
 
     def test_varied_events_of_a_process_that_goes_are_left_out(self):
         up, _ = toy().variations[0]
-        found = up.renumbered(np.array([-1, -1, 0, 1]))
+        (found,) = _renumbered((up,), np.array([-1, -1, 0, 1]))
         assert found.process.tolist() == [0, 0, 0]
         np.testing.assert_array_equal(found.score, up.score[[1, 3, 4]])
 

@@ -11,6 +11,7 @@ from zsig_hep.fits.samples import Channels, Sample, SampledVariation, SampleRead
 from zsig_hep.fits.templates import ChannelTemplates, ExportSettings, FitTemplates, Template
 from zsig_hep.names import identifiers, mapped_notes
 from zsig_hep.ntuples.variations import VariationKind
+from zsig_hep.ntuples.weight_sets import Combination, combined_shifts
 from zsig_hep.selection.events import Floats, ScoredEvents
 from zsig_hep.statistics.objective import Objective
 from zsig_hep.statistics.process_table import ProcessTable
@@ -167,13 +168,15 @@ class _Binning:
         self, name: str, simulated: Sample, varied: Sequence[SampledVariation], data: Sample | None
     ) -> tuple[ChannelTemplates, list[str]]:
         """Templates of a channel from the events that are in it, and notes."""
-        edges = self._edges([simulated, *(side for each in varied for side in each.sides)])
+        # The members of a set have the values of the nominal events.
+        edges = self._edges([simulated, *(side for each in varied if each.combine is None for side in each.sides)])
         nominal = self._templates(simulated, edges, self.processes.values())
         templates = {}
         for variation, each in zip(self.variations, varied, strict=True):
-            up, down = (
+            sides = [
                 self._templates(side, edges, touched) for side, touched in zip(each.sides, each.processes, strict=True)
-            )
+            ]
+            up, down = sides if each.combine is None else _combined(nominal, sides, each.combine)
             templates[variation] = {
                 process: (up.get(process, nominal[process]), down.get(process, nominal[process]))
                 for process in nominal
@@ -233,6 +236,26 @@ def _filled(sample: Sample, edges: Floats) -> Template:
         return np.bincount(indices, weights=weight[inside], minlength=bins).astype(np.float64)
 
     return Template(summed(sample.weight), summed(sample.weight**2))
+
+
+def _combined(
+    nominal: Mapping[str, Template], members: Sequence[Mapping[str, Template]], combine: Combination
+) -> tuple[dict[str, Template], dict[str, Template]]:
+    """Templates up and down of a set: the shifts of its members are combined in each bin of each process."""
+    sides: tuple[dict[str, Template], dict[str, Template]] = ({}, {})
+    for process in members[0]:
+        before = nominal[process]
+        shifts = np.stack([each[process].values for each in members]) - before.values
+        variances = np.stack([before.variances, *(each[process].variances for each in members)])
+        both = combined_shifts(shifts, combine)
+        for side, shift in zip(sides, both, strict=True):
+            # Row 0 is nominal: also the variance of shifts in quadrature, which are those of no one member.
+            row = np.zeros(shift.shape, np.int64)
+            if combine == "envelope":
+                extreme = np.abs(np.concatenate([np.zeros_like(shifts[:1]), shifts]) - shift)
+                row = extreme.argmin(axis=0)
+            side[process] = Template(before.values + shift, np.take_along_axis(variances, row[None], axis=0)[0])
+    return sides
 
 
 def _fit_names(kind: str, names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -248,7 +248,7 @@ def _variation_modifiers(
 ) -> list[JsonDict]:
     high, low = channel.factors(variation, process)
     modifiers = [_normsys(variation, high, low)]
-    if channel.bins > 1 and templates.kinds[variation] in {"weight", "shape"}:
+    if channel.bins > 1 and templates.kinds[variation] in {"weight", "weight_set", "shape"}:
         up, down = channel.varied[variation][process]
         shapes = {"hi_data": (up.values / high).tolist(), "lo_data": (down.values / low).tolist()}
         modifiers.append({"name": variation, "type": "histosys", "data": shapes})

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.variations import VariationKind
+from zsig_hep.ntuples.weight_sets import Combination
 from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.categories.held_out import FoldEdges, category_index
-from zsig_hep.selection.events import Floats, Integers, ScoredEvents, VariedEvents
+from zsig_hep.selection.events import Floats, Integers, ScoredEvents, VariationPair, VariedEvents
 
 SCORE = "score"
 """Name of the classifier output as an observable; it takes precedence over a feature of this name."""
@@ -90,19 +91,20 @@ class SampledVariation(ShortRepr):
     Attributes:
         name: name of the variation.
         kind: what is varied.
-        sides: events up and down.
-        processes: indices of the processes touched up and down.
+        sides: events up and down, or under each member of a set.
+        processes: indices of the processes touched in each.
+        combine: how the shifts under the members of a set are combined; None for up and down.
     """
 
     name: str
     kind: VariationKind
-    sides: tuple[Sample, Sample]
-    processes: tuple[tuple[int, ...], tuple[int, ...]]
+    sides: tuple[Sample, ...]
+    processes: tuple[tuple[int, ...], ...]
+    combine: Combination | None = None
 
     def in_channel(self, index: int) -> "SampledVariation":
         """The events of one channel."""
-        up, down = self.sides
-        return replace(self, sides=(up.in_channel(index), down.in_channel(index)))
+        return replace(self, sides=tuple(side.in_channel(index) for side in self.sides))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -141,13 +143,15 @@ class SampleReader(ShortRepr):
         """The events of every variation.
 
         Raises:
-            InputError: events are no pair of up and down, a name occurs twice, or array shapes differ.
+            InputError: events are no pair of up and down and no set, a name occurs twice, or array shapes differ.
         """
         sampled: list[SampledVariation] = []
-        for up, down in self.events.variations:
-            _check_pair(up, down, [other.name for other in sampled])
-            touched = self._touched(up), self._touched(down)
-            sampled.append(SampledVariation(up.name, up.kind, (self._varied(up), self._varied(down)), touched))
+        for alternatives in self.events.variations:
+            first = alternatives[0]
+            _check_alternatives(alternatives, [other.name for other in sampled])
+            touched = tuple(map(self._touched, alternatives))
+            sides = tuple(map(self._varied, alternatives))
+            sampled.append(SampledVariation(first.name, first.kind, sides, touched, first.combine))
         return sampled
 
     def _varied(self, varied: VariedEvents) -> Sample:
@@ -192,15 +196,17 @@ class SampleReader(ShortRepr):
         return events.features[:, self.events.feature_names.index(self.observable)].astype(np.float64)
 
 
-def _check_pair(up: VariedEvents, down: VariedEvents, others: Sequence[str]) -> None:
-    if (up.name, up.kind, up.direction, down.direction) != (down.name, down.kind, "up", "down"):
-        message = (
-            "A variation needs a pair of events up and down; found "
-            f"{up.kind} '{up.name}' {up.direction} with {down.kind} '{down.name}' {down.direction}."
-        )
+def _check_alternatives(alternatives: VariationPair, others: Sequence[str]) -> None:
+    first, found = alternatives[0], [(each.name, each.kind, each.direction, each.combine) for each in alternatives]
+    directions = ("up", "down") if first.combine is None else ("up",) * len(alternatives)
+    if found != [(first.name, first.kind, direction, first.combine) for direction in directions]:
+        listed = " with ".join(f"{kind} '{name}' {direction}" for name, kind, direction, _ in found)
+        message = f"A variation needs a pair of events up and down, or the members of a set; found {listed}."
         raise InputError(message)
-    if up.name in others:
-        message = f"There are two variations '{up.name}'; each name is one parameter of the fit for all its processes."
+    if first.name in others:
+        message = (
+            f"There are two variations '{first.name}'; each name is one parameter of the fit for all its processes."
+        )
         raise InputError(message)
 
 

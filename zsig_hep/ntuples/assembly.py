@@ -2,15 +2,15 @@
 
 import functools
 import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zsig_hep.errors import InputError
+from zsig_hep.errors import InputError, NormalisationError
 from zsig_hep.ntuples.chunk import ChunkKey
 from zsig_hep.ntuples.cutflow import CutflowRow, add_cutflows, process_cutflow
 from zsig_hep.ntuples.datasets import NtupleSettings, Process
@@ -30,6 +30,10 @@ from zsig_hep.ntuples.normalisation import Normalisation
 from zsig_hep.ntuples.processors import ChunkFile, ChunkRecord
 from zsig_hep.ntuples.storage import read_chunk
 from zsig_hep.ntuples.table import EventTable, validate_table, validate_varied_table
+from zsig_hep.ntuples.variations import DIRECTIONS, Variation
+from zsig_hep.ntuples.varied_sums import VariedSums, all_own_factors
+from zsig_hep.ntuples.weight_factors import require_equal_lengths
+from zsig_hep.ntuples.weight_sets import VariedWeights, WeightSetVariation
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,14 @@ class ReadDataset:
         inputs: the dataset as it was before.
         records: its chunks by key, in the order of files and entries.
         normalisation: of simulation; None for data.
+        own_factors: factors on the yields under weight variations with own sums of weights, by name: up and down, or of the
+            elements of a set.
     """
 
     inputs: DatasetInputs
     records: dict[ChunkKey, ChunkRecord]
     normalisation: Normalisation | None
+    own_factors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def factor(self) -> float:
@@ -53,7 +60,10 @@ class ReadDataset:
 
 
 def normalise_datasets(
-    inspected: Sequence[DatasetInputs], records: Mapping[ChunkKey, ChunkRecord], luminosity_ifb: float
+    inspected: Sequence[DatasetInputs],
+    records: Mapping[ChunkKey, ChunkRecord],
+    luminosity_ifb: float,
+    variations: Mapping[str, Variation] | None = None,
 ) -> tuple[ReadDataset, ...]:
     """Sort chunk records by dataset, file and entry, and normalise each dataset.
 
@@ -61,23 +71,48 @@ def normalise_datasets(
         inspected: the datasets, in order.
         records: all chunks, in any order.
         luminosity_ifb: integrated luminosity in 1/fb.
+        variations: expanded variations, by name.
 
     Returns:
         The datasets, in order.
 
     Raises:
+        InputError: a set of weights has different lengths in the files of a dataset.
         NormalisationError: all problems at once, one per line.
     """
     own = {inputs.dataset.name: _sorted_records(inputs, records) for inputs in inspected}
+    for dataset, found in own.items():
+        for name, variation in (variations or {}).items():
+            if isinstance(variation, WeightSetVariation):
+                lengths = [each for record in found.values() for each in record.set_lengths.get(name, ())]
+                require_equal_lengths(dataset, name, variation, lengths)
     simulated = [inputs for inputs in inspected if inputs.dataset.role != "data"]
     events = {
         name: functools.reduce(operator.add, (each.generator for each in found.values()), EventWeights.of_unweighted(0))
         for name, found in own.items()
     }
     normalisations = {each.dataset: each for each in normalise_all(simulated, events, luminosity_ifb)}
-    return tuple(
-        ReadDataset(inputs, own[inputs.dataset.name], normalisations.get(inputs.dataset.name)) for inputs in inspected
+    own_factors = all_own_factors(
+        [inputs.dataset for inputs in simulated],
+        normalisations,
+        variations or {},
+        stored={inputs.dataset.name: inputs.varied for inputs in simulated},
+        of_events={name: _varied_sums(found.values()) for name, found in own.items()},
     )
+    names = {inputs.dataset.name: inputs for inputs in inspected}
+    return tuple(
+        ReadDataset(inputs, own[name], normalisations.get(name), own_factors.get(name, {}))
+        for name, inputs in names.items()
+    )
+
+
+def _varied_sums(records: Iterable[ChunkRecord]) -> dict[str, VariedSums]:
+    """Sums over the events of a dataset under variations, by name."""
+    total: dict[str, VariedSums] = {}
+    for record in records:
+        for name, sums in record.varied_sums.items():
+            total[name] = total[name] + sums if name in total else sums
+    return total
 
 
 def _sorted_records(inputs: DatasetInputs, records: Mapping[ChunkKey, ChunkRecord]) -> dict[ChunkKey, ChunkRecord]:
@@ -125,6 +160,7 @@ class _Rows:
     factor: float
     process: int
     file: int
+    own_factors: Mapping[str, tuple[float, ...]]
 
 
 def assemble_table(
@@ -132,7 +168,7 @@ def assemble_table(
     processes: Mapping[str, Process],
     settings: NtupleSettings,
     luminosity_ifb: float,
-    variations: Sequence[str] = (),
+    variations: Mapping[str, Variation] | None = None,
 ) -> tuple[EventTable, tuple[str, ...]]:
     """Read the chunk files of the nominal selection into one table.
 
@@ -141,7 +177,7 @@ def assemble_table(
         processes: processes by name.
         settings: folds and identity.
         luminosity_ifb: integrated luminosity in 1/fb.
-        variations: names of the weight variations.
+        variations: expanded variations, by name, of which those of weights are used.
 
     Returns:
         The validated table, and notes on events with the same identity.
@@ -151,7 +187,8 @@ def assemble_table(
     """
     names = _common_features(read)
     layout, file_names = _layout(read, list(processes))
-    table = _filled_table(layout, names, processes, settings, luminosity_ifb, variations)
+    of_weights = {name: each for name, each in (variations or {}).items() if isinstance(each, VariedWeights)}
+    table = _filled_table(layout, names, processes, settings, luminosity_ifb, of_weights)
     file = np.empty(len(table), dtype=np.int32)
     for part in layout:
         file[part.rows] = part.file
@@ -160,6 +197,8 @@ def assemble_table(
         table, file, file_names, dataset_of_file, by_content=settings.event_identity == "content"
     )
     _normalise_weights(table, layout)
+    _normalise_to_nominal(table, of_weights)
+    table = _with_members(table, of_weights)
     validate_table(table)
     return table, notes
 
@@ -199,7 +238,7 @@ def _filled_table(
     processes: Mapping[str, Process],
     settings: NtupleSettings,
     luminosity_ifb: float,
-    variations: Sequence[str] = (),
+    variations: Mapping[str, VariedWeights] | None = None,
 ) -> EventTable:
     """A table of the events of chunk files, with weights before normalisation."""
     length = layout[-1].rows.stop if layout else 0
@@ -215,18 +254,58 @@ def _filled_table(
         fold_count=settings.folds,
         identity=np.empty(length, dtype=np.uint64),
         luminosity_ifb=luminosity_ifb,
-        weight_variations={name: np.empty((2, length)) for name in variations},
+        weight_variations={name: np.empty((_rows_of(each), length)) for name, each in (variations or {}).items()},
     )
     for part in layout:
         _fill(table, part, settings.fold_seed)
     return table
 
 
+def _rows_of(variation: VariedWeights) -> int:
+    """Number of varied weights of each event in the chunk files."""
+    return len(variation.elements) if isinstance(variation, WeightSetVariation) else len(DIRECTIONS)
+
+
+def _with_members(table: EventTable, variations: Mapping[str, VariedWeights]) -> EventTable:
+    """Replace the weights under the elements of sets by those of the members, whose shifts are combined."""
+    varied = {name: table.weight_variations[name] for name in variations}
+    for name, variation in variations.items():
+        if isinstance(variation, WeightSetVariation):
+            varied[name] = variation.member_weights(table.weight, varied[name])
+    return replace(table, weight_variations=varied)
+
+
 def _normalise_weights(table: EventTable, layout: Sequence[_Rows]) -> None:
     for part in layout:
         table.weight[part.rows] *= part.factor
-        for pair in table.weight_variations.values():
+        for name, pair in table.weight_variations.items():
             pair[:, part.rows] *= part.factor
+            if (own := part.own_factors.get(name)) is not None:
+                pair[:, part.rows] *= np.array(own)[:, None]
+
+
+def _normalise_to_nominal(table: EventTable, variations: Mapping[str, VariedWeights]) -> None:
+    """Scale the weights under variations of shapes only to the nominal yield of each process.
+
+    Raises:
+        NormalisationError: a yield under such a variation is zero or of the other sign.
+    """
+    shapes_only = {name: each for name, each in variations.items() if each.normalise == "shape_only"}
+    for index, process in enumerate(table.process_names if shapes_only else ()):
+        rows = table.process == index
+        nominal = table.weight[rows].sum()
+        for name, variation in shapes_only.items():
+            if process not in (variation.processes or ()) or nominal == 0:
+                continue
+            varied = table.weight_variations[name][:, rows].sum(axis=1)
+            if not (varied * nominal > 0).all():
+                msg = (
+                    f"variation {name!r}: the yields of process {process!r} are {', '.join(f'{each:.4g}' for each in varied)} "
+                    f"after the selection, and the nominal one is {nominal:.4g}, so that they cannot be scaled to it "
+                    "(normalise: shape_only). Leave the process out (processes: [...]), or set normalise to `nominal`"
+                )
+                raise NormalisationError(msg)
+            table.weight_variations[name][:, rows] *= (nominal / varied)[:, None]
 
 
 def _common_features(read: Sequence[ReadDataset]) -> tuple[str, ...]:
@@ -261,7 +340,9 @@ def _layout(
             if chunk is None:
                 continue
             stop = start + chunk.selected
-            layout.append(_Rows(slice(start, stop), chunk, dataset.factor, process, numbers[key[1]]))
+            layout.append(
+                _Rows(slice(start, stop), chunk, dataset.factor, process, numbers[key[1]], dataset.own_factors)
+            )
             start = stop
     return layout, file_names
 
@@ -272,7 +353,8 @@ def _fill(table: EventTable, part: _Rows, fold_seed: int) -> None:
     if part.chunk.path is None:
         return
     path = Path(part.chunk.path)
-    chunk, varied = read_chunk(path, table.feature_names, table.features[part.rows], tuple(table.weight_variations))
+    numbers = {name: len(weights) for name, weights in table.weight_variations.items()}
+    chunk, varied = read_chunk(path, table.feature_names, table.features[part.rows], numbers)
     for name, pair in table.weight_variations.items():
         pair[:, part.rows] = varied.get(name, chunk["weight"])
     table.weight[part.rows] = chunk["weight"]

@@ -1,7 +1,7 @@
 """One chunk of events, selected and weighted, nominally and under each variation; used by all processors."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,9 @@ from zsig_hep.ntuples.datasets import SignOf, Weight, weight_branches
 from zsig_hep.ntuples.identity import hash_content, hash_identity
 from zsig_hep.ntuples.luminosity import LuminosityMask
 from zsig_hep.ntuples.variations import DIRECTIONS, ShapeVariation, Variation, WeightVariation, varied_name
-from zsig_hep.ntuples.weight_factors import scale_factors, weight_factors
+from zsig_hep.ntuples.varied_sums import VariedSums
+from zsig_hep.ntuples.weight_factors import scale_factors, set_factors, set_lengths, weight_factors
+from zsig_hep.ntuples.weight_sets import VariedWeights, WeightSetVariation
 
 ChunkKey = tuple[str, str, str, int, int]
 """Dataset, file, tree, first entry and entry after the last."""
@@ -54,17 +56,22 @@ class VariedChunk:
 
     Attributes:
         nominal: the nominal selection.
-        weights: weights of the nominal selection under each weight variation, up and down, f8 [S] each.
+        weights: weights of the nominal selection under each weight variation, up and down, or under each element of a set,
+            f8 [S] each.
         shapes: selections under each shape variation, up and down; down is None for a one-sided variation.
         generator_weight: f8 [N] of all events.
         event_weight: f8 [N] of all events, before normalisation; the same array if there are no other factors.
+        varied_sums: sums over all events under the weight variations that are normalised to them, by name.
+        set_lengths: numbers of elements of the branch of each set of weights, by name.
     """
 
     nominal: SelectedChunk
-    weights: dict[str, tuple[Floats, Floats]]
+    weights: dict[str, tuple[Floats, ...]]
     shapes: dict[str, tuple[SelectedChunk, SelectedChunk | None]]
     generator_weight: Floats
     event_weight: Floats
+    varied_sums: dict[str, VariedSums] = field(default_factory=dict)
+    set_lengths: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,24 +136,39 @@ class ChunkReader:
         generator, weight = self._weights(events, key, where)
         nominal = self._select(events, key, weight, where, variation=None, first=self._first_cuts(events, key, where))
         variations = (self.variations or {}).get(key[0], {})
-        weights: dict[str, tuple[Floats, Floats]] = {}
+        weights: dict[str, tuple[Floats, ...]] = {}
         shapes: dict[str, tuple[SelectedChunk, SelectedChunk | None]] = {}
+        sums: dict[str, VariedSums] = {}
+        full = weight if nominal.scale_factors is None else weight * nominal.scale_factors.weight()
         for name, variation in variations.items():
-            if isinstance(variation, WeightVariation):
-                if variation.scale_factor is not None:
-                    raised, lowered = scale_factors(nominal.scale_factors, name, variation.scale_factor, where)
-                else:
-                    function = (self.weight_functions or {}).get(name)
-                    raised, lowered = weight_factors(events, name, variation, function, where)
-                weights[name] = self._varied(nominal, raised), self._varied(nominal, lowered)
+            if isinstance(variation, VariedWeights):
+                factors = self._factors(events, name, variation, nominal, where)
+                weights[name] = tuple(self._varied(nominal, factor) for factor in factors)
+                if variation.own_sums == "events":
+                    sums[name] = VariedSums.of(full if _replaces_a_factor(variation) else generator, factors)
             elif isinstance(variation, ShapeVariation):
                 up, down = (varied_name(name, direction) for direction in DIRECTIONS)
                 shapes[name] = (
                     self._select(events, key, weight, where, up),
                     None if variation.one_sided else self._select(events, key, weight, where, down),
                 )
-        full = weight if nominal.scale_factors is None else weight * nominal.scale_factors.weight()
-        return VariedChunk(nominal, weights, shapes, generator, full)
+        lengths = {
+            name: set_lengths(events, variation)
+            for name, variation in variations.items()
+            if isinstance(variation, WeightSetVariation)
+        }
+        return VariedChunk(nominal, weights, shapes, generator, full, sums, lengths)
+
+    def _factors(
+        self, events: Any, name: str, variation: VariedWeights, nominal: SelectedChunk, where: str
+    ) -> tuple[Floats, ...]:
+        if isinstance(variation, WeightSetVariation):
+            return set_factors(events, name, variation, where)
+        if not isinstance(variation, WeightVariation):
+            raise TypeError(variation)
+        if variation.scale_factor is not None:
+            return scale_factors(nominal.scale_factors, name, variation.scale_factor, where)
+        return weight_factors(events, name, variation, (self.weight_functions or {}).get(name), where)
 
     def _first_cuts(self, events: Any, key: ChunkKey, where: str) -> list[tuple[str, NDArray[np.bool_]]]:
         """Cuts of the analysis file, each with those before it."""
@@ -239,6 +261,11 @@ def triggered(events: Any, triggers: Sequence[str], vetoes: Sequence[str], where
         return np.logical_or.reduce(fired) if fired else np.zeros(len(events), dtype=np.bool_)
 
     return np.asarray(any_of(triggers) & ~any_of(name for name in vetoes if has_branch(events, name)))
+
+
+def _replaces_a_factor(variation: VariedWeights) -> bool:
+    """Whether the factors are relative to event weights that contain another factor than the generator weight."""
+    return isinstance(variation, WeightVariation) and not (variation.nominal is variation.scale_factor is None)
 
 
 def chunk_key(events: Any) -> ChunkKey:

@@ -13,7 +13,8 @@ from uproot.behaviors.RNTuple import HasFields
 from uproot.behaviors.TBranch import HasBranches
 from uproot.behaviors.TH1 import Histogram
 
-from zsig_hep.errors import NormalisationError, nearest_name
+from zsig_hep.errors import InputError, NormalisationError, nearest_name
+from zsig_hep.ntuples.columns import branch_and_element, element
 from zsig_hep.ntuples.datasets import SumInHistogram, SumInTree, SumOfWeights
 
 RATIO_TOLERANCE = 1e-3
@@ -213,8 +214,8 @@ def _sums_of_tree(runs: Any, where: str, dataset: str) -> GeneratorSums:
 
 def _misnamed(where: str, runs: Any) -> str | None:
     """Which branch has nearly the name of a sum that is not stored, as a damaged file has."""
-    names = {stored for key in _SUMS if (stored := _stored_name(runs, key))}
-    missing = [key for key in _SUMS if _stored_name(runs, key) is None]
+    names = {stored for key in _SUMS if (stored := stored_name(runs, key))}
+    missing = [key for key in _SUMS if stored_name(runs, key) is None]
     others = sorted(set(runs.keys()) - names)
     close = {key: match for key in missing for match in get_close_matches(key, others, n=1, cutoff=0.9)}
     return next((f"branch {match!r} {where} may be a damaged {key!r}" for key, match in close.items()), None)
@@ -258,7 +259,7 @@ def read_tree_sum(file: Any, name: str, dataset: str, source: SumInTree) -> Gene
         file: the open `uproot` file.
         name: of the file, for messages.
         dataset: name of the dataset, for messages.
-        source: the tree, in any folder of the file, and the branch.
+        source: the tree, in any folder of the file, and the branch, or an element of a branch with lists, `name[0]`.
 
     Returns:
         The sum; for `genEventSumw` also the sums of `genEventSumw2` and `genEventCount`, if they are stored.
@@ -269,10 +270,9 @@ def read_tree_sum(file: Any, name: str, dataset: str, source: SumInTree) -> Gene
     tree = _stored_object(file, name, dataset, source.tree, HasBranches | HasFields, "tree")
     where = f"in tree {source.tree!r} of {name}"
     if source.branch == "genEventSumw":
-        if _stored_name(tree, "genEventSumw"):
+        if stored_name(tree, "genEventSumw"):
             return _sums_of_tree(tree, where, dataset)
-    elif source.branch in set(tree.keys()):
-        values = np.asarray(tree[source.branch].array(library="np"))
+    elif (values := _branch_or_element(tree, source.branch, where, dataset)) is not None:
         if values.shape == (int(tree.num_entries),) and values.dtype.kind in "iuf" and np.isfinite(values).all():
             return GeneratorSums(exact_sum(values), None, None)
         msg = f"dataset {dataset!r}: branch {source.branch!r} {where} is not one finite number for each row"
@@ -281,6 +281,21 @@ def read_tree_sum(file: Any, name: str, dataset: str, source: SumInTree) -> Gene
         f"dataset {dataset!r}: there is no branch {source.branch!r} {where}.{nearest_name(source.branch, tree.keys())}"
     )
     raise NormalisationError(msg)
+
+
+def _branch_or_element(tree: Any, name: str, where: str, dataset: str) -> NDArray[Any] | None:
+    """A branch by row, or an element of each row of it, `name[0]`; None if the tree has no such branch."""
+    known = set(tree.keys())
+    if name in known:
+        return np.asarray(tree[name].array(library="np"))
+    stem, number = branch_and_element(name)
+    if number is None or stem not in known:
+        return None
+    try:
+        return np.asarray(element(tree[stem].array(), number, stem))
+    except InputError as error:
+        msg = f"dataset {dataset!r}: {error} {where}"
+        raise NormalisationError(msg) from error
 
 
 def read_histogram_sum(file: Any, name: str, dataset: str, source: SumInHistogram) -> GeneratorSums:
@@ -351,17 +366,18 @@ def runs_tree(file: Any) -> Any:
     runs = file["Runs"]
     if not isinstance(runs, HasBranches | HasFields):
         return None
-    return runs if _stored_name(runs, "genEventSumw") else None
+    return runs if stored_name(runs, "genEventSumw") else None
 
 
-def _stored_name(runs: Any, name: str) -> str | None:
+def stored_name(runs: Any, name: str) -> str | None:
+    """Name of a branch of the `Runs` tree, which may end in an underscore; None if there is none."""
     known = set(runs.keys())
     return next((stored for stored in (name, f"{name}_") if stored in known), None)
 
 
 def _stored(runs: Any, name: str) -> NDArray[Any] | None:
     """A branch by row, None if it is not stored."""
-    stored = _stored_name(runs, name)
+    stored = stored_name(runs, name)
     return None if stored is None else np.asarray(runs[stored].array(library="np"))
 
 

@@ -4,7 +4,7 @@ import functools
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from zsig_hep.ntuples.generator_sums import EventWeights, GeneratorSums, read_ru
 from zsig_hep.ntuples.luminosity import RUN_BRANCHES
 from zsig_hep.ntuples.normalisation import Normalisation, normalise
 from zsig_hep.ntuples.resolution import ResolvedDataset, SourceFile, resolve_datasets
-from zsig_hep.ntuples.variations import Variation, WeightVariation, expand_variations, variations_of
+from zsig_hep.ntuples.variations import Variation, expand_variations, variations_of
+from zsig_hep.ntuples.varied_sums import VariedSums, all_own_factors, read_varied_sums
+from zsig_hep.ntuples.weight_sets import VariedWeights
 
 _TREE_CLASSES = ("TTree", "TNtuple", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 
@@ -36,6 +38,7 @@ class DatasetInputs:
         runs: sums over all generated events; None for data and for files without them in a `Runs` tree.
         stored: sums over all generated events from the source of the dataset; None for data, and where the events or
             normalised weights are the source.
+        varied: sums over all generated events under weight variations with own sums that the files store, by name.
     """
 
     dataset: ResolvedDataset
@@ -43,6 +46,7 @@ class DatasetInputs:
     uuids: tuple[bytes, ...]
     runs: GeneratorSums | None
     stored: GeneratorSums | None = None
+    varied: Mapping[str, VariedSums] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,7 @@ def _inspect(
     entries, uuids = [], []
     stored: list[GeneratorSums | None] = []
     runs: list[GeneratorSums | None] = []
+    varied: dict[str, VariedSums] = {}
     for file in dataset.files:
         try:
             with open_file(file) as opened:
@@ -187,11 +192,13 @@ def _inspect(
                     found = read_stored_sum(opened, file.path, dataset.name, dataset.sum_of_weights)
                     stored.append(found)
                     runs.append(found if dataset.sum_of_weights == "runs" else _runs_sum(opened, file, dataset))
+                    for name, sums in read_varied_sums(opened, file.path, dataset, variations).items():
+                        varied[name] = varied[name] + sums if name in varied else sums
         except ZsigError as error:
             problems.append(error)
     if isinstance(dataset.sum_of_weights, SumValue):
         stored = [GeneratorSums(Fraction(dataset.sum_of_weights.value), None, None)]
-    return DatasetInputs(dataset, tuple(entries), tuple(uuids), added_sums(runs), added_sums(stored))
+    return DatasetInputs(dataset, tuple(entries), tuple(uuids), added_sums(runs), added_sums(stored), varied)
 
 
 def added_sums(sums: Sequence[GeneratorSums | None]) -> GeneratorSums | None:
@@ -215,7 +222,7 @@ def _needed_branches(
     advice = " Name the branches that identify an event, or set event_identity: content"
     needed |= {branch: advice for branch in identity if branch not in needed}
     for name, variation in variations_of(variations, dataset.process).items():
-        if isinstance(variation, WeightVariation):
+        if isinstance(variation, VariedWeights):
             advice = f" Variation {name!r} needs it; if only some processes have it, name them: processes: [...]"
             needed |= {branch: advice for branch in variation.branches if branch not in needed}
     needed |= {
@@ -291,6 +298,13 @@ def check_inputs(
             problems.append(error)
     raise_all(problems)
     normalisations = normalise_all(simulated, events, luminosity_ifb)
+    all_own_factors(
+        [inputs.dataset for inputs in simulated],
+        {each.dataset: each for each in normalisations},
+        expanded,
+        stored={inputs.dataset.name: inputs.varied for inputs in simulated},
+        of_events=None,
+    )
     entries = {inputs.dataset.name: sum(inputs.entries) for inputs in inspected}
     return InputCheck(tuple(normalisations), entries, input_notes(inspected, normalisations))
 

@@ -17,6 +17,7 @@ from zsig_hep.ntuples.generator_sums import EventWeights, exact_sum
 from zsig_hep.ntuples.luminosity import LuminosityMask
 from zsig_hep.ntuples.storage import write_chunk
 from zsig_hep.ntuples.variations import DIRECTIONS, Variation, varied_name
+from zsig_hep.ntuples.varied_sums import VariedSums
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,16 @@ class ChunkRecord:
         cutflow: names of the cuts and the events that pass all cuts up to each, with full weights; the first row,
             "ntuple", has all events.
         shapes: the events selected under each direction of a shape variation, by varied name.
+        varied_sums: sums over all events of the chunk under the weight variations that are normalised to them, by name.
+        set_lengths: numbers of elements of the branch of each set of weights, by name.
     """
 
     events: ChunkFile
     generator: EventWeights
     cutflow: tuple[tuple[str, WeightedCount], ...]
     shapes: Mapping[str, ChunkFile] = field(default_factory=dict)
+    varied_sums: Mapping[str, VariedSums] = field(default_factory=dict)
+    set_lengths: Mapping[str, list[int]] = field(default_factory=dict)
 
     @property
     def path(self) -> str | None:
@@ -187,6 +192,8 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
             generator=generator,
             cutflow=tuple(cutflow),
             shapes=shapes,
+            varied_sums=chunk.varied_sums,
+            set_lengths=chunk.set_lengths,
         )
         return {key: record}
 
@@ -199,7 +206,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         key: ChunkKey,
         chunk: SelectedChunk,
         variation: str,
-        weights: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
+        weights: Mapping[str, tuple[NDArray[np.float64], ...]] | None = None,
     ) -> ChunkFile:
         names = tuple(chunk.features)
         if not len(chunk):

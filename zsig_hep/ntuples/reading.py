@@ -34,7 +34,7 @@ from zsig_hep.ntuples.processors import ChunkRecord, FeatureProcessor
 from zsig_hep.ntuples.reader import make_reader
 from zsig_hep.ntuples.resolution import resolve_datasets
 from zsig_hep.ntuples.table import EventTable
-from zsig_hep.ntuples.variations import Variation, expand_variations, names_of_kind
+from zsig_hep.ntuples.variations import Variation, expand_variations
 from zsig_hep.ntuples.workers import WorkerPool
 
 Executor = Literal["iterative", "futures", "dask"]
@@ -122,11 +122,10 @@ def run_columns(
         processor = FeatureProcessor.from_reader(reader, folder)
         with _coffea_executor(executor, workers, scheduler, quiet=quiet) as coffea_executor:
             records = _process(processor, inspected, settings, coffea_executor)
-        read = normalise_datasets(inspected, records, luminosity_ifb)
+        read = normalise_datasets(inspected, records, luminosity_ifb, expanded)
         _require_certified_data(read)
-        weight_variations = names_of_kind(expanded, "weight")
         try:
-            table, table_notes = assemble_table(read, processes, settings, luminosity_ifb, weight_variations)
+            table, table_notes = assemble_table(read, processes, settings, luminosity_ifb, expanded)
             shapes = assemble_shapes(read, processes, settings, luminosity_ifb)
         except MemoryError as error:
             msg = f"memory is too short for all selected events ({first_line(error)}): select fewer events or features"

@@ -20,7 +20,7 @@ from zsig_hep.statistics.process_table import Role
 
 _METADATA_KEY = b"zsig_hep.event_table"
 _CHECKSUM_KEY = b"zsig_hep.event_table.checksum"
-_FORMAT = 3
+_FORMAT = 4
 _ROWS_AT_A_TIME = 1 << 17
 _PREFIX = "zsig:"
 # Features of events do not compress, and the attempt takes longer than reading the ntuples.
@@ -63,7 +63,8 @@ def _columns_of(fields: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 
 def _schema(fields: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]) -> pa.Schema:
     described = {name: fields[name] for name in _DESCRIBED}
-    metadata = {"format": _FORMAT} | described | {"weight_variations": list(fields["weight_variations"])}
+    alternatives = {name: len(weights) for name, weights in fields["weight_variations"].items()}
+    metadata = {"format": _FORMAT} | described | {"weight_variations": alternatives}
     text = json.dumps(metadata).encode()
     return pa.schema(
         [_required(name, pa.from_numpy_dtype(column.dtype)) for name, column in columns.items()],
@@ -82,12 +83,19 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
 
 
 def _varied_columns(weights: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
-    """Columns of varied weights, given as pairs (up, down), by their names in the file."""
+    """Columns of varied weights, given as pairs (up, down) or members of a set, by their names in the file."""
     return {
-        _PREFIX + varied_name(name, direction): column
-        for name, pair in weights.items()
-        for direction, column in zip(DIRECTIONS, pair, strict=True)
+        column_name: column
+        for name, alternatives in weights.items()
+        for column_name, column in zip(_varied_names(name, len(alternatives)), alternatives, strict=True)
     }
+
+
+def _varied_names(name: str, alternatives: int) -> list[str]:
+    """Names of the columns of the weights up and down, or of those of a set."""
+    if alternatives == len(DIRECTIONS):
+        return [_PREFIX + varied_name(name, direction) for direction in DIRECTIONS]
+    return [f"{_PREFIX}{name}_{number}" for number in range(alternatives)]
 
 
 def write_chunk(
@@ -96,7 +104,7 @@ def write_chunk(
     *,
     weight: NDArray[np.float64],
     identity: NDArray[np.uint64],
-    weight_variations: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
+    weight_variations: Mapping[str, tuple[NDArray[np.float64], ...]] | None = None,
 ) -> None:
     """Write the selected events of a chunk without compression, one column per feature.
 
@@ -105,7 +113,7 @@ def write_chunk(
         features: f4 [N] by name.
         weight: f8 [N], before normalisation.
         identity: u8 [N].
-        weight_variations: f8 [N] each, up and down by name, before normalisation.
+        weight_variations: f8 [N] each, up and down or of a set, by name, before normalisation.
 
     Raises:
         OutputError: the file cannot be written.
@@ -118,7 +126,10 @@ def write_chunk(
 
 
 def read_chunk(
-    path: Path, feature_names: Sequence[str], features: NDArray[np.float32], weight_variations: Sequence[str] = ()
+    path: Path,
+    feature_names: Sequence[str],
+    features: NDArray[np.float32],
+    weight_variations: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.float64]]]:
     """Read what `write_chunk` wrote.
 
@@ -126,11 +137,11 @@ def read_chunk(
         path: the parquet file.
         feature_names: F names.
         features: f4 [N, F], into which the features are read.
-        weight_variations: names of variations to read.
+        weight_variations: number of weights of each variation to read, by name: 2 for up and down.
 
     Returns:
-        `weight` f8 and `identity` u8, [N] each; and weights by variation, up and down, f8 [2, N], without variations
-        that the file does not have.
+        `weight` f8 and `identity` u8, [N] each; and weights by variation, f8 [number, N], without variations that the
+        file does not have.
 
     Raises:
         InputError: the file is missing or damaged, or memory is short.
@@ -140,8 +151,12 @@ def read_chunk(
         for index, name in enumerate(feature_names):
             features[:, index] = _column(table, name, np.float32, len(features))
         columns = {name: _column(table, _PREFIX + name, _COLUMNS[name], len(features)) for name in _OF_CHUNKS}
-        known = [name for name in weight_variations if _PREFIX + varied_name(name, "up") in table.column_names]
-        return columns, {name: _varied_of(table, name, len(features)) for name in known}
+        varied = {
+            name: _varied_of(table, name, number, len(features))
+            for name, number in (weight_variations or {}).items()
+            if _varied_names(name, number)[0] in table.column_names
+        }
+        return columns, varied
 
 
 @contextmanager
@@ -173,9 +188,8 @@ def _column(table: pa.Table, name: str, kind: Any, length: int) -> NDArray[Any]:
     return np.asarray(column.to_numpy())
 
 
-def _varied_of(table: pa.Table, name: str, length: int) -> NDArray[np.float64]:
-    names = [_PREFIX + varied_name(name, direction) for direction in DIRECTIONS]
-    return np.stack([_column(table, each, np.float64, length) for each in names])
+def _varied_of(table: pa.Table, name: str, number: int, length: int) -> NDArray[np.float64]:
+    return np.stack([_column(table, each, np.float64, length) for each in _varied_names(name, number)])
 
 
 def read_fields(path: Path) -> dict[str, Any]:
@@ -214,11 +228,11 @@ class _Described(BaseModel):
     labels: tuple[str, ...]
     fold_count: Annotated[int, Field(ge=1)]
     luminosity_ifb: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    weight_variations: tuple[str, ...]
+    weight_variations: dict[str, Annotated[int, Field(ge=2, le=100_000)]]
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
-        for what in ("feature_names", "process_names", "weight_variations"):
+        for what in ("feature_names", "process_names"):
             names = getattr(self, what)
             if len(set(names)) < len(names):
                 msg = f"{what} has a name twice"
@@ -258,7 +272,7 @@ def _read_columns(file: pq.ParquetFile, described: _Described) -> dict[str, Any]
         raise ValueError(msg)
     features = np.empty((rows, len(described.feature_names)), dtype=np.float32, order="F")
     columns = {name: np.empty(rows, dtype=kind) for name, kind in _COLUMNS.items()}
-    varied = {name: np.empty((2, rows)) for name in described.weight_variations}
+    varied = {name: np.empty((number, rows)) for name, number in described.weight_variations.items()}
     stop = 0
     for group, length in enumerate(groups):
         table = file.read_row_group(group, use_threads=False)
@@ -268,7 +282,7 @@ def _read_columns(file: pq.ParquetFile, described: _Described) -> dict[str, Any]
         for name, column in columns.items():
             column[start:stop] = _column(table, _PREFIX + name, _COLUMNS[name], length)
         for name, pair in varied.items():
-            pair[:, start:stop] = _varied_of(table, name, length)
+            pair[:, start:stop] = _varied_of(table, name, len(pair), length)
     return {"features": features, "weight_variations": varied} | columns
 
 

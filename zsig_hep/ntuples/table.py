@@ -33,8 +33,8 @@ class EventTable:
         fold_count: number of folds.
         identity: u8 [N], hash of the branches, or of the content, that identify the event.
         luminosity_ifb: integrated luminosity of the weights in 1/fb.
-        weight_variations: f8 [2, N] by name, the weights up and down under a weight variation; nominal weights for
-            events of processes that are not varied.
+        weight_variations: f8 [2, N] by name, the weights up and down under a weight variation, or f8 [M, N] under the M
+            members of a set; nominal weights for events of processes that are not varied.
     """
 
     features: NDArray[np.float32]

@@ -8,9 +8,11 @@ from pydantic import Field, field_validator, model_validator
 
 from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.datasets import Process
-from zsig_hep.settings import PathText, Settings
+from zsig_hep.ntuples.own_sums import UpAndDownSums, own_sums_problem
+from zsig_hep.ntuples.weight_sets import Element, VariedProcesses, VariedWeights, WeightSetVariation
+from zsig_hep.settings import PathText
 
-VariationKind = Literal["luminosity", "normalisation", "weight", "shape"]
+VariationKind = Literal["luminosity", "normalisation", "weight", "weight_set", "shape"]
 Direction = Literal["up", "down"]
 
 DIRECTIONS: tuple[Direction, ...] = ("up", "down")
@@ -19,7 +21,6 @@ NOMINAL = "nominal"
 """Name of the nominal events on the axis of variations of a histogram."""
 
 _Factor = Annotated[float, Field(ge=1e-3, le=1e3)]
-_Element = Annotated[int, Field(ge=0, le=1_000_000)]
 
 _NAME = re.compile(r"[A-Za-z]\w*")
 
@@ -34,16 +35,7 @@ def varied_name(name: str, direction: Direction) -> str:
     return f"{name}{direction.capitalize()}"
 
 
-class _OfProcesses(Settings):
-    """The settings of all kinds of variations."""
-
-    processes: list[str] | None = Field(default=None, min_length=1, examples=[["ttbar"]])
-    """Names of the processes that are varied; by default all simulated processes."""
-    correlated: bool = True
-    """Whether the processes vary together; otherwise each has a variation of its own, `<name>_<process>`."""
-
-
-class _Scaled(_OfProcesses):
+class _Scaled(VariedProcesses):
     """A variation of whole yields, by factors up and down."""
 
     relative: float | None = Field(default=None, ge=1e-9, lt=10, examples=[0.02])
@@ -86,11 +78,11 @@ class NormalisationVariation(_Scaled):
     """Chooses this kind of variation."""
 
 
-class WeightVariation(_OfProcesses):
+class WeightVariation(VariedWeights):
     """Factors on the weights of the events.
 
-    Yields are divided by the nominal sum of generator weights, so that a variation can change the cross section as well
-    as shapes and efficiencies.
+    By default yields are divided by the nominal sum of generator weights, so that a variation can change the cross section
+    as well as shapes and efficiencies; see `normalise`.
 
     Example:
         >>> isr = WeightVariation(kind="weight", branch="PSWeight", up=0, down=2)
@@ -101,9 +93,9 @@ class WeightVariation(_OfProcesses):
 
     kind: Literal["weight"]
     """Chooses this kind of variation."""
-    up: _Element | str | None = Field(default=None, examples=[0, "puWeightUp"])
+    up: Element | str | None = Field(default=None, examples=[0, "puWeightUp"])
     """Element of `branch` for up, or the name of a branch."""
-    down: _Element | str | None = Field(default=None, examples=[2, "puWeightDown"])
+    down: Element | str | None = Field(default=None, examples=[2, "puWeightDown"])
     """Element of `branch` for down, or the name of a branch; by default down mirrors up: w_down = 2 w - w_up."""
     branch: str | None = Field(default=None, examples=["PSWeight"])
     """Branch with several factors per event, relative to the nominal weight."""
@@ -114,6 +106,14 @@ class WeightVariation(_OfProcesses):
 
     scale_factor: str | None = Field(default=None, min_length=1, examples=["pileup"])
     """Name of a variation of the `Weights` that `columns` returns, such as "pileup" for "pileupUp" and "pileupDown"."""
+    sum_of_weights: UpAndDownSums | None = Field(
+        default=None,
+        examples=["runs", "events", {"up": {"histogram": "sums", "bin": 2}, "down": {"histogram": "sums", "bin": 3}}],
+    )
+    """Source of the own sums: "runs" takes those that NanoAOD stores for LHEScaleWeight, LHEPdfWeight and PSWeight, which
+    is the default for these branches; "events" adds the weights of the events in the files, if nothing was skimmed; `{up:
+    PLACE, down: PLACE}` reads `{histogram: NAME, bin: NUMBER OR LABEL}` or `{tree: NAME, branch: NAME}`.
+    """
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -138,6 +138,33 @@ class WeightVariation(_OfProcesses):
         )
         raise ValueError(message)
 
+    @model_validator(mode="after")
+    def _own_sums_have_a_source(self) -> Self:
+        if problem := own_sums_problem(self.normalise, self.sum_of_weights, self.branch):
+            raise ValueError(problem)
+        places = self.sum_of_weights
+        if places is not None and not isinstance(places, str):
+            two_sided = self.down is not None or self.function is not None or self.scale_factor is not None
+            if two_sided != (places.down is not None):
+                message = (
+                    "sum_of_weights needs the places `up` and `down` of a variation with two directions, and `up` alone"
+                )
+                message += " of one whose down mirrors up"
+                raise ValueError(message)
+        return self
+
+    @property
+    def own_sums(self) -> UpAndDownSums | None:
+        """Source of the own sums of weights, with the default filled in; None unless they are used."""
+        if self.normalise != "own":
+            return None
+        return "runs" if self.sum_of_weights is None else self.sum_of_weights
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Elements of `branch`, up and, unless it mirrors up, down."""
+        return tuple(each for each in (self.up, self.down) if isinstance(each, int))
+
     @field_validator("function")
     @classmethod
     def _function_is_in_a_file(cls, function: str | None) -> str | None:
@@ -147,7 +174,7 @@ class WeightVariation(_OfProcesses):
         return function
 
 
-class ShapeVariation(_OfProcesses):
+class ShapeVariation(VariedProcesses):
     """Shifted objects, selected again: `columns` is called with "<name>Up" and "<name>Down" as second argument."""
 
     kind: Literal["shape"]
@@ -157,7 +184,8 @@ class ShapeVariation(_OfProcesses):
 
 
 Variation = Annotated[
-    LuminosityVariation | NormalisationVariation | WeightVariation | ShapeVariation, Field(discriminator="kind")
+    LuminosityVariation | NormalisationVariation | WeightVariation | WeightSetVariation | ShapeVariation,
+    Field(discriminator="kind"),
 ]
 
 

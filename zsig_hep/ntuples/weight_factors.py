@@ -1,6 +1,6 @@
 """Factors on event weights under weight variations, from branches or the user's function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import awkward as ak
@@ -12,6 +12,7 @@ from zsig_hep.errors import InputError, ZsigError, nearest_name
 from zsig_hep.ntuples.columns import branch, element, flat_branch, is_reading_error
 from zsig_hep.ntuples.functions import FileFunction, deed, reason
 from zsig_hep.ntuples.variations import WeightVariation
+from zsig_hep.ntuples.weight_sets import WeightSetVariation
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +50,58 @@ def weight_factors(
         _check(factor, len(events), place)
     up = factors[0]
     return up, factors[1] if len(factors) > 1 else 2.0 - up
+
+
+def set_factors(events: Any, name: str, variation: WeightSetVariation, where: str) -> tuple[Floats, ...]:
+    """Factors on the event weights of a chunk from the elements of a set of weights.
+
+    Args:
+        events: the chunk, N events.
+        name: of the variation, for messages.
+        variation: the set.
+        where: dataset and file, for messages.
+
+    Returns:
+        f8 [N] for each of the elements.
+
+    Raises:
+        InputError: the branch or an element is missing, events have different numbers of elements, or a factor is not
+            finite.
+    """
+    place = f"{where}: variation {name!r}"
+    _branch(events, variation.branch, place)
+    lengths = set_lengths(events, variation)
+    if len(lengths) > 1:
+        raise InputError(_unequal_lengths(f"{place}: ", variation.branch, lengths))
+    factors = tuple(_element(events, variation.branch, number, place) for number in variation.elements)
+    for factor in factors:
+        _check(factor, len(events), place)
+    return factors
+
+
+def set_lengths(events: Any, variation: WeightSetVariation) -> list[int]:
+    """The different numbers of elements that the events of a chunk have in the branch of a set, ascending."""
+    array = branch(events, variation.branch)
+    return [int(each) for each in np.unique(ak.to_numpy(ak.num(array)))] if array.ndim == 2 else []
+
+
+def require_equal_lengths(dataset: str, name: str, variation: WeightSetVariation, lengths: Collection[int]) -> None:
+    """Refuse a set whose branch has different numbers of elements in the chunks of a dataset.
+
+    Raises:
+        InputError: there is more than one length.
+    """
+    if len(set(lengths)) > 1:
+        place = f"dataset {dataset!r}: variation {name!r}: "
+        raise InputError(_unequal_lengths(place, variation.branch, sorted(set(lengths))))
+
+
+def _unequal_lengths(place: str, name: str, lengths: Sequence[int]) -> str:
+    return (
+        f"{place}branch {name!r} has {lengths[0]} elements in some events and {lengths[-1]} in others, so that an element is "
+        "not the same variation in all. Divide the files into datasets with one length each, or name the processes that "
+        "have it: processes: [...]"
+    )
 
 
 def scale_factors(weights: Weights | None, name: str, scale_factor: str, where: str) -> tuple[Floats, Floats]:
@@ -95,7 +148,7 @@ def _element(events: Any, name: str, number: int | str, place: str) -> Floats:
     try:
         array = element(_branch(events, name, place), int(number), name)
     except InputError as error:
-        msg = f"{place}: {error}; name the branches `up` and `down`, or other elements"
+        msg = f"{place}: {error}; name another branch, or other elements"
         raise InputError(msg) from error
     numbers = np.asarray(ak.to_numpy(array))
     if numbers.dtype.kind not in "iubf":

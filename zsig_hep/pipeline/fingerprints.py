@@ -58,7 +58,8 @@ class Fingerprints:
     @cached_property
     def varied_events(self) -> str:
         """Fingerprint of the events under weight and shape variations; other variations do not change events."""
-        read = {name: each for name, each in self._analysis.variations.items() if each.kind in {"weight", "shape"}}
+        kinds = {"weight", "weight_set", "shape"}
+        read = {name: each for name, each in self._analysis.variations.items() if each.kind in kinds}
         functions = [getattr(each, "function", None) for each in read.values()]
         return fingerprint(
             self.events,

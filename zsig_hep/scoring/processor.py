@@ -12,6 +12,7 @@ from zsig_hep.errors import InputError, nearest_name
 from zsig_hep.ntuples.chunk import ChunkReader, SelectedChunk, VariedChunk, chunk_key
 from zsig_hep.ntuples.processors import count_weights
 from zsig_hep.ntuples.variations import DIRECTIONS, NOMINAL, varied_name
+from zsig_hep.ntuples.weight_sets import VariedWeights, WeightSetVariation
 from zsig_hep.scoring.scorer import Scorer, is_trained_on, require_same_folds, score_chunk
 
 Floats = NDArray[np.float64]
@@ -43,7 +44,8 @@ class ScoreProcessor(ProcessorABC):  # type: ignore[misc]
             the weights without normalisation.
 
     Raises:
-        InputError: an axis has no name or the name of another axis.
+        InputError: an axis has no name or the name of another axis, or a weight variation is not normalised to the nominal
+            sum of weights.
         ModelFileError: events of the training could not be assigned to their folds.
     """
 
@@ -63,6 +65,7 @@ class ScoreProcessor(ProcessorABC):  # type: ignore[misc]
         self.factors = None if factors is None else dict(factors)
         _check_axes(self.score_axis, self.axes)
         require_same_folds(scorer, reader)
+        _require_nominal_sums(reader)
 
     def process(self, events: Any) -> dict[str, Any]:
         """Score the events of a chunk and fill the histogram.
@@ -138,6 +141,23 @@ def _selections(chunk: VariedChunk) -> Iterator[tuple[SelectedChunk, list[tuple[
 def _in_last_bin(score: Floats, axis: Any) -> Floats:
     """Move scores on the upper edge into the last bin: bins are half-open, and the largest scores are 1."""
     return np.where(score == axis.edges[-1], axis.centers[-1], score)
+
+
+def _require_nominal_sums(reader: ChunkReader) -> None:
+    for variations in (reader.variations or {}).values():
+        for name, variation in variations.items():
+            if isinstance(variation, WeightSetVariation):
+                msg = (
+                    f"variation {name!r} is a set of weights, whose yields are combined when all chunks are filled: leave it "
+                    "out of the variations of `chunk_reader`, or name its members as variations of `kind: weight`"
+                )
+                raise InputError(msg)
+            if isinstance(variation, VariedWeights) and variation.normalise != "nominal":
+                msg = (
+                    f"variation {name!r} is normalised by the sums or yields of all chunks (normalise: {variation.normalise}), "
+                    "which are not known when a chunk is filled: leave it out of the variations of `chunk_reader`"
+                )
+                raise InputError(msg)
 
 
 def _check_axes(score_axis: Any, axes: Sequence[Any]) -> None:

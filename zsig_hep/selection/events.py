@@ -11,6 +11,7 @@ from zsig_hep.errors import InputError
 from zsig_hep.ntuples.identity import mix
 from zsig_hep.ntuples.table import EventTable
 from zsig_hep.ntuples.variations import Direction, VariationKind
+from zsig_hep.ntuples.weight_sets import Combination
 from zsig_hep.selection.ratios import LikelihoodRatios
 from zsig_hep.statistics.process_table import ProcessTable, Role
 from zsig_hep.statistics.yields import Yield, weighted_yield
@@ -34,7 +35,7 @@ class ScoredEvents:
         fold_count: number of folds.
         features: input features, shape [N, F], for fits that bin one of them.
         feature_names: F names.
-        variations: for each variation, the events of the processes it touches, up and down.
+        variations: for each variation, the events of the processes it touches, up and down, or under each member of a set.
         folds_are_given: whether the user chose the folds, which `zsig_hep.selection.folds` then checks.
         identity: hash of each event's identity, which divides events into the folds of other partitions, shape [N]; None
             if they cannot be divided otherwise.
@@ -185,7 +186,7 @@ class ScoredEvents:
             kept,
             process=row[kept.process],
             processes=self.processes.simulated,
-            variations=tuple(_each(pair, lambda varied: varied.renumbered(row)) for pair in self.variations),
+            variations=tuple(_renumbered(alternatives, row) for alternatives in self.variations),
         )
 
     def select(self, chosen: Booleans | Integers) -> "ScoredEvents":
@@ -202,7 +203,7 @@ class ScoredEvents:
         return replace(
             kept,
             weight=kept.weight * scale,
-            variations=tuple(_each(pair, lambda varied: varied.outside(fold, scale)) for pair in self.variations),
+            variations=tuple(_outside(alternatives, fold, scale) for alternatives in self.variations),
         )
 
     def yields(self, selected: Booleans | None = None) -> dict[str, Yield]:
@@ -230,6 +231,8 @@ class VariedEvents:
         features: the same columns as those of the nominal events, shape [M, F].
         identity: hash of each event's identity, the same as of the nominal event, shape [M]; None if not known.
         ratios: likelihood ratios of the same networks as those of the nominal events; None without.
+        combine: how the shifts of yields under all members of a set are combined; None for the alternatives up and down.
+            The direction of members is "up", and all arrays of a set but the weights are the same.
     """
 
     name: str
@@ -243,6 +246,7 @@ class VariedEvents:
     features: npt.NDArray[np.float32]
     identity: Identities | None = None
     ratios: LikelihoodRatios | None = None
+    combine: Combination | None = None
 
     def __len__(self) -> int:
         """Number of events."""
@@ -256,19 +260,9 @@ class VariedEvents:
         """The events of a mask."""
         return _masked(self, chosen)
 
-    def outside(self, fold: int, scale: float) -> "VariedEvents":
-        """The events that are not in a fold, with their weights multiplied by `scale`."""
-        kept = self.select(self.fold != fold)
-        return replace(kept, weight=kept.weight * scale)
 
-    def renumbered(self, row: Integers) -> "VariedEvents":
-        """The events with process index i replaced by row[i]; events whose new index is -1 are left out."""
-        kept = self.select(row[self.process] >= 0)
-        return replace(kept, process=row[kept.process])
-
-
-VariationPair = tuple[VariedEvents, VariedEvents]
-"""Events under one variation, up and down."""
+VariationPair = tuple[VariedEvents, ...]
+"""Events under one variation: up and down, or under each member of a set."""
 
 _Events = TypeVar("_Events", ScoredEvents, VariedEvents)
 
@@ -280,8 +274,25 @@ def _masked(events: _Events, mask: Booleans | Integers) -> _Events:
     return replace(events, ratios=ratios, **{name: getattr(events, name)[mask] for name in names})
 
 
-def _each(pair: VariationPair, change: Callable[[VariedEvents], VariedEvents]) -> VariationPair:
-    return change(pair[0]), change(pair[1])
+def _selected(alternatives: VariationPair, chosen: Callable[[VariedEvents], Booleans]) -> VariationPair:
+    """The chosen events under each alternative; for a set they are chosen once, since only weights differ."""
+    if alternatives[0].combine is None:
+        return tuple(each.select(chosen(each)) for each in alternatives)
+    mask = chosen(alternatives[0])
+    kept = alternatives[0].select(mask)
+    return tuple(replace(kept, weight=each.weight[mask]) for each in alternatives)
+
+
+def _outside(alternatives: VariationPair, fold: int, scale: float) -> VariationPair:
+    """The events that are not in a fold, with their weights multiplied by `scale`."""
+    kept = _selected(alternatives, lambda varied: np.asarray(varied.fold != fold))
+    return tuple(replace(each, weight=each.weight * scale) for each in kept)
+
+
+def _renumbered(alternatives: VariationPair, row: Integers) -> VariationPair:
+    """The events with process index i replaced by row[i]; events whose new index is -1 are left out."""
+    kept = _selected(alternatives, lambda varied: np.asarray(row[varied.process] >= 0))
+    return tuple(replace(each, process=row[each.process]) for each in kept)
 
 
 def _indices(process: npt.ArrayLike, processes: ProcessTable) -> Integers:

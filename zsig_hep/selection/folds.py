@@ -12,7 +12,7 @@ import numpy as np
 
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.identity import assign_folds
-from zsig_hep.selection.events import Identities, Integers, ScoredEvents, VariedEvents
+from zsig_hep.selection.events import Identities, Integers, ScoredEvents, VariationPair, VariedEvents
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,10 +55,16 @@ def in_partition(events: ScoredEvents, number: int) -> ScoredEvents:
     def varied(one: VariedEvents) -> VariedEvents:
         return replace(one, fold=folds(one.identity, f"The events of variation '{one.name}' {one.direction}"))
 
+    def all_varied(alternatives: VariationPair) -> VariationPair:
+        if alternatives[0].combine is None:
+            return tuple(map(varied, alternatives))
+        fold = varied(alternatives[0]).fold
+        return tuple(replace(each, fold=fold) for each in alternatives)
+
     return replace(
         events,
         fold=folds(events.identity, "The scored events"),
-        variations=tuple((varied(up), varied(down)) for up, down in events.variations),
+        variations=tuple(map(all_varied, events.variations)),
         folds_are_given=False,
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from zsig_hep.ntuples.variations import (
     Variation,
     varied_name,
 )
+from zsig_hep.ntuples.weight_sets import Combination, WeightSetVariation, combined_shifts
 from zsig_hep.selection.events import Booleans, Floats, ScoredEvents, VariationPair, VariedEvents
 from zsig_hep.selection.ratios import LikelihoodRatios
 from zsig_hep.statistics.yields import Yield, weighted_yield
@@ -46,7 +48,7 @@ def varied_events(
         shape_ratios: likelihood ratios of the events under shape variations, by varied name.
 
     Returns:
-        Pairs (up, down) in the order of the variations.
+        Pairs (up, down), and the members of sets, in the order of the variations.
     """
 
     def nominal(name: str, direction: Direction, weight: Floats) -> VariedEvents:
@@ -64,6 +66,8 @@ def varied_events(
             up = shifted(name, "up")
             down = _mirrored(nominal(name, "down", table.weight), up) if variation.one_sided else shifted(name, "down")
             return up, down
+        if isinstance(variation, WeightSetVariation):
+            return _members(variation, nominal(name, "up", table.weight), table, table.weight_variations[name])
         if isinstance(variation, LuminosityVariation | NormalisationVariation):
             raised, lowered = (table.weight * factor for factor in variation.factors)
         else:
@@ -101,6 +105,13 @@ def _varied(
     return events if inside.all() else events.select(inside)
 
 
+def _members(variation: WeightSetVariation, touched: VariedEvents, table: EventTable, weights: Floats) -> VariationPair:
+    """The touched events under each member of a set, which share all arrays but the weights."""
+    inside = np.isin(table.process, [table.process_names.index(each) for each in touched.touched])
+    combine = variation.combination
+    return tuple(replace(touched, weight=weight[inside], combine=combine) for weight in weights)
+
+
 def _mirrored(nominal: VariedEvents, up: VariedEvents) -> VariedEvents:
     return replace(
         nominal,
@@ -131,6 +142,16 @@ class VariedYield:
     down: Yield
 
     @property
+    def alternatives(self) -> tuple[Yield, ...]:
+        """Yields up and down, or under each member of a set; those of processes add before they are combined."""
+        return self.up, self.down
+
+    @property
+    def combination(self) -> Combination | None:
+        """How the shifts of the alternatives are combined; None for up and down."""
+        return None
+
+    @property
     def shifts(self) -> tuple[float, float]:
         """Change of the yield under the variation up and down, in events."""
         return self.up.value - self.nominal.value, self.down.value - self.nominal.value
@@ -144,6 +165,48 @@ class VariedYield:
         if up == down:
             return "up equals down"
         return "up and down have the same sign" if up * down > 0 else ""
+
+
+@dataclass(frozen=True)
+class VariedYieldOfSet(VariedYield):
+    """The yield of one process above a cut, nominal and under the members of a set.
+
+    Attributes:
+        members: yields under the members.
+        combine: how their shifts are combined.
+    """
+
+    members: tuple[Yield, ...]
+    combine: Combination
+
+    @classmethod
+    def of(cls, nominal: Yield, members: Sequence[Yield], combine: Combination) -> Self:
+        """Up and down are the largest and the smallest yield, or the nominal one with all shifts in quadrature.
+
+        Example:
+            >>> nominal, *members = (Yield(value, 1.0, 10) for value in (10.0, 13.0, 6.0))
+            >>> envelope = VariedYieldOfSet.of(nominal, members, "envelope")
+            >>> hessian = VariedYieldOfSet.of(nominal, members, "quadrature")
+            >>> envelope.shifts, hessian.shifts
+            ((3.0, -4.0), (5.0, -5.0))
+        """
+        if combine == "envelope":
+            every = [nominal, *members]
+            largest, smallest = max(every, key=lambda each: each.value), min(every, key=lambda each: each.value)
+            return cls(nominal, largest, smallest, tuple(members), combine)
+        shifts = np.array([each.value - nominal.value for each in members])
+        up, down = (replace(nominal, value=nominal.value + float(each)) for each in combined_shifts(shifts, combine))
+        return cls(nominal, up, down, tuple(members), combine)
+
+    @property
+    def alternatives(self) -> tuple[Yield, ...]:
+        """Yields under the members."""
+        return self.members
+
+    @property
+    def combination(self) -> Combination | None:
+        """How the shifts of the members are combined."""
+        return self.combine
 
 
 def symmetrised(up: npt.ArrayLike, down: npt.ArrayLike) -> Floats:
@@ -163,13 +226,13 @@ def symmetrised(up: npt.ArrayLike, down: npt.ArrayLike) -> Floats:
 
 
 def varied_yields(
-    events: ScoredEvents, selections: Sequence[tuple[Booleans, Booleans]], nominal: Mapping[str, Yield]
+    events: ScoredEvents, selections: Sequence[tuple[Booleans, ...]], nominal: Mapping[str, Yield]
 ) -> dict[str, dict[str, VariedYield]]:
     """Yields above a cut under every variation.
 
     Args:
         events: scored events with their variations.
-        selections: events that pass the cut under each variation, up and down.
+        selections: events that pass the cut under each variation, up and down, or under each member of a set.
         nominal: nominal yields above the cut by process.
 
     Returns:
@@ -177,14 +240,19 @@ def varied_yields(
     """
     result: dict[str, dict[str, VariedYield]] = {}
     for pair, passed in zip(events.variations, selections, strict=True):
-        of_process = {}
+        of_process: dict[str, VariedYield] = {}
         for process in pair[0].touched:
             row = events.processes.index(process)
-            up, down = (
+            alternatives = [
                 weighted_yield(varied.weight[selected & (varied.process == row)])
                 for varied, selected in zip(pair, passed, strict=True)
-            )
-            of_process[process] = VariedYield(nominal[process], up, down)
+            ]
+            combine = pair[0].combine
+            if combine is not None:
+                of_process[process] = VariedYieldOfSet.of(nominal[process], alternatives, combine)
+            else:
+                up, down = alternatives
+                of_process[process] = VariedYield(nominal[process], up, down)
         result[pair[0].name] = of_process
     return result
 
@@ -195,7 +263,8 @@ def background_uncertainty(yields: Mapping[str, Mapping[str, VariedYield]], back
         sigma_b^2 = sum_j delta(sum_p up_jp, sum_p down_jp)^2                                  (1)
 
     with the shifts of process p under variation j and delta of `symmetrised`. Variations are independent of each other;
-    each varies all of its processes together, so that shifts of opposite signs cancel.
+    each varies all of its processes together, so that shifts of opposite signs cancel. The shifts of a set are those of
+    `combined_shifts` from the sums over the processes under each member.
 
     Args:
         yields: yields under the variations, from `varied_yields`.
@@ -204,9 +273,13 @@ def background_uncertainty(yields: Mapping[str, Mapping[str, VariedYield]], back
     Returns:
         sigma_b in events.
     """
-    shifts = [[each.shifts for name, each in of.items() if name in backgrounds] for of in yields.values()]
-    summed = np.array([np.sum(of, axis=0) for of in shifts if of]).reshape(-1, 2)
-    return float(np.sqrt(np.sum(symmetrised(*summed.T) ** 2)))
+    variance = 0.0
+    for of_processes in yields.values():
+        if touched := [each for name, each in of_processes.items() if name in backgrounds]:
+            shifts = [[other.value - each.nominal.value for other in each.alternatives] for each in touched]
+            up, down = combined_shifts(np.sum(shifts, axis=0), touched[0].combination)
+            variance += float(symmetrised(up, down) ** 2)
+    return float(np.sqrt(variance))
 
 
 def background_uncertainty_above(events: ScoredEvents, thresholds: Floats, nominal: Floats) -> Floats:
@@ -243,22 +316,35 @@ def background_uncertainty_between(events: ScoredEvents, edges: Floats, nominal:
         InputError: a score is not finite.
     """
 
-    def sums(score: Floats, weight: Floats) -> Floats:
-        return np.asarray(np.bincount(np.searchsorted(edges, score, side="right"), weight, len(edges) + 1), float)
+    def sums(score: Floats, weights: Floats) -> Floats:
+        bins = np.searchsorted(edges, score, side="right")
+        return np.array([np.bincount(bins, weight, len(edges) + 1) for weight in weights], float)
 
     return _background_uncertainty(events, nominal, sums)
 
 
 def _background_uncertainty(events: ScoredEvents, nominal: Floats, sums: Callable[[Floats, Floats], Floats]) -> Floats:
-    """sigma_b of the sums that are made from the scores and the weights of the background."""
+    """sigma_b of the sums [A, T] that are made from the scores [N] and weights [A, N] of the background."""
     processes = events.processes
     variance = np.zeros(nominal.shape[1])
     for pair in events.variations:
         touched = processes.is_background & np.isin(processes.names, pair[0].touched)
         before = nominal[touched].sum(axis=0)
-        up, down = (sums(*_background(varied, processes.is_background)) - before for varied in pair)
-        variance += symmetrised(up, down) ** 2
+        shifts = _sums_of_alternatives(pair, processes.is_background, sums) - before
+        variance += symmetrised(*combined_shifts(shifts, pair[0].combine)) ** 2
     return np.sqrt(variance)
+
+
+def _sums_of_alternatives(
+    alternatives: VariationPair, is_background: Booleans, sums: Callable[[Floats, Floats], Floats]
+) -> Floats:
+    """Sums of the background under each alternative of a variation; the members of a set have the same scores."""
+    if alternatives[0].combine is None:
+        each = [_background(varied, is_background) for varied in alternatives]
+        return np.concatenate([sums(score, weight[None]) for score, weight in each])
+    score, _ = _background(alternatives[0], is_background)
+    chosen = is_background[alternatives[0].process]
+    return sums(score, np.stack([varied.weight[chosen] for varied in alternatives]))
 
 
 def _background(events: VariedEvents, is_background: Booleans) -> tuple[Floats, Floats]:
@@ -273,10 +359,20 @@ def _background(events: VariedEvents, is_background: Booleans) -> tuple[Floats, 
 def sum_above(score: Floats, weight: Floats, thresholds: Floats) -> Floats:
     """Sum of the weights of the events at or above each threshold.
 
+    Args:
+        score: shape [N].
+        weight: shape [..., N].
+        thresholds: shape [T].
+
+    Returns:
+        Shape [..., T].
+
     Example:
         >>> sum_above(np.array([0.2, 0.8, 0.5]), np.array([1.0, 2.0, 4.0]), np.array([0.0, 0.5, 0.9]))
         array([7., 6., 0.])
     """
     order = np.argsort(score, kind="stable")
-    from_top = np.concatenate([np.cumsum(weight[order][::-1])[::-1], [0.0]])
-    return np.asarray(from_top[np.searchsorted(score[order], thresholds, side="left")])
+    from_top = np.cumsum(weight[..., order][..., ::-1], axis=-1)[..., ::-1]
+    none = np.zeros((*weight.shape[:-1], 1))
+    at = np.searchsorted(score[order], thresholds, side="left")
+    return np.asarray(np.concatenate([from_top, none], axis=-1)[..., at])

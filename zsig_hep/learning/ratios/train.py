@@ -23,6 +23,7 @@ from zsig_hep.ntuples.variations import (
     WeightVariation,
     varied_name,
 )
+from zsig_hep.ntuples.weight_sets import WeightSetVariation
 from zsig_hep.representation import ShortRepr
 from zsig_hep.statistics.process_table import ProcessTable
 
@@ -98,7 +99,8 @@ def train_ratios(
     """Train the composition of the background and the ratios of all variations.
 
     Three ensembles of the recipe of the classifier, each with all its outputs in one network: the composition, the weight
-    variations, and the shape variations. Variations that do not touch a background get no network.
+    variations, and the shape variations. Variations that do not touch a background get no network, and neither do sets of
+    weights, whose largest shift is not a function of the event.
 
     Args:
         table: events with features, weights and folds; data are left out.
@@ -133,6 +135,8 @@ def train_ratios(
 
 
 def _touches(variation: Variation, processes: ProcessTable) -> bool:
+    if isinstance(variation, WeightSetVariation):
+        return False
     return variation.processes is None or any(name in processes.backgrounds for name in variation.processes)
 
 

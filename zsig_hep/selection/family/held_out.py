@@ -186,7 +186,7 @@ def _scored(events: ScoredEvents, scores: Sequence[Score]) -> ScoredEvents:
     """Events with the score of their fold, nominal and varied."""
 
     def each(pair: VariationPair) -> VariationPair:
-        return _scored_alone(pair[0], scores), _scored_alone(pair[1], scores)
+        return tuple(_scored_alone(varied, scores) for varied in pair)
 
     return replace(_scored_alone(events, scores), variations=tuple(each(pair) for pair in events.variations))
 
@@ -203,7 +203,7 @@ def _scored_alone(events: _Events, scores: Sequence[Score]) -> _Events:
 
 def _require_varied_ratios(events: ScoredEvents) -> None:
     for pair in events.variations:
-        if pair[0].ratios is None or pair[1].ratios is None:
+        if any(varied.ratios is None for varied in pair):
             message = (
                 f"The events under variation '{pair[0].name}' have no likelihood ratios: pass `ratios` and `shape_ratios` to "
                 "varied_events, so that their scores follow the coefficients."

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from zsig_hep.errors import InputError
-from zsig_hep.selection.events import Booleans, Floats, ScoredEvents, VariedEvents
+from zsig_hep.selection.events import Booleans, Floats, ScoredEvents, VariationPair, VariedEvents
 from zsig_hep.selection.folds import check_given_folds, in_partition
 from zsig_hep.selection.numbers import SelectionNumbers, mean_hypotheses, selection_numbers, spread_over_partitions
 from zsig_hep.selection.settings import WorkingPointSettings
@@ -275,11 +275,16 @@ def held_out_selection(events: ScoredEvents | VariedEvents, thresholds: Sequence
     return np.asarray(events.score >= cut[events.fold])
 
 
-def varied_selections(events: ScoredEvents, thresholds: Sequence[float | None]) -> list[tuple[Booleans, Booleans]]:
-    """`held_out_selection` of the events of every variation, up and down."""
-    return [
-        (held_out_selection(up, thresholds), held_out_selection(down, thresholds)) for up, down in events.variations
-    ]
+def varied_selections(events: ScoredEvents, thresholds: Sequence[float | None]) -> list[tuple[Booleans, ...]]:
+    """`held_out_selection` of the events of every variation, up and down or under each member of a set."""
+    return [_selections(alternatives, thresholds) for alternatives in events.variations]
+
+
+def _selections(alternatives: VariationPair, thresholds: Sequence[float | None]) -> tuple[Booleans, ...]:
+    if alternatives[0].combine is not None:
+        # The scores are the same under all members.
+        return (held_out_selection(alternatives[0], thresholds),) * len(alternatives)
+    return tuple(held_out_selection(each, thresholds) for each in alternatives)
 
 
 def why_folds_fail(statement: str, reasons: Sequence[str]) -> str:

@@ -100,11 +100,11 @@ def systematic_table(
         SystematicRow(
             name=up.name,
             kind=up.kind,
-            yields=varied[up.name],
+            yields={name: VariedYield(each.nominal, each.up, each.down) for name, each in varied[up.name].items()},
             significance_up=shifted(varied[up.name], "up"),
             significance_down=shifted(varied[up.name], "down"),
         )
-        for up, _ in events.variations
+        for up, *_ in events.variations
     )
     sigma = background_uncertainty(varied, processes.backgrounds)
     uncertain = replace(objective, figure=uncertain_relative(objective.figure))
