@@ -174,7 +174,7 @@ presentation: {experiment: LHCb}
         ),
         (
             "training: {loss: {name: bce, error: hinge}}",
-            "training.loss.error (line 8): unknown key. There are: name, weighting.",
+            "training.loss.error (line 8): unknown key. There are: background_to_signal, name, weighting.",
         ),
         (
             "selection: {relative_background_uncertainty: 0.1}",
