@@ -19,6 +19,13 @@ def test_without_phases_a_warm_start_and_the_loss():
     assert isinstance(planned[0].loss, BCELossSettings)
 
 
+def test_the_warm_start_has_the_ratio_of_the_classes_of_a_weighted_cross_entropy():
+    loss = BCELossSettings(background_to_signal=100)
+    assert [phase.loss for phase in plan_phases(settings(), loss, TOGETHER)] == [loss, loss]
+    for other in (BCELossSettings(weighting="events", background_to_signal=100), ZLossSettings()):
+        assert [phase.loss for phase in plan_phases(settings(), other, TOGETHER)] == [BCELossSettings(), other]
+
+
 def test_the_epochs_of_the_main_phase_are_shared_by_the_rounds():
     loss = EffectiveWeightsLossSettings(rounds=4, damping=0.25)
     planned = plan_phases(settings(), loss, APART)

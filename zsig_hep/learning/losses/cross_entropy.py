@@ -146,7 +146,7 @@ class BCELossSettings(BaseLossSettings):
     background_to_signal: float = Field(default=1.0, ge=1e-6, le=1e6, examples=[100.0])
     """Sum of the weights of the background over that of the signal. The best output is the same for every value, but a
     training resolves it best where signal and background so weighted are alike: for a search in the tail of a large
-    background that is a ratio of tens to hundreds.
+    background that is a ratio of tens to hundreds. The warm start has the same ratio.
     """
 
     @property

@@ -44,8 +44,8 @@ class Phase:
 def plan_phases(settings: TrainingSettings, loss: LossSettings, goal: Goal | None) -> tuple[Phase, ...]:
     """Plan the phases of a training.
 
-    Without `settings.phases` these are the warm start with the weighted cross entropy and the main phase.  Otherwise
-    they are those of the settings; if `loss` is not the loss of the settings (the baseline), it replaces every loss
+    Without `settings.phases` these are the warm start with the weighted cross entropy, of the classes' ratio of the loss
+    if that is one too, and the main phase.  Otherwise they are those of the settings; if `loss` is not the loss of the settings (the baseline), it replaces every loss
     except the weighted cross entropy.
 
     Args:
@@ -64,7 +64,8 @@ def plan_phases(settings: TrainingSettings, loss: LossSettings, goal: Goal | Non
         own = loss == settings.main_loss(goal)
         wanted = [(each.loss if own or each.loss == BCELossSettings() else loss, each) for each in settings.phases]
     else:
-        wanted = [(BCELossSettings(), settings.warm_start), (loss, settings.main)]
+        is_weighted = isinstance(loss, BCELossSettings) and loss.weighting == "cross_section"
+        wanted = [(loss if is_weighted else BCELossSettings(), settings.warm_start), (loss, settings.main)]
     phases: list[Phase] = []
     for position, (each_loss, phase) in enumerate(wanted):
         label = "warm start" if not settings.phases and position == 0 else each_loss.label
