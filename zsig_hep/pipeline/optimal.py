@@ -60,7 +60,8 @@ class OptimalSelection(ShortRepr):
                 f"Optimal score: the ratios of {', '.join(self.left_out)} do not close and are left out of the score; in "
                 "the figure of merit these variations remain."
             )
-        processes = [name for name in self.closure.failing if name in self.held_out.events.processes.names]
+        directions = {f"{name}{side}" for name in self.left_out for side in ("Up", "Down")}
+        processes = [name for name in self.closure.failing if name not in directions]
         if processes:
             notes.append(
                 f"Optimal score: the density ratios of {', '.join(processes)} do not close, so that its coefficients need "

@@ -191,7 +191,8 @@ class Results:
         """Score categories with the loss of the analysis; None if the settings have one category."""
         if self.analysis.categories.count == 1:
             return None
-        return hold_out_categories(self.main_events, self.analysis.selection, self.analysis.categories)
+        rescored = None if self.optimal is None else self.optimal.held_out.rescored
+        return hold_out_categories(self.main_events, self.analysis.selection, self.analysis.categories, rescored)
 
     @cached_property
     def _hidden_in_categories(self) -> npt.NDArray[np.bool_]:

@@ -158,7 +158,9 @@ def sentinel_notes(table: EventTable) -> list[str]:
 
 def theory_notes(analysis: Analysis) -> list[str]:
     """A note if theory expects no gain from the loss over weighted cross entropy."""
-    if analysis.goal.tells_processes_apart or list(analysis.training.losses(analysis.goal)) == ["bce"]:
+    if analysis.goal.tells_processes_apart or analysis.selection.variations_in_figure:
+        return []
+    if list(analysis.training.losses(analysis.goal)) == ["bce"]:
         return []
     note = (
         "The figure of merit treats all backgrounds alike, so the best selection is a cut on the likelihood ratio, which "

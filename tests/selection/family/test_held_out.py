@@ -2,10 +2,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from tests.selection.family.exact_toys import gaussian
 from zsig_hep.errors import InputError
-from zsig_hep.selection import ScoredEvents, VariedEvents, WorkingPointSettings, hold_out_working_point
+from zsig_hep.selection import (
+    CategorySettings,
+    ScoredEvents,
+    VariedEvents,
+    WorkingPointSettings,
+    hold_out_categories,
+    hold_out_working_point,
+)
 from zsig_hep.selection.family.held_out import cross_fitted, hold_out_family
 from zsig_hep.selection.folds import in_partition
 from zsig_hep.selection.ratios import LikelihoodRatios
@@ -78,7 +86,7 @@ def test_quoted_yields_are_counted_in_the_fold_that_did_not_choose(overlap):
     counted = np.zeros(3)
     for fold, choice in enumerate(found.choices):
         mine = events.fold == fold
-        score = choice.coefficients.score(events.ratios.select(mine))
+        score = expit(choice.coefficients.score(events.ratios.select(mine)))
         passing = score >= found.point.thresholds[fold]
         counted += np.bincount(events.process[mine][passing], events.weight[mine][passing], minlength=3)
     np.testing.assert_allclose([each.value for each in found.point.yields.values()], counted)
@@ -95,7 +103,7 @@ def test_another_partition_has_its_own_folds_coefficients_and_scores(overlap):
     selected = np.zeros(len(events), dtype=bool)
     for fold, choice in enumerate(choices):
         mine = other.fold == fold
-        selected[mine] = choice.coefficients.score(events.ratios.select(mine)) >= partition.thresholds[fold]
+        selected[mine] = expit(choice.coefficients.score(events.ratios.select(mine))) >= partition.thresholds[fold]
     np.testing.assert_array_equal(held_out_selection(in_partition(found.events, 1), partition.thresholds), selected)
     s, known, uncertain = np.bincount(events.process[selected], events.weight[selected])
     variance = known + uncertain + (0.02 * known) ** 2 + (0.3 * uncertain) ** 2
@@ -115,9 +123,20 @@ def test_events_of_a_fold_choose_neither_its_coefficients_nor_its_cut(overlap):
     assert other.choices[1] != found.choices[1]
 
 
+def test_edges_of_categories_are_chosen_with_the_score_of_their_fold(overlap):
+    events, found = overlap
+    settings, alone = CategorySettings(count=2), SETTINGS.model_copy(update={"partitions": 1})
+    divided = hold_out_categories(found.events, alone, settings, found.rescored)
+    choosing = expit(found.choices[1].coefficients.score(events.ratios))
+    expected = hold_out_categories(replace(events, score=choosing), alone, settings)
+    assert divided.chosen.edges[1] == expected.chosen.edges[1]
+    assert divided.chosen.edges[0] != expected.chosen.edges[0]
+    assert hold_out_categories(found.events, alone, settings).chosen.edges[1] != divided.chosen.edges[1]
+
+
 def test_the_comparison_is_the_held_out_point_of_the_logit(overlap):
     events, found = overlap
-    of_logit = hold_out_working_point(replace(events, score=events.ratios.logit), SETTINGS)
+    of_logit = hold_out_working_point(replace(events, score=expit(events.ratios.logit)), SETTINGS)
     assert found.unweighted.thresholds == of_logit.thresholds
     assert found.unweighted.significance == pytest.approx(of_logit.significance)
     assert found.gain == found.point.significance - found.unweighted.significance
@@ -141,7 +160,7 @@ def test_variations_are_counted_with_the_scores_of_their_own_events():
         counted = 0.0
         for fold, choice in enumerate(found.choices):
             mine = varied.fold == fold
-            passing = choice.coefficients.score(varied.ratios.select(mine)) >= found.point.thresholds[fold]
+            passing = expit(choice.coefficients.score(varied.ratios.select(mine))) >= found.point.thresholds[fold]
             counted += varied.weight[mine][passing].sum()
         shift.append(counted - found.point.background.value)
     sigma = np.sqrt((shift[0] ** 2 + shift[1] ** 2) / 2)
@@ -152,10 +171,10 @@ def test_scores_are_those_of_the_coefficients_of_the_fold(overlap):
     events, found = overlap
     for fold, choice in enumerate(found.choices):
         mine = events.fold == fold
-        expected = choice.coefficients.score(events.ratios.select(mine))
+        expected = expit(choice.coefficients.score(events.ratios.select(mine)))
         np.testing.assert_array_equal(found.events.score[mine], expected)
     varied = found.events.variations[0][0]
-    expected = found.choices[1].coefficients.score(varied.ratios.select(varied.fold == 1))
+    expected = expit(found.choices[1].coefficients.score(varied.ratios.select(varied.fold == 1)))
     np.testing.assert_array_equal(varied.score[varied.fold == 1], expected)
 
 

@@ -3,6 +3,9 @@
 Coefficients are chosen by smooth yields, since counted ones choose them badly where the simulation is thin. The cut on
 their score is chosen by counted yields with their variance, as every cut, and what is quoted is counted on events that
 chose neither.
+
+Scores t are given as 1 / (1 + e^-t) in [0, 1], which is the probability of signal where classes have the same total weight
+and all coefficients are one. Events that every threshold accepts can share the score 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+from scipy.special import expit
 
 from zsig_hep.errors import InputError
 from zsig_hep.representation import ShortRepr
@@ -35,8 +39,9 @@ class HeldOutFamily(ShortRepr):
         partition_choices: those of each partition, of which the first are `choices`.
         point: cut of each fold on the score with these coefficients, and the held-out events that pass.
         unweighted: the same with weighted cross entropy.
-        events: the events with the score of the coefficients of their fold, nominal and varied, data included.
-        unweighted_events: the events with the logit as score.
+        events: the events with the score 1 / (1 + e^-t) of the coefficients of their fold, nominal and varied, data
+            included.
+        unweighted_events: the events with the same of the logit.
     """
 
     choices: tuple[FamilyChoice, ...]
@@ -45,6 +50,10 @@ class HeldOutFamily(ShortRepr):
     unweighted: HeldOutWorkingPoint
     events: ScoredEvents
     unweighted_events: ScoredEvents
+
+    def rescored(self, choosing: ScoredEvents, partition: int, fold: int) -> ScoredEvents:
+        """The events that choose a cut or edges of a fold, with the coefficients of this fold for all of them."""
+        return _scored(choosing, [self.partition_choices[partition][fold].coefficients.score] * choosing.fold_count)
 
     @property
     def gain(self) -> float | None:
@@ -91,7 +100,8 @@ def hold_out_family(events: ScoredEvents, settings: WorkingPointSettings) -> Hel
         ...     ratios.logit, np.array([0.02, 0.2, 0.2])[process], process, names=["signal", "easy", "uncertain"],
         ...     roles=["signal", "background", "background"], ratios=ratios)
         >>> held_out = hold_out_family(events, WorkingPointSettings(
-        ...     figure_of_merit="asimov_with_uncertainty", background_uncertainties={"easy": 0.02, "uncertain": 0.3}))
+        ...     figure_of_merit="asimov_with_uncertainty", background_uncertainties={"easy": 0.02, "uncertain": 0.3},
+        ...     partitions=1))
         >>> held_out.point.status, held_out.gain > 0
         ('ok', True)
     """
@@ -122,7 +132,7 @@ def hold_out_family(events: ScoredEvents, settings: WorkingPointSettings) -> Hel
 
 
 def cross_fitted(events: ScoredEvents, coefficients: Sequence[Sequence[FamilyCoefficients]]) -> ScoredEvents:
-    """Events with the score of the coefficients of their own fold in each partition, nominal and varied.
+    """Events with the score 1 / (1 + e^-t) of the coefficients of their own fold in each partition, nominal and varied.
 
     Coefficients have a yield-weighted mean of one, so that scores of different folds can share a histogram. The cut of a
     fold is not chosen on these scores, since those of the other folds depend on its events through their coefficients;
@@ -172,7 +182,7 @@ def _scored_alone(events: _Events, scores: Sequence[Score]) -> _Events:
     values = np.empty(len(events))
     for fold, score in enumerate(scores):
         mine = events.fold == fold
-        values[mine] = score(events.ratios.select(mine))
+        values[mine] = expit(score(events.ratios.select(mine)))
     return replace(events, score=values)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -134,15 +133,16 @@ def hold_out_working_point(
             in_partition(events, number),
             in_partition(ascending, number),
             settings,
-            None if rescored is None else partial(_in_partition, rescored, number),
+            of_partition(rescored, number),
         )
         for number in range(settings.partitions)
     ]
     return _mean_over_partitions(events, found, settings) if found[0].status == "ok" else found[0]
 
 
-def _in_partition(rescored: Rescored, number: int, events: ScoredEvents, fold: int) -> ScoredEvents:
-    return rescored(events, number, fold)
+def of_partition(rescored: Rescored | None, number: int) -> Callable[[ScoredEvents, int], ScoredEvents] | None:
+    """The scores of the folds of one partition, for `choose_by_fold`; None without."""
+    return None if rescored is None else lambda events, fold: rescored(events, number, fold)
 
 
 def _hold_out(
