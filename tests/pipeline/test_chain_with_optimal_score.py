@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from zsig_hep.errors import AnalysisFileError, InputError
+from tests.conftest import DATA
+from zsig_hep.errors import AnalysisFileError, InputError, ModelFileError
 from zsig_hep.learning import RatioModel
 from zsig_hep.ntuples import EventTable
-from zsig_hep.pipeline.stages import Pipeline
+from zsig_hep.pipeline import Pipeline, Results, apply_to_files
+from zsig_hep.selection import held_out_selection
 
 pytestmark = [
     pytest.mark.slow,
@@ -215,3 +217,41 @@ def test_signals_as_separate_hypotheses():
         process=np.array(table.process_names)[table.process], roles=roles, luminosity_ifb=100.0, folds=3,
     )  # fmt: skip
     refused(r"selection\.signals is 'mean'", two, selection={"signals": "mean", "background_uncertainties": {}})
+
+
+@pytest.fixture(scope="module")
+def of_ntuples(small_search, tmp_path_factory):
+    """A run of ntuples with data, which stay hidden above the cut."""
+    changes = {
+        "processes": {"data": DATA},
+        "selection": {"score": "optimal", "partitions": 1, "minimum_signal_efficiency": 0.8},
+        "variations": {"luminosity": {"kind": "luminosity", "relative": 0.02}},
+    }
+    chain = Pipeline(small_search.analysis(**changes), tmp_path_factory.mktemp("of_ntuples") / "out")
+    return chain, chain.scan()
+
+
+def test_data_above_the_cut_on_the_optimal_score_are_hidden(of_ntuples):
+    chain, summary = of_ntuples
+    assert [each["name"] for each in summary["classifiers"]] == ["optimal", "z", "bce"]
+    evaluation, events = chain.results.evaluations[0], chain.results.events["optimal"]
+    above = events.is_data & held_out_selection(events, evaluation.working_point.thresholds)
+    assert 0 < above.sum() < events.is_data.sum()
+    shown = chain.results.shown
+    assert not set(shown.identity[shown.is_data]) & set(chain.table.identity[above])
+    assert evaluation.score_histogram["data", sum].value <= (events.is_data & ~above).sum()
+
+
+def test_friend_trees_say_that_they_have_the_score_of_the_classifier(of_ntuples, small_search, tmp_path, caplog):
+    chain, _ = of_ntuples
+    (written,) = apply_to_files(chain.results, [str(small_search.folder / "signal.root")], tmp_path / "friends")
+    assert "friend trees have the score and the cut of the Z loss, not the optimal score" in caplog.text
+    assert written
+
+
+def test_ratios_of_other_events_are_refused(of_ntuples):
+    chain, _ = of_ntuples
+    kept = chain.table.select(chain.table.fold > 0)
+    other = Results(chain.analysis, chain.output_folder, kept)
+    with pytest.raises(ModelFileError, match=r"training/ratios/model\.safetensors was trained on other events"):
+        _ = other.ratio_model
