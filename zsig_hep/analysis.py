@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from zsig_hep.errors import AnalysisFileError, shortened
 from zsig_hep.fits import ExportSettings, fit_name_notes, fit_name_problems
-from zsig_hep.learning import Goal, LossSettings, PlannedTraining, TrainingSettings
+from zsig_hep.learning import BCELossSettings, Goal, LossSettings, PlannedTraining, TrainingSettings
 from zsig_hep.names import LONGEST_SLUG, slug
 from zsig_hep.ntuples import (
     EventTable,
@@ -195,6 +195,37 @@ class Analysis(Settings):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _optimal_score_exists(self) -> Self:
+        if self.selection.score == "optimal" and (problems := self._optimal_score_problems()):
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _optimal_score_problems(self) -> list[str]:
+        """Why there is no optimal score, or none that differs from the classifier."""
+        selection, processes, problems = self.selection, self.process_table, []
+        if self.ratio_baseline is None:
+            problems.append(
+                "selection.score 'optimal' is built on the logit of the weighted cross entropy, which is not trained; remove "
+                "`baseline: false` from the training"
+            )
+        if self.training.warm_start.epochs == 0:
+            problems.append(
+                "selection.score 'optimal' needs likelihood ratios, which are trained in training.warm_start; give it epochs"
+            )
+        if len(processes.backgrounds) == 1 and not selection.variations_in_figure:
+            problems.append(
+                f"selection.score 'optimal': with the single background '{processes.backgrounds[0]}' and no variations in "
+                "the figure of merit, the likelihood ratio is optimal, which the classifier learns; remove score, or set "
+                "selection.variations_in_figure"
+            )
+        if len(processes.signals) > 1 and selection.signals != "sum":
+            problems.append(
+                f"selection.score 'optimal' takes all signals together, but selection.signals is '{selection.signals}'; set "
+                "one of them to its default"
+            )
+        return problems
+
     @classmethod
     def of_table(cls, table: EventTable, *, title: str, **settings: Any) -> Self:
         """An analysis of the events of a table, with the processes of the table and no datasets.
@@ -265,6 +296,18 @@ class Analysis(Settings):
     def trainings(self) -> dict[str, PlannedTraining]:
         """The classifiers to train, by name: each kind with its loss, and with that of the baseline; the main one first."""
         return {each.name: each for each in self.training.trainings(self.goal)}
+
+    @property
+    def ratio_baseline(self) -> PlannedTraining | None:
+        """The classifier whose logit the optimal score is built on: the first kind with the weighted cross entropy.
+
+        None if none is trained, or the score is not the optimal one.
+        """
+        if self.selection.score != "optimal":
+            return None
+        kind = self.training.classifiers[0]
+        planned = self.trainings.values()
+        return next((each for each in planned if (each.classifier, each.loss) == (kind, BCELossSettings())), None)
 
     @property
     def losses(self) -> dict[str, LossSettings]:

@@ -11,7 +11,7 @@ import pytest
 import uproot
 import yaml
 
-from analyses.hmumu_systematics import penalty, seeds
+from analyses.hmumu_systematics import optimal, penalty, seeds
 from tests.analyses.conftest import ROOT, MakeEvents
 from tests.analyses.conftest import invariant_mass as mass
 from zsig_hep.pipeline import Pipeline, Results
@@ -96,6 +96,15 @@ def test_a_seed_changes_folds_and_networks_and_nothing_else() -> None:
     assert first.training.seed != second.training.seed
     same_folds = second.model_copy(update={"ntuples": first.ntuples})
     assert same_folds.with_training(seed=first.training.seed) == first
+
+
+def test_the_optimal_score_is_measured_with_cross_entropy_and_the_variations() -> None:
+    analysis, plain = optimal.with_optimal_score(2), seeds.seeded(2)
+    assert list(analysis.trainings) == ["bce"]
+    assert analysis.ratio_baseline == plain.trainings["bce"]
+    changed = {"figure_of_merit": "asimov_with_uncertainty", "variations_in_figure": True, "score": "optimal"}
+    assert analysis.selection.model_dump(mode="json") == plain.selection.model_dump(mode="json") | changed
+    assert plain.ratio_baseline is None
 
 
 @pytest.mark.slow

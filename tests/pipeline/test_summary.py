@@ -194,3 +194,5 @@ def test_theory_is_quoted_where_it_expects_no_gain(small_search):
     )
     assert theory_notes(analysis.model_copy(update={"selection": uncertain})) == []
     assert theory_notes(analysis.with_training(loss={"name": "bce"})) == []
+    varied = WorkingPointSettings(figure_of_merit="asimov_with_uncertainty", variations_in_figure=True)
+    assert theory_notes(analysis.model_copy(update={"selection": varied})) == []

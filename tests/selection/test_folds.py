@@ -117,6 +117,10 @@ class TestFoldsThatAreNotGiven:
         assert not caplog.records
 
 
+def replaced(varied, scores):
+    return dataclasses.replace(varied, partition_scores=np.stack(scores))
+
+
 class TestPartitions:
     def test_the_first_is_that_of_the_training(self):
         one = events(shuffled())
@@ -146,6 +150,18 @@ class TestPartitions:
         np.testing.assert_array_equal(weights[0].fold, other.fold)
         assert not np.array_equal(other.fold, one.fold)
         assert all(len(pair[1].fold) == len(pair[1]) for pair in other.variations)
+
+    def test_scores_that_are_chosen_in_each_partition(self):
+        one = varied_toy()
+        own = np.stack([one.score, one.score + 1])
+        of_up = [replaced(each, [each.score, each.score - 1]) for each in one.variations[0]]
+        one = dataclasses.replace(one, partition_scores=own, variations=(tuple(of_up),))
+        other = in_partition(one.select(np.arange(len(one))[::-1]), 1)
+        np.testing.assert_array_equal(other.score, one.score[::-1] + 1)
+        np.testing.assert_array_equal(other.variations[0][1].score, one.variations[0][1].score - 1)
+        assert other.partition_scores is None
+        with pytest.raises(InputError, match=r"chosen fold by fold in 2 partitions; partition 2 has none"):
+            in_partition(one, 2)
 
     def test_events_without_identity(self):
         one = varied_toy()

@@ -41,6 +41,7 @@ from zsig_hep.learning.optimisation.optimizers import OptimizerSettings
 from zsig_hep.learning.optimisation.schedules import ScheduleSettings
 from zsig_hep.learning.ratios.calibrated_logits import CalibratedLogits
 from zsig_hep.learning.ratios.logit_calibration import LogitCalibration
+from zsig_hep.learning.ratios.ratio_model import RatioModel, train_ratio_model
 from zsig_hep.learning.ratios.train import TrainedRatios, train_ratios
 from zsig_hep.learning.training.goal import Goal, Judgement
 from zsig_hep.learning.training.phases import depends_on_goal, schedule_advice
@@ -94,6 +95,7 @@ __all__ = [
     "PlannedTraining",
     "PunziLoss",
     "PunziLossSettings",
+    "RatioModel",
     "RoundRecord",
     "ScheduleSettings",
     "SoftSignificanceLoss",
@@ -121,6 +123,7 @@ __all__ = [
     "rescale_to_process_yields",
     "schedule_advice",
     "train",
+    "train_ratio_model",
     "train_ratios",
     "train_trees",
     "training_weights",

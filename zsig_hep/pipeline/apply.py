@@ -1,5 +1,6 @@
 """Apply a trained classifier to ntuples: friend trees with the score of every entry."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,6 +11,8 @@ from zsig_hep.ntuples.resolution import SourceFile
 from zsig_hep.pipeline.results import Results
 from zsig_hep.scoring import FriendResult, apply_model, datasets_by_path, load_scorer
 from zsig_hep.scoring.friends import FriendFormat
+
+_LOG = logging.getLogger(__name__)
 
 
 def apply_to_files(
@@ -51,6 +54,12 @@ def apply_to_files(
             "--output first, or give an exported model with --model."
         )
         raise ModelFileError(message)
+    if model is None and analysis.selection.score == "optimal":
+        _LOG.warning(
+            "%s: friend trees have the score and the cut of the %s, not the optimal score",
+            analysis.name,
+            next(iter(results.trainings.values())).label,
+        )
     scorer = load_scorer(model) if model is not None else load_scorer(results.model_folder, results.model_metadata)
     settings, processes, folder = analysis.ntuples, analysis.processes, analysis.folder
     # Files are resolved as those of a dataset, which needs a cross section; it is not used.

@@ -118,16 +118,31 @@ class Fingerprints:
         settings = training.configuration_of(planned.classifier)
         parts: list[object] = [self.events, planned.classifier, settings, loss.model_dump(mode="json")]
         if depends_on_goal(training, loss, planned.classifier):
-            # The sensitivities of the cut are computed after the training.
-            goal = self._analysis.selection.model_dump(mode="json", exclude={"sensitivity"})
+            # The sensitivities of the cut and the optimal score are computed after the training.
+            goal = self._analysis.selection.model_dump(mode="json", exclude={"sensitivity", "score"})
             parts += [goal, code_fingerprint("statistics", "selection")]
         return fingerprint(*parts, code_fingerprint("learning"))
+
+    @cached_property
+    def ratios(self) -> str:
+        """Fingerprint of the likelihood ratios, which no setting of the selection changes; empty without."""
+        analysis, baseline = self._analysis, self._analysis.ratio_baseline
+        if baseline is None:
+            return ""
+        return fingerprint(
+            self.varied_events,
+            {name: each.model_dump(mode="json") for name, each in analysis.expanded_variations.items()},
+            analysis.training.configuration_of("network"),
+            self.training(baseline),
+            code_fingerprint("learning"),
+        )
 
     @cached_property
     def selection(self) -> str:
         """Fingerprint of the working points."""
         return fingerprint(
             [self.training(planned) for planned in self._analysis.trainings.values()],
+            self.ratios,
             self._analysis.selection.model_dump(mode="json"),
             self._analysis.categories.model_dump(mode="json"),
             self.varied_events,

@@ -11,7 +11,11 @@ def report_gallery(results: Results) -> Gallery:
     """The results that the figures of the report show."""
     return Gallery(
         evaluations=results.evaluations,
-        histories={each.label: results.classifiers[each.name].history for each in results.evaluations},
+        histories={
+            each.label: results.classifiers[each.name].history
+            for each in results.evaluations
+            if each.name in results.classifiers
+        },
         features={name: feature_histogram(results.shown, name) for name in results.table.feature_names},
         impacts=results.impacts,
         categories=results.categories,

@@ -16,6 +16,7 @@ from zsig_hep.learning import (
     Classifier,
     LossSettings,
     PlannedTraining,
+    RatioModel,
     TrainedEnsemble,
     choose_device,
     load_classifier,
@@ -25,6 +26,7 @@ from zsig_hep.ntuples import TABLE_NAME, EventTable
 from zsig_hep.ntuples.reading import shape_table_name
 from zsig_hep.ntuples.variations import DIRECTIONS, Variation, names_of_kind, varied_name
 from zsig_hep.pipeline.fingerprints import Fingerprints
+from zsig_hep.pipeline.optimal import OPTIMAL, OPTIMAL_LABEL, OptimalSelection, scored_with_ratios, select_optimally
 from zsig_hep.pipeline.output_folder import OutputFolder
 from zsig_hep.scoring import ModelMetadata, model_metadata
 from zsig_hep.selection import (
@@ -115,7 +117,7 @@ class Results:
     @cached_property
     def classifiers(self) -> dict[str, Classifier | BoostedTrees]:
         """The trained classifiers, by name."""
-        return {name: self._stored_classifier(planned) for name, planned in self.trainings.items()}
+        return {name: self.classifier(planned) for name, planned in self.trainings.items()}
 
     @property
     def model_folder(self) -> Path:
@@ -125,8 +127,8 @@ class Results:
     @property
     def model_metadata(self) -> ModelMetadata:
         """Metadata that are needed to apply that classifier: its features, folds, datasets and cuts."""
-        ntuples, first = self.analysis.ntuples, self.evaluations[0]
-        classifier = self.classifiers[first.name]
+        ntuples, name = self.analysis.ntuples, next(iter(self.trainings))
+        classifier, first = self.classifiers[name], next(each for each in self.evaluations if each.name == name)
         labels = self.analysis.presentation.axis_labels
         return model_metadata(
             classifier,
@@ -139,21 +141,49 @@ class Results:
 
     @cached_property
     def events(self) -> dict[str, ScoredEvents]:
-        """The selected events with the out-of-fold scores of each classifier, nominal and under all variations."""
-        return {name: self._scored(classifier) for name, classifier in self.classifiers.items()}
+        """The selected events with the out-of-fold scores of each classifier, nominal and under all variations.
+
+        If the settings ask for the optimal score, the first are those with it.
+        """
+        optimal = {} if self.optimal is None else {OPTIMAL: self.optimal.held_out.events}
+        return optimal | {name: self._scored(classifier) for name, classifier in self.classifiers.items()}
 
     @property
     def main_events(self) -> ScoredEvents:
-        """The events with the scores of the loss of the analysis."""
-        return self.events[next(iter(self.trainings))]
+        """The events with the score that is fitted: the optimal one if asked for, else that of the loss of the analysis."""
+        return next(iter(self.events.values()))
+
+    @cached_property
+    def ratio_model(self) -> RatioModel | None:
+        """The trained likelihood ratios; None unless the optimal score is asked for."""
+        if self.analysis.ratio_baseline is None:
+            return None
+        with self.output_folder.reading("training/ratios", self.fingerprints.ratios, "model.safetensors") as folder:
+            model = RatioModel.load(folder)
+            self._require_same_sample(model.input_hash, folder)
+            return model
+
+    @cached_property
+    def optimal(self) -> OptimalSelection | None:
+        """The optimal score with its coefficients and cuts; None unless it is asked for."""
+        model, baseline = self.ratio_model, self.analysis.ratio_baseline
+        if model is None or baseline is None:
+            return None
+        classifier = self.classifiers[baseline.name]
+        events = scored_with_ratios(self.table, self.variations, self.shapes, classifier, model)
+        return select_optimally(events, self.analysis.selection, self._generator())
 
     @cached_property
     def evaluations(self) -> tuple[ClassifierEvaluation, ...]:
-        """Evaluation of each classifier, that with the loss of the analysis first."""
+        """Evaluation of the optimal score, if it is asked for, and of each classifier, that of the loss of the analysis first."""
         options: dict[str, Any] = {"unblind": self.analysis.unblind, "hidden": self._hidden_in_categories}
+        points = {} if self.optimal is None else {OPTIMAL: self.optimal.held_out.point}
+        labels = {OPTIMAL: OPTIMAL_LABEL} | {name: planned.label for name, planned in self.trainings.items()}
         return tuple(
-            evaluate_classifier(name, planned.label, self.events[name], self.analysis.selection, **options)
-            for name, planned in self.trainings.items()
+            evaluate_classifier(
+                name, labels[name], events, self.analysis.selection, working_point=points.get(name), **options
+            )
+            for name, events in self.events.items()
         )
 
     @cached_property
@@ -161,7 +191,8 @@ class Results:
         """Score categories with the loss of the analysis; None if the settings have one category."""
         if self.analysis.categories.count == 1:
             return None
-        return hold_out_categories(self.main_events, self.analysis.selection, self.analysis.categories)
+        rescored = None if self.optimal is None else self.optimal.held_out.rescored
+        return hold_out_categories(self.main_events, self.analysis.selection, self.analysis.categories, rescored)
 
     @cached_property
     def _hidden_in_categories(self) -> npt.NDArray[np.bool_]:
@@ -184,7 +215,7 @@ class Results:
 
     @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:
-        """The classifier with the loss of the analysis minus each of the others; empty without others."""
+        """The first score minus each of the others; empty without others."""
         if len(self.evaluations) < 2:
             return ()
         compared = [
@@ -261,17 +292,21 @@ class Results:
         with self.output_folder.reading("columns", self.fingerprints.columns, name) as folder:
             return EventTable.from_parquet(folder / name)
 
-    def _stored_classifier(self, planned: PlannedTraining) -> Classifier | BoostedTrees:
+    def classifier(self, planned: PlannedTraining) -> Classifier | BoostedTrees:
+        """A trained classifier, whether or not the others are finished."""
         expected = self.fingerprints.training(planned)
         with self.output_folder.reading(f"training/{planned.name}", expected, "model.safetensors") as folder:
             classifier = load_classifier(folder)
-            if classifier.input_hash != self._sample_hash:
-                message = (
-                    f"{folder / 'model.safetensors'} was trained on other events than those of this analysis. Repeat "
-                    "the training with --force."
-                )
-                raise ModelFileError(message)
+            self._require_same_sample(classifier.input_hash, folder)
             return classifier
+
+    def _require_same_sample(self, input_hash: str, folder: Path) -> None:
+        if input_hash != self._sample_hash:
+            message = (
+                f"{folder / 'model.safetensors'} was trained on other events than those of this analysis. Repeat "
+                "the training with --force."
+            )
+            raise ModelFileError(message)
 
     @cached_property
     def _sample_hash(self) -> str:
@@ -283,8 +318,10 @@ class Results:
         variations = varied_events(self.table, self.variations, score, self.shapes, shape_scores)
         return ScoredEvents.of_table(self.table, score, variations)
 
-    def _seed_scores(self, name: str) -> Floats:
-        """Out-of-fold scores of the networks of each seed of a classifier, shape [S, N]."""
+    def _seed_scores(self, name: str) -> Floats | None:
+        """Out-of-fold scores of the networks of each seed of a classifier, shape [S, N]; None for the optimal score."""
+        if name not in self.classifiers:
+            return None
         classifier, table = self.classifiers[name], self.table
         columns = classifier.columns_of(table.feature_names)
         device = choose_device(self.analysis.training.device)

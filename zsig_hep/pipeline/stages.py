@@ -22,6 +22,7 @@ from zsig_hep.learning import (
     choose_device,
     schedule_advice,
     train,
+    train_ratio_model,
     train_trees,
     tree_device,
 )
@@ -240,6 +241,11 @@ class Pipeline:
             )
             for name, planned in self.analysis.trainings.items()
         }
+        if (baseline := self.analysis.ratio_baseline) is not None:
+            needed = ("columns", f"training/{baseline.name}")
+            trainings["training/ratios"] = Stage(
+                lambda known: known.ratios, partial(self._build_ratios, baseline), needed
+            )
         cuts = {"cuts": Stage(lambda known: known.cuts, self._build_cuts, ("columns",))}
         if self.analysis.cuts is None:
             cuts = {}
@@ -363,6 +369,18 @@ class Pipeline:
 
         return finish
 
+    def _build_ratios(self, baseline: PlannedTraining, folder: Path) -> Finish:
+        self.announce("training likelihood ratios")
+        results = self.results
+        train_ratio_model(
+            self.table,
+            self.analysis.training,
+            results.classifier(baseline),
+            results.variations,
+            results.shapes,
+        ).save(folder)
+        return partial(self._new_results, self.table)
+
     def _build_selection(self, folder: Path) -> Finish:
         self.announce("choosing working points")
         columns = {"identity": self.table.identity, "process": self.table.process, "fold": self.table.fold}
@@ -375,6 +393,9 @@ class Pipeline:
         for evaluation in self.results.evaluations:
             if evaluation.working_point.status != "ok":
                 _LOG.warning("%s: %s", evaluation.label, evaluation.working_point.reason)
+        if self.results.optimal is not None:
+            for note in self.results.optimal.notes:
+                _LOG.warning(note)
 
     def _build_cuts(self, folder: Path) -> None:
         self.announce("optimising cuts")
@@ -394,7 +415,13 @@ class Pipeline:
             if isinstance(classifier, BoostedTrees):
                 classifier.write_xgboost(folder / name)
         if can_export_onnx():
-            export_onnx(results.classifiers[results.evaluations[0].name], folder / "model.onnx", results.model_metadata)
+            main = next(iter(results.trainings))
+            export_onnx(results.classifiers[main], folder / "model.onnx", results.model_metadata)
+            if results.optimal is not None:
+                self.announce(
+                    f"model.onnx computes the score of the {results.trainings[main].label} with its own cut, not the "
+                    "optimal score: histograms and fit inputs have the optimal one"
+                )
         else:
             self.announce("the model is not exported: this needs the extra `onnx` (pip install 'zsig_hep[onnx]')")
 
@@ -440,6 +467,7 @@ class Pipeline:
             write_fit_inputs(folder / name, templates.with_signals([signal]), settings)
 
     def _summary(self, columns: JsonDict, cuts: JsonDict | None) -> JsonDict:
+        columns["notes"] += [] if self.results.optimal is None else self.results.optimal.notes
         columns["notes"] += theory_notes(self.analysis) + list(schedule_advice(self.analysis.training))
         for evaluation in self.results.evaluations:
             uncertainties = self.results.uncertainties[evaluation.name]

@@ -11,6 +11,7 @@ from zsig_hep.analysis import Analysis
 from zsig_hep.learning import RoundRecord, TrainedEnsemble, TrainingHistory
 from zsig_hep.learning.training.sentinels import find_sentinels
 from zsig_hep.ntuples import ColumnsResult, EventTable
+from zsig_hep.pipeline.optimal import optimal_summary, ratio_training_summary
 from zsig_hep.pipeline.plain import plain
 from zsig_hep.pipeline.results import Results
 from zsig_hep.presentation.wording import FIGURE_OF_MERIT_NAMES, figure_of_merit_name
@@ -20,6 +21,7 @@ JsonDict = dict[str, Any]
 
 _NO_REQUIREMENTS = (
     "figure_of_merit",
+    "score",
     "ams_regularisation",
     "punzi_sigmas",
     "signals",
@@ -63,6 +65,7 @@ def selections_summary(results: Results) -> JsonDict:
     differentiated = objective if impacts.figure_of_merit is None else objective.differentiable
     return {
         "classifiers": [_classifier(results, each) for each in results.evaluations],
+        "optimal": None if results.optimal is None else optimal_summary(results.optimal),
         "comparison": plain(results.comparisons),
         "impact": plain(impacts)
         | {
@@ -89,12 +92,18 @@ def _classifier(results: Results, evaluation: ClassifierEvaluation) -> JsonDict:
         "working_point": plain(evaluation.working_point),
         "one_more_event": plain(evaluation.one_more_event),
         "observed": evaluation.observed,
-        "training": training_summary(results.classifiers[name]),
+        "training": _training(results, name),
         "systematics": systematics,
         "uncertainties": plain(results.uncertainties[name]),
         # The hypothesis of all signals together has no name.
         "exclusion": [{"signal": signal or None} | plain(each) for signal, each in results.exclusions[name].items()],
     }
+
+
+def _training(results: Results, name: str) -> JsonDict:
+    if name in results.classifiers:
+        return training_summary(results.classifiers[name])
+    return {} if results.ratio_model is None else ratio_training_summary(results.ratio_model)
 
 
 def training_summary(classifier: TrainedEnsemble) -> JsonDict:
@@ -149,7 +158,9 @@ def sentinel_notes(table: EventTable) -> list[str]:
 
 def theory_notes(analysis: Analysis) -> list[str]:
     """A note if theory expects no gain from the loss over weighted cross entropy."""
-    if analysis.goal.tells_processes_apart or list(analysis.training.losses(analysis.goal)) == ["bce"]:
+    if analysis.goal.tells_processes_apart or analysis.selection.variations_in_figure:
+        return []
+    if list(analysis.training.losses(analysis.goal)) == ["bce"]:
         return []
     note = (
         "The figure of merit treats all backgrounds alike, so the best selection is a cut on the likelihood ratio, which "

@@ -40,6 +40,8 @@ class ScoredEvents:
         identity: hash of each event's identity, which divides events into the folds of other partitions, shape [N]; None
             if they cannot be divided otherwise.
         ratios: likelihood ratios of networks that were not trained on the event, for optimal scores; None without.
+        partition_scores: scores in each of P partitions of the events, where these are chosen fold by fold, shape [P, N],
+            the first as `score`; see `zsig_hep.selection.folds`. None for a score that is the same in all.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -63,6 +65,7 @@ class ScoredEvents:
     folds_are_given: bool = False
     identity: Identities | None = None
     ratios: LikelihoodRatios | None = None
+    partition_scores: Floats | None = None
 
     @classmethod
     def from_arrays(
@@ -233,6 +236,7 @@ class VariedEvents:
         ratios: likelihood ratios of the same networks as those of the nominal events; None without.
         combine: how the shifts of yields under all members of a set are combined; None for the alternatives up and down.
             The direction of members is "up", and all arrays of a set but the weights are the same.
+        partition_scores: as of `ScoredEvents`, shape [P, M].
     """
 
     name: str
@@ -247,6 +251,7 @@ class VariedEvents:
     identity: Identities | None = None
     ratios: LikelihoodRatios | None = None
     combine: Combination | None = None
+    partition_scores: Floats | None = None
 
     def __len__(self) -> int:
         """Number of events."""
@@ -271,7 +276,10 @@ def _masked(events: _Events, mask: Booleans | Integers) -> _Events:
     names = ["score", "weight", "process", "fold", "features"]
     names += [] if events.identity is None else ["identity"]
     ratios = None if events.ratios is None else events.ratios.select(mask)
-    return replace(events, ratios=ratios, **{name: getattr(events, name)[mask] for name in names})
+    of_partitions = None if events.partition_scores is None else events.partition_scores[:, mask]
+    return replace(
+        events, ratios=ratios, partition_scores=of_partitions, **{name: getattr(events, name)[mask] for name in names}
+    )
 
 
 def _selected(alternatives: VariationPair, chosen: Callable[[VariedEvents], Booleans]) -> VariationPair:

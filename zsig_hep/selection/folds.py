@@ -12,7 +12,7 @@ import numpy as np
 
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples.identity import assign_folds
-from zsig_hep.selection.events import Identities, Integers, ScoredEvents, VariationPair, VariedEvents
+from zsig_hep.selection.events import Floats, Identities, Integers, ScoredEvents, VariationPair, VariedEvents
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,14 +24,15 @@ LARGEST_IMBALANCE = 2.0
 
 
 def in_partition(events: ScoredEvents, number: int) -> ScoredEvents:
-    """The same events, nominal and varied, with the folds of another partition.
+    """The same events, nominal and varied, with the folds of another partition, and the scores where it has its own.
 
     Args:
         events: events with identities.
         number: number of the partition; 0 is that of the training and leaves the events unchanged.
 
     Raises:
-        InputError: the events or the events of a variation have no identity.
+        InputError: the events or the events of a variation have no identity, or no scores in this partition where they
+            have scores in others.
 
     Example:
         >>> events = ScoredEvents.from_arrays(
@@ -53,20 +54,36 @@ def in_partition(events: ScoredEvents, number: int) -> ScoredEvents:
         return assign_folds(identity, events.fold_count, _SALT + number).astype(np.int64)
 
     def varied(one: VariedEvents) -> VariedEvents:
-        return replace(one, fold=folds(one.identity, f"The events of variation '{one.name}' {one.direction}"))
+        fold = folds(one.identity, f"The events of variation '{one.name}' {one.direction}")
+        return replace(one, fold=fold, score=_scores(one, number), partition_scores=None)
 
     def all_varied(alternatives: VariationPair) -> VariationPair:
         if alternatives[0].combine is None:
             return tuple(map(varied, alternatives))
-        fold = varied(alternatives[0]).fold
-        return tuple(replace(each, fold=fold) for each in alternatives)
+        first = varied(alternatives[0])
+        return tuple(replace(each, fold=first.fold, score=first.score, partition_scores=None) for each in alternatives)
 
     return replace(
         events,
         fold=folds(events.identity, "The scored events"),
+        score=_scores(events, number),
+        partition_scores=None,
         variations=tuple(map(all_varied, events.variations)),
         folds_are_given=False,
     )
+
+
+def _scores(events: ScoredEvents | VariedEvents, number: int) -> Floats:
+    known = events.partition_scores
+    if known is None:
+        return events.score
+    if number >= len(known):
+        message = (
+            f"The scores are chosen fold by fold in {len(known)} partitions; partition {number} has none. Choose them with "
+            "as many `partitions` as the cut."
+        )
+        raise InputError(message)
+    return np.asarray(known[number])
 
 
 def check_given_folds(events: ScoredEvents) -> None:

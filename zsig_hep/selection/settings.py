@@ -1,13 +1,15 @@
 """Settings of a selection: the figure of merit that chooses the cut, and the requirements on a cut."""
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from zsig_hep.settings import NonNegativeNumber, PositiveNumber, Settings
 from zsig_hep.statistics.objective import Objective, SignalCombination
 from zsig_hep.statistics.significance import FigureOfMerit, FigureParameters
+
+ScoreKind = Literal["classifier", "optimal"]
 
 
 class SensitivitySettings(Settings):
@@ -36,6 +38,11 @@ class WorkingPointSettings(Settings):
 
     figure_of_merit: FigureOfMerit = FigureOfMerit.ASIMOV
     """Figure of merit that the cut maximises."""
+    score: ScoreKind = "classifier"
+    """Score of the chain that is cut, divided into categories and fitted: "classifier", or "optimal", the one in the
+    family of likelihood ratios that maximises the figure of merit with its uncertainties and variations. The ratios are
+    trained once, besides the classifiers, whose results stay in the report for comparison.
+    """
     relative_background_uncertainty: NonNegativeNumber = Field(default=0.0, examples=[0.1])
     """Relative systematic uncertainty k common to all backgrounds (fully correlated)."""
     background_uncertainties: Mapping[str, NonNegativeNumber] = Field(

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from zsig_hep.learning.ratios.targets import LARGEST_LOG_RATIO, CompositionTarget, ShapeTarget, WeightTarget
+from zsig_hep.learning.ratios.targets import CompositionTarget, ShapeTarget, WeightTarget
+from zsig_hep.learning.ratios.transforms import LARGEST_LOG_RATIO
 
 
 def minimum_of(target, weights, steps=400):
@@ -26,7 +27,7 @@ WEIGHTS = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
 
 def test_composition_is_the_share_of_the_weight():
     target = CompositionTarget(torch.tensor([0, 1, 2, 1]), 3)
-    np.testing.assert_allclose(target.ratios(minimum_of(target, WEIGHTS)), [0.1, 0.6, 0.3], atol=1e-5)
+    np.testing.assert_allclose(target.transform([])(minimum_of(target, WEIGHTS)), [0.1, 0.6, 0.3], atol=1e-5)
 
 
 def test_ratio_of_weights_is_their_weighted_mean():
@@ -34,7 +35,7 @@ def test_ratio_of_weights_is_their_weighted_mean():
     varied = np.array([[1.1, 0.5], [2.6, 3.0], [2.7, -1.0], [4.0, 4.0]])
     target = WeightTarget.of_weights(varied, nominal)
     target.prepare([np.arange(4)])
-    found = target.ratios(minimum_of(target, WEIGHTS)[None, None])[0, 0]
+    found = target.transform([])(minimum_of(target, WEIGHTS)[None, None])[0, 0]
     np.testing.assert_allclose(found, varied.sum(0) / nominal.sum(), rtol=1e-5)
     ratio = varied / nominal[:, None]
     mean = np.average(ratio, axis=0, weights=nominal)
@@ -45,7 +46,7 @@ def test_ratio_of_weights_is_their_weighted_mean():
 def test_ratio_of_shifted_events_is_that_of_their_yields():
     # Nominal events of weight 1 + 2, shifted ones of 3 and of 4.
     target = ShapeTarget(torch.tensor([0, 0, 1, 2]), 2)
-    np.testing.assert_allclose(target.ratios(minimum_of(target, WEIGHTS)), [1.0, 4 / 3], rtol=1e-5)
+    np.testing.assert_allclose(target.transform([])(minimum_of(target, WEIGHTS)), [1.0, 4 / 3], rtol=1e-5)
 
 
 def test_an_event_without_nominal_weight_has_no_ratio():
@@ -58,12 +59,12 @@ def test_a_variation_without_effect_has_a_ratio_of_one():
     target = WeightTarget.of_weights(np.array([[2.0], [3.0]]), np.array([2.0, 3.0]))
     target.prepare([np.array([0, 1]), np.array([1])])
     assert target.scale.tolist() == [[[0.0]], [[0.0]]]
-    assert target.ratios(np.ones((2, 1, 1))).tolist() == [[[1.0]], [[1.0]]]
+    assert target.transform([])(np.ones((2, 1, 1))).tolist() == [[[1.0]], [[1.0]]]
 
 
 def test_ratios_of_an_empty_nominal_background_are_limited():
     target = ShapeTarget(torch.tensor([0]), 1)
-    assert target.ratios(np.full((1, 1, 1), 1e3))[0, 0, 0] == pytest.approx(np.exp(LARGEST_LOG_RATIO))
+    assert target.transform([])(np.full((1, 1, 1), 1e3))[0, 0, 0] == pytest.approx(np.exp(LARGEST_LOG_RATIO))
 
 
 def test_ratios_of_shifted_events_are_calibrated_with_their_yields():
@@ -73,8 +74,8 @@ def test_ratios_of_shifted_events_are_calibrated_with_their_yields():
     x = rng.normal(0.5 * shift)
     exact = 0.5 * x - 0.125 + np.log(1.1)
     target = ShapeTarget(torch.from_numpy(shift), 1)
-    target.calibrate([(exact[:, None] / 2, np.arange(40_000), np.where(shift == 0, 1.0, 1.1))])
+    transform = target.transform([(exact[:, None] / 2, np.arange(40_000), np.where(shift == 0, 1.0, 1.1))])
     inside = np.abs(x) < 2
-    ratios = target.ratios(exact[None, :, None] / 2)[0, :, 0]
+    ratios = transform(exact[None, :, None] / 2)[0, :, 0]
     assert np.abs(np.log(ratios) - exact)[inside].max() < 0.1
     assert np.abs(exact / 2 - exact)[inside].max() > 0.4

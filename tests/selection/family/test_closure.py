@@ -7,6 +7,7 @@ from tests.selection.family.test_held_out import make_events
 from zsig_hep.errors import InputError
 from zsig_hep.selection import VariedEvents
 from zsig_hep.selection.family.closure import closure_of, without_variations
+from zsig_hep.statistics.process_table import ProcessTable
 
 
 def row(closure, name):
@@ -44,6 +45,41 @@ def test_yields_of_a_row_by_hand(events):
 def test_bins_have_equal_signal(events):
     signal = row(closure_of(events, bins=5), "signal").counted
     np.testing.assert_allclose(signal, signal.sum() / 5, rtol=0.01)
+
+
+def test_signals_that_are_not_told_apart_close_together(events):
+    high = (events.process == 0) & (events.ratios.logit > np.median(events.ratios.logit[events.process == 0]))
+    processes = ProcessTable.of(["vbf", "ggf", *events.processes.backgrounds], ["signal"] * 2 + ["background"] * 2)
+    several = replace(
+        events, process=np.where(events.process > 0, events.process + 1, high), processes=processes, variations=()
+    )
+    closure = closure_of(several)
+    assert [each.name for each in closure.rows] == ["vbf + ggf", "known", "uncertain"]
+    assert closure.failing == ()
+    alone = closure_of(replace(events, variations=()))
+    np.testing.assert_allclose(closure.rows[0].counted, alone.rows[0].counted)
+    np.testing.assert_allclose(closure.rows[0].reweighted, alone.rows[0].reweighted)
+    np.testing.assert_allclose(closure.rows[0].uncertainty, alone.rows[0].uncertainty)
+
+
+def test_a_ratio_that_is_exact_closes_whatever_rounding_does(events):
+    background = events.process > 0
+
+    def scaled(direction, factor):
+        return VariedEvents(
+            "luminosity", "luminosity", direction, events.processes.backgrounds, events.score[background],
+            events.weight[background] * factor, events.process[background], events.fold[background],
+            events.features[background], ratios=events.ratios.select(background),
+        )  # fmt: skip
+
+    # One and a tenth by another way.
+    ratio = np.full(len(events), 3.3 / 3)
+    ratios = replace(
+        events.ratios, variations=np.stack([ratio, 2 - ratio], axis=-1)[:, None], variation_names=("luminosity",)
+    )
+    closure = closure_of(replace(events, ratios=ratios, variations=((scaled("up", 1.1), scaled("down", 0.9)),)))
+    assert row(closure, "luminosityUp").probability == 1.0
+    assert row(closure, "luminosityDown").probability == 1.0
 
 
 @pytest.mark.parametrize("error", [0.5, -0.5])

@@ -2,12 +2,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from tests.selection.family.exact_toys import gaussian
 from zsig_hep.errors import InputError
-from zsig_hep.selection import ScoredEvents, VariedEvents, WorkingPointSettings, hold_out_working_point
+from zsig_hep.selection import (
+    CategorySettings,
+    ScoredEvents,
+    VariedEvents,
+    WorkingPointSettings,
+    hold_out_categories,
+    hold_out_working_point,
+)
 from zsig_hep.selection.family.held_out import cross_fitted, hold_out_family
+from zsig_hep.selection.folds import in_partition
 from zsig_hep.selection.ratios import LikelihoodRatios
+from zsig_hep.selection.thresholds.held_out import held_out_selection
 
 NAMES, ROLES = ("signal", "known", "uncertain"), ("signal", "background", "background")
 CENTRES = np.array([[3.0, 3.0], [1.5, 3.0], [3.0, 1.5]])
@@ -16,11 +26,14 @@ SETTINGS = WorkingPointSettings(
     figure_of_merit="s_over_sqrt_b_with_uncertainty",
     background_uncertainties={"known": 0.02, "uncertain": 0.3},
     simulation_uncertainty_in_figure=False,
+    partitions=2,
 )
+ALONE = SETTINGS.model_copy(update={"partitions": 1})
 WITH_VARIATIONS = WorkingPointSettings(
     figure_of_merit="s_over_sqrt_b_with_uncertainty",
     simulation_uncertainty_in_figure=False,
     variations_in_figure=True,
+    partitions=1,
 )
 
 
@@ -55,7 +68,8 @@ def make_events(counts=(3000, 3000, 3000), seed=1, shift=0.3):
         at = x[background] + [sign * shift, 0]
         return VariedEvents(
             "move", "shape", "up" if sign > 0 else "down", NAMES[1:], np.zeros(len(at)), weight[background],
-            process[background], fold[background], np.empty((len(at), 0), dtype=np.float32), ratios=ratios_at(at, shift),
+            process[background], fold[background], np.empty((len(at), 0), dtype=np.float32),
+            events.identity[background], ratios_at(at, shift),
         )  # fmt: skip
 
     return replace(events, variations=((moved(1), moved(-1)),))
@@ -72,13 +86,29 @@ def test_quoted_yields_are_counted_in_the_fold_that_did_not_choose(overlap):
     counted = np.zeros(3)
     for fold, choice in enumerate(found.choices):
         mine = events.fold == fold
-        score = choice.coefficients.score(events.ratios.select(mine))
+        score = expit(choice.coefficients.score(events.ratios.select(mine)))
         passing = score >= found.point.thresholds[fold]
         counted += np.bincount(events.process[mine][passing], events.weight[mine][passing], minlength=3)
     np.testing.assert_allclose([each.value for each in found.point.yields.values()], counted)
     s, known, uncertain = counted
     variance = known + uncertain + (0.02 * known) ** 2 + (0.3 * uncertain) ** 2
-    assert found.point.significance == pytest.approx(s / np.sqrt(variance))
+    assert found.point.exported_significance == pytest.approx(s / np.sqrt(variance))
+
+
+def test_another_partition_has_its_own_folds_coefficients_and_scores(overlap):
+    events, found = overlap
+    other = in_partition(events, 1)
+    choices, partition = found.partition_choices[1], found.point.partitions[1]
+    assert found.partition_choices[0] == found.choices != choices
+    selected = np.zeros(len(events), dtype=bool)
+    for fold, choice in enumerate(choices):
+        mine = other.fold == fold
+        selected[mine] = expit(choice.coefficients.score(events.ratios.select(mine))) >= partition.thresholds[fold]
+    np.testing.assert_array_equal(held_out_selection(in_partition(found.events, 1), partition.thresholds), selected)
+    s, known, uncertain = np.bincount(events.process[selected], events.weight[selected])
+    variance = known + uncertain + (0.02 * known) ** 2 + (0.3 * uncertain) ** 2
+    assert partition.significance == pytest.approx(s / np.sqrt(variance))
+    assert found.point.significance == pytest.approx(np.mean([each.significance for each in found.point.partitions]))
 
 
 def test_events_of_a_fold_choose_neither_its_coefficients_nor_its_cut(overlap):
@@ -93,11 +123,22 @@ def test_events_of_a_fold_choose_neither_its_coefficients_nor_its_cut(overlap):
     assert other.choices[1] != found.choices[1]
 
 
+def test_edges_of_categories_are_chosen_with_the_score_of_their_fold(overlap):
+    events, found = overlap
+    settings, alone = CategorySettings(count=2), SETTINGS.model_copy(update={"partitions": 1})
+    divided = hold_out_categories(found.events, alone, settings, found.rescored)
+    choosing = expit(found.choices[1].coefficients.score(events.ratios))
+    expected = hold_out_categories(replace(events, score=choosing), alone, settings)
+    assert divided.chosen.edges[1] == expected.chosen.edges[1]
+    assert divided.chosen.edges[0] != expected.chosen.edges[0]
+    assert hold_out_categories(found.events, alone, settings).chosen.edges[1] != divided.chosen.edges[1]
+
+
 def test_the_comparison_is_the_held_out_point_of_the_logit(overlap):
     events, found = overlap
-    of_logit = hold_out_working_point(replace(events, score=events.ratios.logit), SETTINGS)
+    of_logit = hold_out_working_point(replace(events, score=expit(events.ratios.logit)), SETTINGS)
     assert found.unweighted.thresholds == of_logit.thresholds
-    assert found.unweighted.significance == pytest.approx(of_logit.exported_significance)
+    assert found.unweighted.significance == pytest.approx(of_logit.significance)
     assert found.gain == found.point.significance - found.unweighted.significance
 
 
@@ -105,7 +146,7 @@ def test_the_gain_is_counted_where_smooth_yields_predict_it():
     # 2.52 instead of 1.78 by quadrature.
     events = make_events((20_000, 20_000, 20_000))
     more = replace(events, weight=np.array([30.0, 150.0, 150.0])[events.process] * events.weight)
-    found = hold_out_family(more, SETTINGS.model_copy(update={"minimum_signal_efficiency": 0.02}))
+    found = hold_out_family(more, ALONE.model_copy(update={"minimum_signal_efficiency": 0.02}))
     assert found.smooth_gain == pytest.approx(0.747, abs=0.03)
     assert found.gain > 0.5
 
@@ -119,7 +160,7 @@ def test_variations_are_counted_with_the_scores_of_their_own_events():
         counted = 0.0
         for fold, choice in enumerate(found.choices):
             mine = varied.fold == fold
-            passing = choice.coefficients.score(varied.ratios.select(mine)) >= found.point.thresholds[fold]
+            passing = expit(choice.coefficients.score(varied.ratios.select(mine))) >= found.point.thresholds[fold]
             counted += varied.weight[mine][passing].sum()
         shift.append(counted - found.point.background.value)
     sigma = np.sqrt((shift[0] ** 2 + shift[1] ** 2) / 2)
@@ -130,15 +171,15 @@ def test_scores_are_those_of_the_coefficients_of_the_fold(overlap):
     events, found = overlap
     for fold, choice in enumerate(found.choices):
         mine = events.fold == fold
-        expected = choice.coefficients.score(events.ratios.select(mine))
+        expected = expit(choice.coefficients.score(events.ratios.select(mine)))
         np.testing.assert_array_equal(found.events.score[mine], expected)
     varied = found.events.variations[0][0]
-    expected = found.choices[1].coefficients.score(varied.ratios.select(varied.fold == 1))
+    expected = expit(found.choices[1].coefficients.score(varied.ratios.select(varied.fold == 1)))
     np.testing.assert_array_equal(varied.score[varied.fold == 1], expected)
 
 
 def test_a_background_with_fewer_events_than_folds():
-    found = hold_out_family(make_events((2000, 2000, 3)), SETTINGS)
+    found = hold_out_family(make_events((2000, 2000, 3)), ALONE)
     assert found.point.status == "ok"
     assert {choice.status for choice in found.choices} <= {"converged", "at_edge", "flat"}
 
@@ -163,7 +204,7 @@ def test_events_without_ratios(overlap):
     with pytest.raises(InputError, match="no likelihood ratios"):
         hold_out_family(replace(events, ratios=None), SETTINGS)
     with pytest.raises(InputError, match="no likelihood ratios"):
-        cross_fitted(replace(events, ratios=None), [choice.coefficients for choice in found.choices])
+        cross_fitted(replace(events, ratios=None), [[choice.coefficients for choice in found.choices]])
 
 
 def test_a_single_fold():

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -41,8 +43,8 @@ def optimism(events, cuts, objective, counts):
         return float(objective.evaluate(yields, variances, events.processes).value)
 
     found = []
-    for fold, thresholds, _ in cuts:
-        count = len(thresholds)
+    for in_folds, thresholds, _ in cuts:
+        count, fold = len(thresholds), in_folds.fold
         choosing = [
             figure((fold != number) & (events.score >= cut), count / (count - 1))
             for number, cut in enumerate(thresholds)
@@ -54,12 +56,10 @@ def optimism(events, cuts, objective, counts):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_it_is_the_spread_of_a_bootstrap_at_fixed_cuts(objective):
     events, rng = toy(), np.random.default_rng(1)
-    cuts = [
-        (in_partition(events, number).fold, np.array([0.3, 0.8, 1.0, 1.4]) + 0.1 * number, None) for number in (0, 1)
-    ]
+    cuts = [(in_partition(events, number), np.array([0.3, 0.8, 1.0, 1.4]) + 0.1 * number, None) for number in (0, 1)]
     drawn = [optimism(events, cuts, objective, rng.poisson(1.0, len(events))) for _ in range(800)]
     # The bootstrap's own error is 1 / sqrt(2 x 800).
-    assert optimism_uncertainty(events, cuts, objective) == pytest.approx(np.std(drawn, ddof=1), rel=0.08)
+    assert optimism_uncertainty(cuts, objective) == pytest.approx(np.std(drawn, ddof=1), rel=0.08)
 
 
 def test_equal_cuts_and_folds_leave_nothing():
@@ -67,19 +67,19 @@ def test_equal_cuts_and_folds_leave_nothing():
     base = toy(size=1000)
     copies = base.select(np.tile(np.arange(1000), 4))
     fold = np.repeat(np.arange(4), 1000)
-    same = [(fold, np.full(4, 0.8), None)]
-    assert optimism_uncertainty(copies, same, Objective()) == pytest.approx(0, abs=1e-12)
+    same = [(dataclasses.replace(copies, fold=fold), np.full(4, 0.8), None)]
+    assert optimism_uncertainty(same, Objective()) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_point_quotes_it_beside_the_spread_over_partitions():
     events, settings = toy(), WorkingPointSettings()
     point = hold_out_working_point(events, settings)
     cuts = [
-        (in_partition(events, number).fold, np.array(choice.thresholds), None)
+        (in_partition(events, number), np.array(choice.thresholds), None)
         for number, choice in enumerate(point.partitions)
     ]
     each = [choice.choosing_significance - choice.significance for choice in point.partitions]
-    fixed = optimism_uncertainty(events, cuts, settings.objective)
+    fixed = optimism_uncertainty(cuts, settings.objective)
     assert point.optimism == pytest.approx(np.mean(each))
     assert point.optimism_uncertainty == pytest.approx(np.hypot(fixed, np.std(each, ddof=1)))
     assert point.optimism_status == ("exceeds_error" if point.optimism > point.significance_uncertainty else "ok")

@@ -1,7 +1,6 @@
 """A trained ensemble of networks, which scores events, and its folder of files."""
 
 import copy
-import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from zsig_hep.learning.classifier.model_files import (
     require_quantiles,
     write_model,
 )
-from zsig_hep.learning.classifier.network import Activation, StackedMLP, layer_inputs
+from zsig_hep.learning.classifier.network import Activation, StackedMLP, parameter_shapes
 from zsig_hep.learning.classifier.preprocessing import Preprocessing, Standardisation
 from zsig_hep.learning.classifier.trained_ensemble import TrainedEnsemble
 from zsig_hep.learning.tensor_files import Outline, require_finite, require_outline
@@ -142,20 +141,29 @@ class Classifier(TrainedEnsemble):
         return read_model(folder, networks_of_file)
 
 
-class _StoredEmbedding(PeriodicSettings):
+class StoredEmbedding(PeriodicSettings):
+    """The embedding of a model file."""
+
     model_config = ConfigDict(strict=True)
 
 
-class _StoredNetwork(StoredContent):
+class StoredNetwork(StoredContent):
+    """What all members of a model file have in common."""
+
     hidden: list[PositiveInt]
     activation: Activation
-    embedding: _StoredEmbedding | None
+    embedding: StoredEmbedding | None
+
+    @property
+    def periodic(self) -> PeriodicSettings | None:
+        """The embedding as settings."""
+        return None if self.embedding is None else PeriodicSettings(**self.embedding.model_dump())
 
 
 class _Description(StoredModel):
     """The description of a model file, see `Classifier.description`."""
 
-    network: _StoredNetwork
+    network: StoredNetwork
     indicated: UniqueNames
     is_bounded: bool
 
@@ -171,15 +179,10 @@ class _Description(StoredModel):
         members, features = len(self.history.member_fold), len(self.feature_names)
         shapes: dict[str, tuple[int, ...]] = {QUANTILES: self.quantiles_shape}
         shapes |= {f"preprocessing.{part}": (members, features) for part in _ARRAYS}
-        embedding = self.network.embedding
-        if embedding is not None:
-            embedded = embedding.shapes(members, features)
-            shapes |= {f"network.embedding.{name}": shape for name, shape in embedded.items()}
-        widths = [layer_inputs(features, embedding, len(self.indicated)), *self.network.hidden, 1]
-        for position, (left, right) in enumerate(itertools.pairwise(widths)):
-            # An activation stands between two layers.
-            layer = f"network.layers.{2 * position}"
-            shapes |= {f"{layer}.weight": (members, left, right), f"{layer}.bias": (members, 1, right)}
+        parameters = parameter_shapes(
+            members, features, self.network.hidden, embedding=self.network.embedding, indicators=len(self.indicated)
+        )
+        shapes |= {f"network.{name}": shape for name, shape in parameters.items()}
         return {name: (torch.float32, shape) for name, shape in shapes.items()}
 
 
@@ -203,8 +206,7 @@ def networks_of_file(tensors: dict[str, Tensor], content: Content) -> Classifier
     require_finite(parameters)
     require_quantiles(quantiles)
     history = description.history.history()
-    activation, stored = description.network.activation, description.network.embedding
-    embedding = None if stored is None else PeriodicSettings(**stored.model_dump())
+    activation, embedding = description.network.activation, description.network.periodic
     network = StackedMLP(
         len(names),
         hidden,

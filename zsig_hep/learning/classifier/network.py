@@ -96,3 +96,29 @@ class StackedMLP(nn.Module):
 def layer_inputs(features: int, embedding: PeriodicSettings | None, indicators: int) -> int:
     """Number of inputs of the first layer."""
     return features * (1 if embedding is None else 1 + embedding.width) + indicators
+
+
+def parameter_shapes(
+    members: int,
+    features: int,
+    hidden: Sequence[int],
+    *,
+    embedding: PeriodicSettings | None = None,
+    indicators: int = 0,
+    outputs: int = 1,
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters of a `StackedMLP` of M members, by name; arguments as there.
+
+    Example:
+        >>> parameter_shapes(2, 3, [8])["layers.0.weight"]
+        (2, 3, 8)
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    if embedding is not None:
+        shapes |= {f"embedding.{name}": shape for name, shape in embedding.shapes(members, features).items()}
+    widths = [layer_inputs(features, embedding, indicators), *hidden, outputs]
+    for position, (left, right) in enumerate(itertools.pairwise(widths)):
+        # An activation stands between two layers.
+        layer = f"layers.{2 * position}"
+        shapes |= {f"{layer}.weight": (members, left, right), f"{layer}.bias": (members, 1, right)}
+    return shapes

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zsig_hep.errors import InputError
-from zsig_hep.learning.classifier.classifier import Classifier
+from zsig_hep.learning.classifier.trained_ensemble import TrainedEnsemble
 from zsig_hep.learning.ratios.logit_calibration import LogitCalibration
 from zsig_hep.learning.training.sample import TrainingSample
 from zsig_hep.representation import ShortRepr
@@ -24,11 +24,11 @@ class CalibratedLogits(ShortRepr):
         of_fold: calibration of the networks of each fold.
     """
 
-    classifier: Classifier
+    classifier: TrainedEnsemble
     of_fold: Mapping[int, LogitCalibration]
 
     @classmethod
-    def fit(cls, classifier: Classifier, sample: TrainingSample) -> "CalibratedLogits":
+    def fit(cls, classifier: TrainedEnsemble, sample: TrainingSample) -> "CalibratedLogits":
         """Calibrate the networks of each fold on the next one, on which they were neither trained nor are tested.
 
         Args:
@@ -72,6 +72,6 @@ class CalibratedLogits(ShortRepr):
         return np.asarray(np.mean(of_folds, axis=0))
 
 
-def _mean_logit(classifier: Classifier, features: npt.NDArray[np.float32], fold: int) -> Floats:
+def _mean_logit(classifier: TrainedEnsemble, features: npt.NDArray[np.float32], fold: int) -> Floats:
     members = classifier.history.member_fold == fold
     return np.asarray(classifier.logits(features, members=members).mean(axis=0))

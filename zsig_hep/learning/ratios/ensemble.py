@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from zsig_hep.errors import InputError, TrainingError
-from zsig_hep.learning.classifier.network import StackedMLP
+from zsig_hep.learning.classifier.embedding import PeriodicSettings
+from zsig_hep.learning.classifier.network import Activation, StackedMLP
 from zsig_hep.learning.classifier.preprocessing import Preprocessing, Standardisation, fit_preprocessing
 from zsig_hep.learning.ratios.targets import Floats, RatioTarget, Stopping
+from zsig_hep.learning.ratios.transforms import RatioTransform
 from zsig_hep.learning.training.batches import StratifiedBatches, padded, scaled_to_totals
 from zsig_hep.learning.training.members import Member, make_members
 from zsig_hep.learning.training.sample import TrainingSample
@@ -77,18 +79,24 @@ class RatioEnsemble(ShortRepr):
     Attributes:
         network: stacked networks of M members, on the CPU.
         preprocessing: of all members.
-        target: what the outputs stand for.
+        transform: what the outputs stand for.
         member_fold: fold that each member is tested on, shape [M].
         best_epoch: epoch that each member is kept at, shape [M].
         validation_loss: of each epoch and member, shape [E, M].
+        hidden: widths of the hidden layers.
+        activation: of the hidden layers.
+        embedding: of the features; None for the features themselves.
     """
 
     network: StackedMLP
     preprocessing: Preprocessing
-    target: RatioTarget
+    transform: RatioTransform
     member_fold: npt.NDArray[np.int64]
     best_epoch: npt.NDArray[np.int64]
     validation_loss: Floats
+    hidden: tuple[int, ...]
+    activation: Activation
+    embedding: PeriodicSettings | None
 
     def of_members(self, features: npt.NDArray[np.float32]) -> Floats:
         """Ratios of every member, shape [M, N, K].
@@ -102,8 +110,8 @@ class RatioEnsemble(ShortRepr):
         with torch.inference_mode():
             for start in range(0, max(len(features), 1), _AT_ONCE):
                 block = torch.from_numpy(np.ascontiguousarray(features[start : start + _AT_ONCE]))
-                parts.append(layers(block.expand(members, -1, -1)).reshape(members, -1, self.target.outputs))
-        return self.target.ratios(torch.cat(parts, dim=1).double().numpy())
+                parts.append(layers(block.expand(members, -1, -1)).reshape(members, -1, self.transform.outputs))
+        return self.transform(torch.cat(parts, dim=1).double().numpy())
 
     def out_of_fold(self, features: npt.NDArray[np.float32], fold: npt.NDArray[np.integer]) -> Floats:
         """Ratios of each event by the networks that were not trained on its fold, mean over seeds, shape [N, K].
@@ -120,7 +128,7 @@ class RatioEnsemble(ShortRepr):
                 f"An event is of fold {unknown[0]}; the networks have folds {np.unique(self.member_fold).tolist()}."
             )
             raise InputError(message)
-        found = np.empty((len(features), self.target.outputs))
+        found = np.empty((len(features), self.transform.outputs))
         for number in np.unique(fold):
             mine = fold == number
             found[mine] = self.of_members(features[mine])[self.member_fold == number].mean(axis=0)
@@ -241,11 +249,11 @@ class _Training:
             if stale >= self.settings.patience:
                 break
         self.network.load_state_dict(best)
-        self.target.calibrate(self._stopping())
-        self.target.to(torch.device("cpu"))
+        transform = self.target.transform(self._stopping())
         return RatioEnsemble(
-            self.network.to("cpu").eval(), self.preprocessing, self.target,
+            self.network.to("cpu").eval(), self.preprocessing, transform,
             np.array([member.fold for member in self.members]), best_epoch.cpu().numpy(), np.stack(history),
+            self.settings.hidden, self.settings.activation, self.settings.periodic,
         )  # fmt: skip
 
     def _outputs(self, events: Tensor) -> Tensor:

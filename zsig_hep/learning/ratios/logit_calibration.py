@@ -14,7 +14,8 @@ from zsig_hep.errors import TrainingError
 
 Floats = npt.NDArray[np.float64]
 
-_LEVELS = (0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99)
+LEVELS = (0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99)
+"""Shares of the signal below the knots."""
 _NEWTON_STEPS = 30
 
 
@@ -53,7 +54,7 @@ class LogitCalibration:
         scaled = weight / sums * min(entries)
         order = np.argsort(logit[is_signal], kind="stable")
         below = np.cumsum(weight[is_signal][order])
-        knots = np.interp(np.multiply(_LEVELS, below[-1]), below, logit[is_signal][order])
+        knots = np.interp(np.multiply(LEVELS, below[-1]), below, logit[is_signal][order])
         columns = _columns(logit, knots)
         beta = np.zeros(columns.shape[1])
         for _ in range(_NEWTON_STEPS):

@@ -1,6 +1,6 @@
 """What networks of ratios learn: the loss of each event, and the ratio that an output stands for.
 
-Each loss has its minimum where the outputs give the ratio at every point x, averaged over what x does not fix:
+Each loss has its minimum where the outputs, by a transform of `zsig_hep.learning.ratios.transforms`, give the ratio at every point x, averaged over what x does not fix:
 
 * the composition f_k = lambda_k p_k / sum_j lambda_j p_j of the backgrounds is the softmax of the outputs, with the
   cross entropy of backgrounds weighted with their yields;
@@ -20,13 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from zsig_hep.learning.ratios.logit_calibration import LogitCalibration
+from zsig_hep.learning.ratios.transforms import RatioTransform, ShapeTransform, ShareTransform, WeightTransform
 
 Floats = npt.NDArray[np.float64]
 Stopping = tuple[Floats, npt.NDArray[np.int64], Floats]
 """Outputs [n, K] of a member for the events that stopped its training, their indices [n], and their weights [n]."""
-
-LARGEST_LOG_RATIO = 5.0
-"""Largest |ln r| of shifted events, where the nominal background is empty."""
 
 
 class RatioTarget(Protocol):
@@ -39,14 +37,11 @@ class RatioTarget(Protocol):
     def event_losses(self, outputs: Tensor, events: Tensor) -> Tensor:
         """Loss of events, indices of shape (M, n), with outputs (M, n, K); shape (M, n)."""
 
-    def ratios(self, outputs: Floats) -> Floats:
-        """Ratios for outputs of shape (M, n, K), same shape."""
-
     def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
         """Set what depends on the training events of each member."""
 
-    def calibrate(self, stopping: Sequence[Stopping]) -> None:
-        """Set the calibration of each member with the events that stopped its training."""
+    def transform(self, stopping: Sequence[Stopping]) -> RatioTransform:
+        """What the outputs of trained members stand for, calibrated with the events that stopped each training."""
 
     def to(self, device: torch.device) -> None:
         """Move the data to a device."""
@@ -69,16 +64,12 @@ class CompositionTarget:
         shares = nn.functional.log_softmax(outputs, dim=-1)
         return -shares.gather(-1, self.label[events].unsqueeze(-1)).squeeze(-1)
 
-    def ratios(self, outputs: Floats) -> Floats:
-        """Shares, which add up to one."""
-        exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-        return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
-
     def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
         """Nothing depends on the training events."""
 
-    def calibrate(self, stopping: Sequence[Stopping]) -> None:
-        """Shares are not calibrated."""
+    def transform(self, stopping: Sequence[Stopping]) -> ShareTransform:  # noqa: ARG002 (shares are not calibrated)
+        """The softmax of the outputs."""
+        return ShareTransform(self.outputs)
 
     def to(self, device: torch.device) -> None:
         """Move the labels."""
@@ -122,10 +113,6 @@ class WeightTarget:
         divisor = torch.where(self.scale > 0, self.scale, 1.0)
         return ((outputs - (self.values[events] - self.mean) / divisor) ** 2).mean(-1)
 
-    def ratios(self, outputs: Floats) -> Floats:
-        """Return m + s o."""
-        return np.asarray(self.mean.double().numpy() + self.scale.double().numpy() * outputs)
-
     def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
         """Set the mean and the scale of each member to those of its training events."""
         ratio, means, spreads = self.values.double().numpy(), [], []
@@ -139,8 +126,9 @@ class WeightTarget:
             torch.from_numpy(np.stack(each).astype(np.float32))[:, None] for each in (means, spreads)
         )
 
-    def calibrate(self, stopping: Sequence[Stopping]) -> None:
-        """Square errors give the mean itself."""
+    def transform(self, stopping: Sequence[Stopping]) -> WeightTransform:  # noqa: ARG002 (square errors give the mean)
+        """The ratio m + s o of each output."""
+        return WeightTransform(self.mean.cpu().numpy(), self.scale.cpu().numpy())
 
     def to(self, device: torch.device) -> None:
         """Move the values, means and scales."""
@@ -154,12 +142,10 @@ class ShapeTarget:
     Attributes:
         shift: 0 for nominal events, k + 1 for those shifted by variation k, shape [N].
         outputs: number of variations K, up and down counted apart.
-        calibrations: of the logits e^o of each member and output; empty before `calibrate`.
     """
 
     shift: Tensor
     outputs: int
-    calibrations: tuple[tuple[LogitCalibration, ...], ...] = ()
 
     def event_losses(self, outputs: Tensor, events: Tensor) -> Tensor:
         """Cross entropy of each variation, of nominal events against all and of shifted ones against their own."""
@@ -168,27 +154,20 @@ class ShapeTarget:
         of_nominal = nn.functional.softplus(outputs).sum(-1)
         return torch.where(shift == 0, of_nominal, nn.functional.softplus(-own)) / self.outputs
 
-    def ratios(self, outputs: Floats) -> Floats:
-        """Return e^o of calibrated outputs o, limited where the nominal background is empty."""
-        logits = outputs.copy()
-        for member, of_member in enumerate(self.calibrations):
-            for column, calibration in enumerate(of_member):
-                logits[member, :, column] = calibration(outputs[member, :, column])
-        return np.asarray(np.exp(np.clip(logits, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)))
-
     def prepare(self, training_events: Sequence[npt.NDArray[np.int64]]) -> None:
         """Nothing depends on the training events."""
 
-    def calibrate(self, stopping: Sequence[Stopping]) -> None:
-        """Calibrate the logits of shifted against nominal events.
+    def transform(self, stopping: Sequence[Stopping]) -> ShapeTransform:
+        """The ratio e^o of calibrated logits of shifted against nominal events.
 
         The yields of both are kept: a calibration gives its two classes the same total, and ln of the ratio of the yields
         is added.
         """
-        self.calibrations = tuple(
+        calibrations = tuple(
             tuple(self._calibration(outputs, events, weights, column) for column in range(self.outputs))
             for outputs, events, weights in stopping
         )
+        return ShapeTransform(self.outputs, calibrations)
 
     def _calibration(
         self, outputs: Floats, events: npt.NDArray[np.int64], weights: Floats, column: int

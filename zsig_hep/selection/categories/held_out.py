@@ -23,9 +23,11 @@ from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.differences import Difference
 from zsig_hep.selection.thresholds.held_out import (
     HeldOutWorkingPoint,
+    Rescored,
     choose_by_fold,
     held_out_selection,
     hold_out_working_point,
+    of_partition,
     why_folds_fail,
 )
 from zsig_hep.selection.thresholds.scan import scan_thresholds
@@ -134,7 +136,10 @@ def category_index(events: ScoredEvents | VariedEvents, edges: FoldEdges) -> Int
 
 
 def hold_out_categories(
-    events: ScoredEvents, settings: WorkingPointSettings, category_settings: CategorySettings
+    events: ScoredEvents,
+    settings: WorkingPointSettings,
+    category_settings: CategorySettings,
+    rescored: Rescored | None = None,
 ) -> HeldOutCategories:
     """Choose the edges of each fold on the other folds, and add up the held-out yields over the folds.
 
@@ -148,6 +153,7 @@ def hold_out_categories(
         settings: figure of merit and requirements. An exact Poisson tail does not add in quadrature and is replaced by
             the Asimov significance.
         category_settings: number of categories and candidates.
+        rescored: for scores that are themselves chosen fold by fold; see `hold_out_working_point`.
 
     Returns:
         For each number of categories the edges, yields and significance, or a status with its reason.
@@ -169,13 +175,16 @@ def hold_out_categories(
     """
     settings, events = settings.differentiable, replace(events, variations=())
     alone = settings.model_copy(update={"partitions": 1})
-    found = [_hold_out(in_partition(events, number), alone, category_settings) for number in range(settings.partitions)]
+    found = [
+        _hold_out(in_partition(events, number), alone, category_settings, of_partition(rescored, number))
+        for number in range(settings.partitions)
+    ]
     return HeldOutCategories(
         optima=_means([each.optima for each in found], _mean_division),
         equal_signal=_means([each.equal_signal for each in found], _mean_division),
         over_equal_signal=_means([each.over_equal_signal for each in found], _mean_difference),
         over_single_cut=_means([each.over_single_cut for each in found], _mean_difference),
-        working_point=hold_out_working_point(events, settings),
+        working_point=hold_out_working_point(events, settings, rescored),
         category=found[0].category,
         objective=found[0].objective,
     )
@@ -222,15 +231,20 @@ def _mean_difference(found: Sequence[Difference | None]) -> Difference | None:
 
 
 def _hold_out(
-    events: ScoredEvents, settings: WorkingPointSettings, category_settings: CategorySettings
+    events: ScoredEvents,
+    settings: WorkingPointSettings,
+    category_settings: CategorySettings,
+    rescored: Callable[[ScoredEvents, int], ScoredEvents] | None,
 ) -> HeldOutCategories:
     """The categories of one partition."""
-    point = hold_out_working_point(events, settings)
+    of_folds: Rescored | None = None if rescored is None else lambda choosing, _, fold: rescored(choosing, fold)
+    point = hold_out_working_point(events, settings, of_folds)
     folds = _HeldOutFolds(events.simulated, settings.objective)
     divisions = choose_by_fold(
         folds.events,
         lambda choosing: Division.of_scan(scan_thresholds(choosing, settings), settings, category_settings),
         "categories",
+        rescored,
     )
     counts = range(1, category_settings.count + 1)
     optima = [folds.measure([division.optimum(count) for division in divisions]) for count in counts]

@@ -29,6 +29,9 @@ SMALLEST_PROBABILITY = 1e-3
 LARGEST_DEVIATION = 0.1
 """Relative difference, in total or in a bin, that is tolerated even if it is no fluctuation."""
 
+# A relative difference below it is none.
+_ROUNDING = 1e-9
+
 # A difference in a bin below this many standard deviations says nothing about its size.
 _VISIBLE = 2.0
 
@@ -38,7 +41,8 @@ class ClosureRow(ShortRepr):
     """Closure of one ratio.
 
     Attributes:
-        name: of the process, or of one direction of a variation, such as "jesUp".
+        name: of the process, of all signals ("vbf + ggf") where they are not told apart, or of one direction of a
+            variation, such as "jesUp".
         counted: yield in each bin of the logit, shape [K]; of one of several backgrounds in each half of every bin, first
             that of small shares, shape [2 K].
         reweighted: the same by density ratios.
@@ -124,11 +128,24 @@ def closure_of(events: ScoredEvents, bins: int = 10) -> Closure:
     smooth = SmoothYields.of_events(events.ratios, events.weight, events.process, events.processes)
     edges = _edges(events, bins)
     cell = np.searchsorted(edges, events.ratios.logit, side="right")
-    rows = [_process_row(events, smooth, row, cell, bins) for row in range(len(events.processes))]
+    rows = [
+        _process_row(events, smooth, rows, name, cell, bins)
+        for name, rows in _told_apart(events, smooth.ratios).items()
+    ]
     for pair in events.variations:
         if pair[0].ratios is not None and pair[0].name in events.ratios.variation_names:
             rows += [_variation_row(events, events.ratios, varied, cell, edges) for varied in pair]
     return Closure(edges, tuple(rows))
+
+
+def _told_apart(events: ScoredEvents, ratios: LikelihoodRatios) -> dict[str, list[int]]:
+    """Rows of the processes by name; signals whose composition is not known are one."""
+    processes = events.processes
+    rows = {name: [row] for row, name in enumerate(processes.names)}
+    if ratios.signal_composition is not None or len(processes.signals) == 1:
+        return rows
+    together = {" + ".join(processes.signals): processes.rows("signal")}
+    return together | {name: rows[name] for name in processes.backgrounds}
 
 
 def _edges(events: ScoredEvents, bins: int) -> Floats:
@@ -144,17 +161,19 @@ def _edges(events: ScoredEvents, bins: int) -> Floats:
 
 
 def _process_row(
-    events: ScoredEvents, smooth: SmoothYields, row: int, cell: npt.NDArray[np.integer], bins: int
+    events: ScoredEvents, smooth: SmoothYields, rows: list[int], name: str, cell: npt.NDArray[np.integer], bins: int
 ) -> ClosureRow:
-    mine, name = events.process == row, events.processes.names[row]
+    mine = np.isin(events.process, rows)
     if name in smooth.ratios.backgrounds and len(smooth.ratios.backgrounds) > 1:
         # In bins of the logit alone a wrong composition can close, by symmetry.
         share = smooth.ratios.composition[:, smooth.ratios.backgrounds.index(name)]
         cell, bins = 2 * cell + (share > np.median(share[mine] if mine.any() else share)), 2 * bins
     counted = np.bincount(cell[mine], events.weight[mine], minlength=bins)
-    expected = smooth.yields[:, row]
-    reweighted = np.bincount(cell, expected, minlength=bins)
-    of_simulation = smooth.mean_weights[row] * np.maximum(reweighted, 0.0)
+    each = [np.bincount(cell, smooth.yields[:, row], minlength=bins) for row in rows]
+    of_simulation = sum(
+        smooth.mean_weights[row] * np.maximum(found, 0.0) for row, found in zip(rows, each, strict=True)
+    )
+    expected, reweighted = smooth.yields[:, rows].sum(axis=1), np.sum(each, axis=0)
     variance = of_simulation + np.bincount(cell, expected**2, minlength=bins)
     return _row(name, counted, reweighted, variance)
 
@@ -193,7 +212,9 @@ def _variation_row(
 
 def _row(name: str, counted: Sums, reweighted: Sums, variance: Sums) -> ClosureRow:
     difference, sigma = counted - reweighted, np.sqrt(variance)
-    pulls = np.divide(difference, sigma, out=np.zeros_like(sigma), where=sigma > 0)
+    # The error of a ratio that is exact is rounding too.
+    beyond_rounding = np.abs(difference) > _ROUNDING * np.abs(reweighted)
+    pulls = np.divide(difference, sigma, out=np.zeros_like(sigma), where=(sigma > 0) & beyond_rounding)
     probability = float(chi2.sf((pulls**2).sum(), max(int((sigma > 0).sum()), 1)))
     relative = _relative(difference, reweighted)
     visible = relative[np.abs(pulls) > _VISIBLE]

@@ -3,6 +3,9 @@
 Coefficients are chosen by smooth yields, since counted ones choose them badly where the simulation is thin. The cut on
 their score is chosen by counted yields with their variance, as every cut, and what is quoted is counted on events that
 chose neither.
+
+Scores t are given as 1 / (1 + e^-t) in [0, 1], which is the probability of signal where classes have the same total weight
+and all coefficients are one. Events that every threshold accepts can share the score 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,28 +13,21 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+from scipy.special import expit
 
 from zsig_hep.errors import InputError
 from zsig_hep.representation import ShortRepr
 from zsig_hep.selection.events import ScoredEvents, VariationPair, VariedEvents
 from zsig_hep.selection.family.choose import FamilyChoice, choose_for_events, ratios_of
 from zsig_hep.selection.family.coefficients import FamilyCoefficients
-from zsig_hep.selection.numbers import selection_numbers
+from zsig_hep.selection.folds import in_partition
 from zsig_hep.selection.ratios import Floats, LikelihoodRatios
 from zsig_hep.selection.settings import WorkingPointSettings
-from zsig_hep.selection.thresholds.held_out import (
-    HeldOutWorkingPoint,
-    choose_by_fold,
-    held_out_selection,
-    varied_selections,
-    why_folds_fail,
-    why_not_quotable,
-)
-from zsig_hep.selection.thresholds.scan import scan_thresholds
-from zsig_hep.selection.thresholds.working_points import WorkingPoint, choose_working_point
-from zsig_hep.selection.varied_events import background_uncertainty, varied_yields
+from zsig_hep.selection.thresholds.held_out import HeldOutWorkingPoint, choose_by_fold, hold_out_working_point
 
 Score = Callable[[LikelihoodRatios], Floats]
+
+_Events = TypeVar("_Events", ScoredEvents, VariedEvents)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,16 +35,25 @@ class HeldOutFamily(ShortRepr):
     """Optimal scores whose coefficients and cuts were chosen on other events than they are quoted on.
 
     Attributes:
-        choices: coefficients of each fold, chosen on the other folds.
+        choices: coefficients of each fold of the training, chosen on the other folds.
+        partition_choices: those of each partition, of which the first are `choices`.
         point: cut of each fold on the score with these coefficients, and the held-out events that pass.
         unweighted: the same with weighted cross entropy.
-        events: the events with the score of the coefficients of their fold, nominal and varied, data included.
+        events: the events with the score 1 / (1 + e^-t) of the coefficients of their fold, nominal and varied, data
+            included.
+        unweighted_events: the events with the same of the logit.
     """
 
     choices: tuple[FamilyChoice, ...]
+    partition_choices: tuple[tuple[FamilyChoice, ...], ...]
     point: HeldOutWorkingPoint
     unweighted: HeldOutWorkingPoint
     events: ScoredEvents
+    unweighted_events: ScoredEvents
+
+    def rescored(self, choosing: ScoredEvents, partition: int, fold: int) -> ScoredEvents:
+        """The events that choose a cut or edges of a fold, with the coefficients of this fold for all of them."""
+        return _scored(choosing, [self.partition_choices[partition][fold].coefficients.score] * choosing.fold_count)
 
     @property
     def gain(self) -> float | None:
@@ -58,7 +63,7 @@ class HeldOutFamily(ShortRepr):
 
     @property
     def smooth_gain(self) -> float | None:
-        """The gain that smooth yields predict, mean over the folds; None if they predict none in some fold."""
+        """The gain that smooth yields predict, mean over the folds of the training; None if none in some fold."""
         gains = [
             choice.smooth_significance - choice.smooth_significance_unweighted
             for choice in self.choices
@@ -70,7 +75,7 @@ class HeldOutFamily(ShortRepr):
 def hold_out_family(events: ScoredEvents, settings: WorkingPointSettings) -> HeldOutFamily:
     """Choose coefficients and cut of each fold on the other folds, and add up the held-out yields over the folds.
 
-    The folds are those of the training: `settings.partitions` is not used.
+    Both choices are repeated over `settings.partitions` partitions of the events, as in `hold_out_working_point`.
 
     Args:
         events: events with out-of-fold ratios, whose scores are not used. With `settings.variations_in_figure` the events
@@ -95,7 +100,8 @@ def hold_out_family(events: ScoredEvents, settings: WorkingPointSettings) -> Hel
         ...     ratios.logit, np.array([0.02, 0.2, 0.2])[process], process, names=["signal", "easy", "uncertain"],
         ...     roles=["signal", "background", "background"], ratios=ratios)
         >>> held_out = hold_out_family(events, WorkingPointSettings(
-        ...     figure_of_merit="asimov_with_uncertainty", background_uncertainties={"easy": 0.02, "uncertain": 0.3}))
+        ...     figure_of_merit="asimov_with_uncertainty", background_uncertainties={"easy": 0.02, "uncertain": 0.3},
+        ...     partitions=1))
         >>> held_out.point.status, held_out.gain > 0
         ('ok', True)
     """
@@ -103,18 +109,30 @@ def hold_out_family(events: ScoredEvents, settings: WorkingPointSettings) -> Hel
     ratios_of(simulated, settings)
     if settings.variations_in_figure:
         _require_varied_ratios(simulated)
-    choices = choose_by_fold(simulated, lambda choosing: choose_for_events(choosing, settings), "score")
-    coefficients = [choice.coefficients for choice in choices]
+    # Coefficients are chosen with the ratios of the nominal events alone.
+    nominal = replace(simulated, variations=())
+    choices = [
+        choose_by_fold(in_partition(nominal, number), lambda choosing: choose_for_events(choosing, settings), "score")
+        for number in range(settings.partitions)
+    ]
+    coefficients = [[choice.coefficients for choice in of_partition] for of_partition in choices]
+
+    def rescored(choosing: ScoredEvents, partition: int, fold: int) -> ScoredEvents:
+        return _scored(choosing, [coefficients[partition][fold].score] * choosing.fold_count)
+
+    scored, by_logit = cross_fitted(events, coefficients), _scored(events, [_logit] * events.fold_count)
     return HeldOutFamily(
-        tuple(choices),
-        _held_out_point(simulated, [_score(each) for each in coefficients], settings),
-        _held_out_point(simulated, [_logit] * simulated.fold_count, settings),
-        cross_fitted(events, coefficients),
+        tuple(choices[0]),
+        tuple(map(tuple, choices)),
+        hold_out_working_point(scored, settings, rescored),
+        hold_out_working_point(by_logit, settings),
+        scored,
+        by_logit,
     )
 
 
-def cross_fitted(events: ScoredEvents, coefficients: Sequence[FamilyCoefficients]) -> ScoredEvents:
-    """Events with the score of the coefficients of their own fold, nominal and varied.
+def cross_fitted(events: ScoredEvents, coefficients: Sequence[Sequence[FamilyCoefficients]]) -> ScoredEvents:
+    """Events with the score 1 / (1 + e^-t) of the coefficients of their own fold in each partition, nominal and varied.
 
     Coefficients have a yield-weighted mean of one, so that scores of different folds can share a histogram. The cut of a
     fold is not chosen on these scores, since those of the other folds depend on its events through their coefficients;
@@ -122,7 +140,7 @@ def cross_fitted(events: ScoredEvents, coefficients: Sequence[FamilyCoefficients
 
     Args:
         events: with ratios; varied events without ratios keep their scores.
-        coefficients: one for each fold.
+        coefficients: one for each fold, in each partition.
 
     Raises:
         InputError: the events have no ratios.
@@ -130,56 +148,23 @@ def cross_fitted(events: ScoredEvents, coefficients: Sequence[FamilyCoefficients
     if events.ratios is None:
         message = "The events have no likelihood ratios, from which scores could be computed."
         raise InputError(message)
-    return _scored(events, [_score(each) for each in coefficients])
+    of_partitions = [
+        _scored(in_partition(events, number), [each.score for each in of_folds])
+        for number, of_folds in enumerate(coefficients)
+    ]
 
+    def with_all(first: _Events, others: Sequence[_Events]) -> _Events:
+        return replace(first, partition_scores=np.stack([each.score for each in others]))
 
-def _score(coefficients: FamilyCoefficients) -> Score:
-    return coefficients.score
+    variations = tuple(
+        tuple(with_all(of_first[0], of_first) for of_first in zip(*in_each, strict=True))
+        for in_each in zip(*(each.variations for each in of_partitions), strict=True)
+    )
+    return replace(with_all(of_partitions[0], of_partitions), variations=variations)
 
 
 def _logit(ratios: LikelihoodRatios) -> Floats:
     return ratios.logit
-
-
-def _held_out_point(
-    events: ScoredEvents, scores: Sequence[Score], settings: WorkingPointSettings
-) -> HeldOutWorkingPoint:
-    """`zsig_hep.selection.thresholds.held_out.hold_out_working_point` with a score for each fold."""
-    remaining = iter(scores)
-
-    def choose(choosing: ScoredEvents) -> WorkingPoint:
-        score = next(remaining)
-        scored = _scored(choosing, [score] * choosing.fold_count)
-        return choose_working_point(scan_thresholds(scored, settings), settings)
-
-    points = choose_by_fold(events, choose, "cut")
-    thresholds = tuple(point.threshold for point in points)
-    if reason := why_folds_fail("no cut could be chosen for {}", [point.reason for point in points]):
-        return HeldOutWorkingPoint(status="no_threshold_qualifies", reason=reason, thresholds=thresholds)
-    held_out = _scored(events, scores)
-    yields = held_out.yields(held_out_selection(held_out, thresholds))
-    before = {name: each.value for name, each in held_out.yields().items()}
-    common = None
-    if settings.variations_in_figure and held_out.variations:
-        varied = varied_yields(held_out, varied_selections(held_out, thresholds), yields)
-        sigma = background_uncertainty(varied, held_out.processes.backgrounds)
-        total = sum(yields[name].value for name in held_out.processes.backgrounds)
-        common = float(np.hypot(settings.relative_background_uncertainty, sigma / total if total > 0 else 0.0))
-    numbers = selection_numbers(yields, before, held_out.processes, settings.objective, common)
-    if reason := why_not_quotable(numbers):
-        return HeldOutWorkingPoint(status="no_held_out_background", reason=reason, thresholds=thresholds)
-    chosen = [point.choosing_significance for point in points if point.choosing_significance is not None]
-    return HeldOutWorkingPoint(
-        status="ok",
-        thresholds=thresholds,
-        common_uncertainty=common,
-        choosing_significance=float(np.mean(chosen)),
-        optimism=float(np.mean(chosen)) - numbers["significance"],
-        **numbers,
-    )
-
-
-_Events = TypeVar("_Events", ScoredEvents, VariedEvents)
 
 
 def _scored(events: ScoredEvents, scores: Sequence[Score]) -> ScoredEvents:
@@ -197,7 +182,7 @@ def _scored_alone(events: _Events, scores: Sequence[Score]) -> _Events:
     values = np.empty(len(events))
     for fold, score in enumerate(scores):
         mine = events.fold == fold
-        values[mine] = score(events.ratios.select(mine))
+        values[mine] = expit(score(events.ratios.select(mine)))
     return replace(events, score=values)
 
 

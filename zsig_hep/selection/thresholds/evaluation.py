@@ -51,6 +51,7 @@ def evaluate_classifier(
     *,
     unblind: bool = False,
     hidden: Booleans | None = None,
+    working_point: HeldOutWorkingPoint | None = None,
 ) -> ClassifierEvaluation:
     """Scan the scores of one classifier, choose cuts on other folds and measure them on each fold.
 
@@ -61,6 +62,7 @@ def evaluate_classifier(
         settings: figure of merit and requirements.
         unblind: whether data above the cut are counted and histogrammed.
         hidden: further data that are not histogrammed, such as those in score categories, bool [N].
+        working_point: that of these events, where it is known; otherwise it is chosen here.
 
     Returns:
         Scan, held-out working point, ROC, score histogram, and Z with one more background event.
@@ -69,7 +71,7 @@ def evaluate_classifier(
         InputError: the events cannot be scanned.
     """
     scan = scan_thresholds(events, settings)
-    working_point = hold_out_working_point(events, settings)
+    working_point = working_point or hold_out_working_point(events, settings)
     edges = score_edges(events.score)
     shown = np.ones(len(events), dtype=np.bool_) if hidden is None else ~hidden
     if not unblind:

@@ -13,7 +13,7 @@ from zsig_hep.selection.numbers import SelectionNumbers, mean_hypotheses, select
 from zsig_hep.selection.settings import WorkingPointSettings
 from zsig_hep.selection.thresholds.optimism import optimism_uncertainty
 from zsig_hep.selection.thresholds.scan import scan_thresholds
-from zsig_hep.selection.thresholds.working_points import Status, choose_working_point
+from zsig_hep.selection.thresholds.working_points import Status, WorkingPoint, choose_working_point
 from zsig_hep.selection.varied_events import background_uncertainty, varied_yields
 from zsig_hep.statistics.yields import Yield
 
@@ -21,6 +21,9 @@ Choice = TypeVar("Choice")
 
 
 OptimismStatus = Literal["ok", "exceeds_error"]
+
+Rescored = Callable[[ScoredEvents, int, int], ScoredEvents]
+"""The events that choose the cut of a fold, with the score that was chosen for it: of events, partition and fold."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ class HeldOutWorkingPoint(SelectionNumbers):
     partitions: tuple[PartitionChoice, ...] = ()
 
 
-def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings) -> HeldOutWorkingPoint:
+def hold_out_working_point(
+    events: ScoredEvents, settings: WorkingPointSettings, rescored: Rescored | None = None
+) -> HeldOutWorkingPoint:
     """Choose the cut of each fold on the other folds, and add up the held-out yields over the folds.
 
     The weights of the choosing folds are multiplied by fold_count / (fold_count - 1), so that the figure of merit is
@@ -97,6 +102,8 @@ def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings)
         events: events with out-of-fold scores; data are left out. With `settings.variations_in_figure` their variations
             give the background uncertainty: on the choosing folds for the choice, on the held-out folds for the result.
         settings: figure of merit and requirements, which must be met on the choosing folds.
+        rescored: for scores that are themselves chosen fold by fold, with `events.partition_scores`: the score of the
+            other folds depends on the events of the fold whose cut is chosen.
 
     Returns:
         Thresholds, held-out yields and their significance; a status with its reason when a fold of the training has no
@@ -122,17 +129,34 @@ def hold_out_working_point(events: ScoredEvents, settings: WorkingPointSettings)
     # Sorted once, so that the scan of each fold finds its events in order.
     ascending = events.select(np.argsort(events.score, kind="stable"))
     found = [
-        _hold_out(in_partition(events, number), in_partition(ascending, number), settings)
+        _hold_out(
+            in_partition(events, number),
+            in_partition(ascending, number),
+            settings,
+            of_partition(rescored, number),
+        )
         for number in range(settings.partitions)
     ]
     return _mean_over_partitions(events, found, settings) if found[0].status == "ok" else found[0]
 
 
-def _hold_out(events: ScoredEvents, ascending: ScoredEvents, settings: WorkingPointSettings) -> HeldOutWorkingPoint:
+def of_partition(rescored: Rescored | None, number: int) -> Callable[[ScoredEvents, int], ScoredEvents] | None:
+    """The scores of the folds of one partition, for `choose_by_fold`; None without."""
+    return None if rescored is None else lambda events, fold: rescored(events, number, fold)
+
+
+def _hold_out(
+    events: ScoredEvents,
+    ascending: ScoredEvents,
+    settings: WorkingPointSettings,
+    rescored: Callable[[ScoredEvents, int], ScoredEvents] | None,
+) -> HeldOutWorkingPoint:
     """The working point of one partition, chosen on the same events in ascending order of the score."""
-    chosen = choose_by_fold(
-        ascending, lambda choosing: choose_working_point(scan_thresholds(choosing, settings), settings), "cut"
-    )
+
+    def choose(choosing: ScoredEvents) -> WorkingPoint:
+        return choose_working_point(scan_thresholds(choosing, settings), settings)
+
+    chosen = choose_by_fold(ascending, choose, "cut", rescored)
     thresholds = tuple(point.threshold for point in chosen)
     if reason := why_folds_fail("no cut could be chosen for {}", [point.reason for point in chosen]):
         return HeldOutWorkingPoint(status="no_threshold_qualifies", reason=reason, thresholds=thresholds)
@@ -159,7 +183,7 @@ def _mean_over_partitions(
     """The first point with the significance of all points that have one."""
     usable = [point for point in points if point.status == "ok"]
     cuts = [
-        (in_partition(events, number).fold, np.array(point.thresholds, dtype=np.float64), point.common_uncertainty)
+        (in_partition(events, number), np.array(point.thresholds, dtype=np.float64), point.common_uncertainty)
         for number, point in enumerate(points)
         if point.status == "ok"
     ]
@@ -185,11 +209,7 @@ def _mean_over_partitions(
         choosing_significance=on_choosing,
         optimism=optimism,
         optimism_uncertainty=_finite(
-            float(
-                np.hypot(
-                    optimism_uncertainty(events, cuts, settings.objective), spread_over_partitions(values("optimism"))
-                )
-            )
+            float(np.hypot(optimism_uncertainty(cuts, settings.objective), spread_over_partitions(values("optimism"))))
         ),
         optimism_status="ok" if uncertainty is None or optimism <= uncertainty else "exceeds_error",
         partitions=tuple(
@@ -203,13 +223,19 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def choose_by_fold(events: ScoredEvents, choose: Callable[[ScoredEvents], Choice], what: str) -> list[Choice]:
+def choose_by_fold(
+    events: ScoredEvents,
+    choose: Callable[[ScoredEvents], Choice],
+    what: str,
+    rescored: Callable[[ScoredEvents, int], ScoredEvents] | None = None,
+) -> list[Choice]:
     """Make a choice for each fold on the events of the other folds.
 
     Args:
         events: simulated events.
         choose: makes the choice from the events of the other folds.
         what: name of what is chosen, for messages.
+        rescored: gives the events of the other folds the score of a fold, where each fold has its own.
 
     Raises:
         InputError: there are fewer than 2 folds, one of the given folds has no signal or no background, or `choose`
@@ -222,7 +248,8 @@ def choose_by_fold(events: ScoredEvents, choose: Callable[[ScoredEvents], Choice
     chosen = []
     for held_out in range(events.fold_count):
         try:
-            chosen.append(choose(events.outside(held_out)))
+            others = events.outside(held_out)
+            chosen.append(choose(others if rescored is None else rescored(others, held_out)))
         except InputError as error:
             message = f"The {what} of fold {held_out} cannot be chosen on the other folds. {error}"
             raise InputError(message) from error

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zsig_hep.selection.events import Booleans, Floats, Integers, ScoredEvents
+from zsig_hep.selection.events import Booleans, Floats, ScoredEvents
 from zsig_hep.statistics.objective import Objective
 
 
 def optimism_uncertainty(
-    events: ScoredEvents, cuts: Sequence[tuple[Integers, Floats, float | None]], objective: Objective
+    partitions: Sequence[tuple[ScoredEvents, Floats, float | None]], objective: Objective
 ) -> float:
     """Standard deviation of the mean optimism of several partitions from the finite simulation, at fixed cuts.
 
@@ -22,9 +22,8 @@ def optimism_uncertainty(
     variance is sum_i (dO/dn_i)^2, the limit of the Poisson bootstrap for many events.
 
     Args:
-        events: N simulated events.
-        cuts: for each partition the fold of each event, shape [N], the cut of each fold, shape [K], and the relative
-            uncertainty common to all backgrounds, None for that of the objective.
+        partitions: the N simulated events in each partition, see `zsig_hep.selection.folds.in_partition`, with the cut of
+            each fold, shape [K], and the relative uncertainty common to all backgrounds, None for that of the objective.
         objective: the figure of merit.
 
     Returns:
@@ -37,18 +36,18 @@ def optimism_uncertainty(
         ...     rng.normal(1.0 - process), np.where(process == 0, 0.01, 0.5), process, names=["hmumu", "dy"],
         ...     roles=["signal", "background"], fold=fold, fold_count=4)
         >>> same, apart = np.full(4, 0.8), np.array([0.4, 0.6, 1.0, 1.2])
-        >>> [round(optimism_uncertainty(events, [(fold, each, None)], Objective()), 4) for each in (same, apart)]
+        >>> [round(optimism_uncertainty([(events, each, None)], Objective()), 4) for each in (same, apart)]
         [0.0001, 0.0149]
     """
-    change = np.zeros(len(events))
-    for fold, thresholds, common in cuts:
-        count = len(thresholds)
+    change = np.zeros(len(partitions[0][0]))
+    for events, thresholds, common in partitions:
+        count, fold = len(thresholds), events.fold
         held_out = events.score >= thresholds[fold]
         change -= _change(events, held_out, 1.0, objective, common)
         for number, threshold in enumerate(thresholds):
             choosing = (events.score >= threshold) & (fold != number)
             change += _change(events, choosing, count / (count - 1), objective, common) / count
-    return float(np.sqrt(np.square(change).sum())) / len(cuts)
+    return float(np.sqrt(np.square(change).sum())) / len(partitions)
 
 
 def _change(
