@@ -128,7 +128,7 @@ def test_agrees_with_a_plain_training_loop(table, embedding):
 def test_the_baseline_is_trained_in_the_same_two_phases(table):
     classifier = train(table, settings(), loss=BCELossSettings())
     assert classifier.history.phase == ("warm start",) * 3 + ("weighted BCE",) * 3
-    assert classifier.configuration["loss"] == {"name": "bce", "weighting": "cross_section"}
+    assert classifier.configuration["loss"] == BCELossSettings().model_dump()
 
 
 def test_collapse_is_detected_and_explained(table):
