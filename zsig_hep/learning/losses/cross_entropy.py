@@ -101,8 +101,10 @@ class FocalLoss(nn.Module):
         signal, background = class_yields(weights, is_signal)
         inverse_signal, inverse_background = inverse_or_zero(signal), inverse_or_zero(background)
         inverse_background = inverse_background * self.background_to_signal
-        return weights * (inverse_background + is_signal * (inverse_signal - inverse_background)) / (
-            1 + self.background_to_signal
+        return (
+            weights
+            * (inverse_background + is_signal * (inverse_signal - inverse_background))
+            / (1 + self.background_to_signal)
         )
 
 
