@@ -13,6 +13,7 @@ from zsig_hep.ntuples.columns import flat_branch, has_branch, is_reading_error, 
 from zsig_hep.ntuples.datasets import SignOf, Weight, weight_branches
 from zsig_hep.ntuples.identity import hash_content, hash_identity
 from zsig_hep.ntuples.luminosity import LuminosityMask
+from zsig_hep.ntuples.preselection import preselect
 from zsig_hep.ntuples.variations import DIRECTIONS, ShapeVariation, Variation, WeightVariation, varied_name
 from zsig_hep.ntuples.varied_sums import VariedSums
 from zsig_hep.ntuples.weight_factors import scale_factors, set_factors, set_lengths, weight_factors
@@ -89,6 +90,7 @@ class ChunkReader:
         identity_names: by dataset, the name that is part of the identity of its events; by default its own.
         data_names: names of the datasets that are recorded data.
         triggers: by dataset, branches of which one must be true, and branches of which none may be.
+        preselection: which events are read where the columns are branches, as in the analysis file.
     """
 
     columns: Columns
@@ -100,6 +102,7 @@ class ChunkReader:
     identity_names: Mapping[str, str] | None = None
     data_names: Collection[str] = ()
     triggers: Mapping[str, tuple[Sequence[str], Sequence[str]]] | None = None
+    preselection: str | None = None
 
     def read(self, events: Any) -> VariedChunk:
         """Select and weight the events of a chunk.
@@ -195,11 +198,18 @@ class ChunkReader:
         first: Sequence[tuple[str, NDArray[np.bool_]]] = (),
     ) -> SelectedChunk:
         place = where if variation is None else f"{where}, variation {variation!r}"
-        found = select_columns(self.columns, events, place, variation)
-        features, cuts = found.features, found.cuts
+        preselected = None
+        if self.preselection is not None:
+            preselected = preselect(
+                self.preselection, lambda branch: flat_branch(events, branch, place), len(events), place
+            )
+        found = select_columns(self.columns, events if preselected is None else events[preselected], place, variation)
+        features = found.features
+        cuts = found.cuts if preselected is None else (("preselection", preselected),)
         if first:
             passed = first[-1][1]
-            rows = passed if found.selected is None else passed[found.selected]
+            columns_selected = found.selected if preselected is None else preselected
+            rows = passed if columns_selected is None else passed[columns_selected]
             features = {name: column[rows] for name, column in features.items()}
             cuts = (*first, *((name, mask & passed) for name, mask in cuts))
         selected = cuts[-1][1] if cuts else None

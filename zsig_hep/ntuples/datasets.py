@@ -233,6 +233,10 @@ class NtupleSettings(Settings):
     """Function that returns the features, the cuts and factors on the weights, as `file.py:function` relative to the
     analysis file, or a list of branches with one number per event.
     """
+    preselection: str | None = Field(default=None, max_length=10_000, examples=["nJet >= 2 && MET_pt < 60"])
+    """Events that are read where `columns` is a list: comparisons of branches or their elements, joined by `&&`, `||` and
+    `!`, with uproot's functions such as `sqrt` and `log`.
+    """
     depends_on: tuple[PathText, ...] = Field(default=(), max_length=1000, examples=[["muon_scale_factors.json"]])
     """Other files that `columns` and functions of variations read, such as corrections, relative to the analysis file. The
     events are read again when one of them changes.
@@ -274,6 +278,19 @@ class NtupleSettings(Settings):
             msg = f"{columns!r} is neither `file.py:function` nor a list of branches"
             raise ValueError(msg)
         return columns
+
+    @field_validator("preselection")
+    @classmethod
+    def _preselection_is_an_expression(cls, preselection: str | None, info: ValidationInfo) -> str | None:
+        if preselection is None:
+            return None
+        if isinstance(info.data.get("columns"), str):
+            msg = "a preselection needs columns as a list of branches; a function returns its cuts itself"
+            raise ValueError(msg)  # noqa: TRY004  # pydantic reports only ValueError
+        from zsig_hep.ntuples.preselection import parse_preselection  # it loads coffea
+
+        parse_preselection(preselection)
+        return preselection
 
 
 def weight_branches(weight: Weight | None) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from zsig_hep.ntuples.datasets import NtupleSettings, Process, SignOf, SumValue
 from zsig_hep.ntuples.generator_sums import EventWeights, GeneratorSums, read_runs_sum, read_stored_sum, runs_tree
 from zsig_hep.ntuples.luminosity import RUN_BRANCHES
 from zsig_hep.ntuples.normalisation import Normalisation, normalise
+from zsig_hep.ntuples.preselection import preselection_branches
 from zsig_hep.ntuples.resolution import ResolvedDataset, SourceFile, resolve_datasets
 from zsig_hep.ntuples.variations import Variation, expand_variations, variations_of
 from zsig_hep.ntuples.varied_sums import VariedSums, all_own_factors, read_varied_sums
@@ -219,6 +220,9 @@ def _needed_branches(
     identity = [] if isinstance(settings.event_identity, str) else settings.event_identity
     columns = [] if isinstance(settings.columns, str) else settings.columns
     needed = dict.fromkeys([*dataset.weight_branches, *columns], "")
+    if settings.preselection is not None:
+        cut = preselection_branches(settings.preselection)
+        needed |= {branch: " ntuples.preselection needs it" for branch in cut if branch not in needed}
     advice = " Name the branches that identify an event, or set event_identity: content"
     needed |= {branch: advice for branch in identity if branch not in needed}
     for name, variation in variations_of(variations, dataset.process).items():

@@ -140,6 +140,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
         identity_names: Mapping[str, str] | None = None,
         data_names: Collection[str] = (),
         triggers: Mapping[str, tuple[Sequence[str], Sequence[str]]] | None = None,
+        preselection: str | None = None,
     ) -> None:
         """Store the arguments; nothing is read or written before `process`."""
         self.columns = columns if callable(columns) else tuple(columns)
@@ -154,6 +155,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]
             identity_names,
             data_names,
             triggers,
+            preselection,
         )
 
     @classmethod

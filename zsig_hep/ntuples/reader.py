@@ -87,4 +87,5 @@ def make_reader(
         identity_names={each.name: each.identity_salt for each in datasets},
         triggers={each.name: (each.triggers, each.vetoes) for each in datasets if each.triggers},
         data_names=frozenset(each.name for each in datasets if each.role == "data"),
+        preselection=settings.preselection,
     )
