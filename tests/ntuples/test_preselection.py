@@ -3,7 +3,7 @@ import pytest
 
 from tests.ntuples.conftest import event_arrays, two_processes, with_changed, write_ntuple
 from zsig_hep.ntuples import NtupleSettings
-from zsig_hep.ntuples.preselection import parse_preselection, preselection_branches
+from zsig_hep.ntuples.preselection import parse_preselection, preselect, preselection_branches
 
 EVENTS = 400
 
@@ -17,7 +17,7 @@ EVENTS = 400
             lambda a: (a["mass"] >= 91) & (a["MET_pt"] >= 30) | (a["pileup"] > 1.05),
         ),
         ("85 < mass < 92 && mass != 0", lambda a: (a["mass"] > 85) & (a["mass"] < 92)),
-        ("sqrt(MET_pt) < 5 and not mass < 91", lambda a: (np.sqrt(a["MET_pt"]) < 5) & (a["mass"] >= 91)),
+        ("sqrt(MET_pt) < 5 and not (mass < 91)", lambda a: (np.sqrt(a["MET_pt"]) < 5) & (a["mass"] >= 91)),
         ("(mass > 91) & (MET_pt + 1 < 30)", lambda a: (a["mass"] > 91) & (a["MET_pt"] + 1 < 30)),
     ],
 )
@@ -32,6 +32,30 @@ def test_yields_are_those_of_the_events_that_pass(run, tmp_path, text, mask):
     weight = arrays["genWeight"].astype("f8")
     ratio = found.table.yields()["dy"].value / everything.table.yields()["dy"].value
     assert ratio == pytest.approx(weight[passed].sum() / weight.sum(), rel=1e-9)
+
+
+N = np.array([0, 2, 3, 5], "u4")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("n - 3 > 0", N.astype(int) - 3 > 0),
+        ("-n < 0", N > 0),
+        ("n / 2 > 1", N > 2),
+        ("(n > 1) + (n > 2) + (n > 4) >= 2", N > 2),
+        ("!(n > 2) || n == 5", (N <= 2) | (N == 5)),
+    ],
+)
+def test_arithmetic_is_that_of_real_numbers(text, expected):
+    passed = preselect(text, {"n": N}.__getitem__, len(N), "here")
+    assert passed.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("text", ["!n > 3", "not n > 3", "n > 1 && ! n > 3"])
+def test_a_negation_before_a_comparison_is_refused(text):
+    with pytest.raises(ValueError, match=r"which ROOT and Python read differently: write !\(...\)"):
+        parse_preselection(text)
 
 
 def test_rejected_events_may_have_infinite_features(run, tmp_path):

@@ -12,6 +12,8 @@ from uproot.language.python import PythonLanguage
 from zsig_hep.errors import InputError, first_line
 
 _FUNCTIONS = PythonLanguage().functions
+# No name that a branch can have.
+_NUMBER = " number"
 _NODES = (
     ast.Expression,
     ast.BoolOp,
@@ -61,13 +63,24 @@ def parse_preselection(text: str) -> ast.Expression:
         ):
             msg = f"{text!r} calls {ast.unparse(node.func)!r}; functions are {', '.join(sorted(_FUNCTIONS))}"
             raise ValueError(msg)
+        if (
+            isinstance(node, ast.UnaryOp)
+            and isinstance(node.op, ast.Not)
+            and isinstance(node.operand, ast.Compare)
+            and b"(" not in python.encode()[node.col_offset : node.operand.col_offset]
+        ):
+            msg = (
+                f"{text!r} negates something before a comparison, which ROOT and Python read differently: write !(...)"
+            )
+            raise ValueError(msg)
         if isinstance(node, ast.Compare) and any(
             isinstance(side, ast.BinOp) and isinstance(side.op, ast.BitAnd | ast.BitOr)
             for side in (node.left, *node.comparators)
         ):
             msg = f"{text!r} compares the result of & or |, which bind closer than comparisons: write && or ||"
             raise ValueError(msg)
-    return _Logic().visit(tree)  # type: ignore[no-any-return]
+    found: ast.Expression = ast.fix_missing_locations(_Logic().visit(tree))
+    return found
 
 
 def preselection_branches(text: str) -> tuple[str, ...]:
@@ -100,9 +113,9 @@ def preselect(text: str, branch: Callable[[str], NDArray[Any]], length: int, whe
         InputError: the expression cannot be computed, or the result is not boolean.
     """
     tree = parse_preselection(text)
-    values = {name: branch(name) for name in preselection_branches(text)}
+    known = _FUNCTIONS | {name: branch(name) for name in preselection_branches(text)} | {_NUMBER: np.float64}
     try:
-        passed = np.asarray(eval(compile(tree, "<preselection>", "eval"), {"__builtins__": {}}, _FUNCTIONS | values))
+        passed = np.asarray(eval(compile(tree, "<preselection>", "eval"), {"__builtins__": {}}, known))
     except Exception as error:
         msg = f"{where}: ntuples.preselection {text!r} cannot be computed: {first_line(error)}"
         raise InputError(msg) from error
@@ -110,6 +123,11 @@ def preselect(text: str, branch: Callable[[str], NDArray[Any]], length: int, whe
         msg = f"{where}: ntuples.preselection {text!r} gives {passed.dtype}, not one boolean per event: compare, as in nJet >= 2"
         raise InputError(msg)
     return passed
+
+
+def _as_number(node: ast.expr) -> ast.expr:
+    """Real numbers in place of unsigned ones, which would wrap below 0, and of truth values, whose sum is no count."""
+    return ast.copy_location(ast.Call(ast.Name(_NUMBER, ast.Load()), [node], []), node)
 
 
 class _Elements(ast.NodeTransformer):
@@ -122,7 +140,13 @@ class _Elements(ast.NodeTransformer):
 
 
 class _Logic(ast.NodeTransformer):
-    """Makes `and`, `or`, `not` and chains of comparisons work on arrays."""
+    """Makes `and`, `or`, `not` and chains of comparisons work on arrays, and arithmetic that of real numbers."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.BitAnd | ast.BitOr):
+            node.left, node.right = _as_number(node.left), _as_number(node.right)
+        return node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         self.generic_visit(node)
@@ -132,6 +156,8 @@ class _Logic(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.op, ast.Not):
             node.op = ast.Invert()
+        elif isinstance(node.op, ast.USub):
+            node.operand = _as_number(node.operand)
         return node
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
