@@ -9,7 +9,8 @@ from tests.ntuples.conftest import LUMINOSITY_IFB, event_arrays, two_processes, 
 from tests.ntuples.varied_search import read
 from zsig_hep.errors import InputError
 from zsig_hep.ntuples import Dataset, Process, Variation
-from zsig_hep.ntuples.columns import branch, is_reading_error, select_columns
+from zsig_hep.ntuples.columns import branch, flat_branch, is_reading_error, select_columns
+from zsig_hep.ntuples.table import as_feature
 from zsig_hep.ntuples.variations import ShapeVariation
 
 
@@ -25,6 +26,40 @@ def test_missing_value_of_a_feature_is_kept(run, tmp_path):
     write_ntuple(tmp_path / "b.root", with_changed(event_arrays(100, 2), "mass", 3, np.nan))
     table = run(of=two_processes(["b.root"])).table
     assert np.isnan(table.feature("mass")).sum() == 1
+
+
+class TestMasked:
+    """A value behind a mask is never used."""
+
+    @pytest.mark.parametrize(
+        "column",
+        [np.ma.array([1, 2, 3], mask=[0, 1, 0]), np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]), ak.Array([1, None, 3])],
+        ids=["integers", "reals", "awkward"],
+    )
+    def test_a_masked_number_is_missing(self, column):
+        np.testing.assert_array_equal(as_feature("x", column), [1, np.nan, 3])
+
+    @pytest.mark.parametrize("column", [np.ones(3, complex), np.array([(1.0,)], dtype=[("a", "f8")])])
+    def test_numbers_that_are_not_real_are_refused(self, column):
+        with pytest.raises(InputError, match=r"feature 'x' has values of type .*Take a real part or one field"):
+            as_feature("x", column)
+
+    @pytest.mark.parametrize(
+        "mask",
+        [np.ma.array([True, True, False], mask=[0, 1, 0]), ak.Array([True, None, False])],
+        ids=["numpy", "awkward"],
+    )
+    def test_a_masked_truth_value_is_false(self, mask):
+        events = ak.Array({"x": [1.0, 2.0, 3.0]})
+        found = select_columns(lambda events: ({"x": events["x"][:1]}, mask), events, "here")
+        assert found.selected.tolist() == [True, False, False]
+
+    def test_a_branch_without_a_value(self):
+        events = ak.Array({"real": [1.0, None], "integer": [1, None], "flag": [True, None]})
+        np.testing.assert_array_equal(flat_branch(events, "real", "here"), [1, np.nan])
+        for name in ("integer", "flag"):
+            with pytest.raises(InputError, match=f"here: branch '{name}' has no value in 1 events"):
+                flat_branch(events, name, "here")
 
 
 @pytest.mark.usefixtures("shared_pool")

@@ -265,17 +265,21 @@ def branch_or_element(events: Any, name: str) -> Any:
 
 
 def flat_branch(events: Any, name: str, where: str) -> NDArray[Any]:
-    """A branch or element of a branch with one number per event.
+    """A branch or element of a branch with one number per event; a missing real number is NaN.
 
     Raises:
-        InputError: there is no such branch, or it has another shape.
+        InputError: there is no such branch, it has another shape, or an integer or a truth value is missing.
     """
     try:
         array = branch_or_element(events, name)
     except InputError as error:
         msg = f"{where}: {error}"
         raise InputError(msg) from error
-    numbers = np.asarray(ak.to_numpy(array)) if array.ndim == 1 else np.empty(0, dtype=np.object_)
+    found = ak.to_numpy(array) if array.ndim == 1 else np.empty(0, dtype=np.object_)
+    if (missing := int(np.ma.getmaskarray(found).sum())) and found.dtype.kind in "iub":
+        msg = f"{where}: branch {name!r} has no value in {missing} events, and one is needed in each"
+        raise InputError(msg)
+    numbers = np.asarray(np.ma.filled(found, np.nan) if missing else found)
     if numbers.dtype.kind not in "iubf":
         advice = f"; write {name}[0] for the first of each event" if array.ndim == 2 else ""
         msg = f"{where}: branch {name!r} is not one number per event{advice}"
@@ -309,7 +313,8 @@ def _cumulative(cuts: Any, length: int, where: str) -> tuple[tuple[str, NDArray[
 
 
 def _as_mask(name: str, mask: Any, length: int, where: str) -> NDArray[np.bool_]:
-    array = np.asarray(ak.to_numpy(mask) if isinstance(mask, ak.Array) else mask)
+    # A cut without a value, as of an absent jet, is not passed.
+    array = np.asarray(np.ma.filled(ak.to_numpy(mask) if isinstance(mask, ak.Array) else mask, False))
     if array.dtype != np.bool_ or array.shape != (length,):
         msg = (
             f"cut {name!r} on {where} has type {array.dtype} and shape {array.shape}; "

@@ -345,7 +345,12 @@ def as_feature(name: str, column: Any) -> NDArray[np.float32]:
     try:
         if isinstance(column, ak.Array):
             column = ak.to_numpy(ak.fill_none(column, np.nan, axis=0) if "?" in str(column.type) else column)
+        if isinstance(column, np.ma.MaskedArray):
+            column = np.ma.filled(column.astype(np.float64), np.nan)
         array = np.asarray(column)
+        if array.dtype.kind in "cV":
+            msg = f"feature {name!r} has values of type {array.dtype}. Take a real part or one field of them."
+            raise InputError(msg)
         if array.dtype.kind not in "iubf":
             array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
